@@ -1,0 +1,154 @@
+import { createRequire } from 'node:module'
+import { fileURLToPath } from 'node:url'
+import { KvmError, VmmError } from './errors.js'
+
+/** What one native fd object has in common with the others. `close()` may be called again. */
+export interface NativeFd {
+  /** The descriptor, or -1 once closed. */
+  readonly fd: number
+  /**
+   * Checked ioctl: `request` must be listed for this kind of fd in `native/ioctl_table.h`; `argument` is a number for
+   * requests that take a value, bytes (at least `_IOC_SIZE`) for those that take a struct, absent for those that take 0.
+   * Returns what the kernel returned. Throws KvmError, or VmmError for what the table refuses.
+   */
+  ioctl(request: number, argument?: number | Uint8Array): number
+  close(): void
+}
+
+export interface NativeKvm extends NativeFd {
+  createVm(type: number): NativeVm
+}
+
+export interface NativeVm extends NativeFd {
+  createVcpu(id: number): NativeVcpu
+  createDevice(type: number, flags: number): NativeDevice
+  /** `mapping` null deletes the slot. The VM keeps a reference to the mapping while the slot exists. */
+  setUserMemoryRegion(slot: number, flags: number, guestAddress: number, size: number, mapping: NativeMapping | null, offset: number): void
+  irqfd(event: NativeEventFd, gsi: number, flags: number, resample: NativeEventFd | null): void
+  ioeventfd(event: NativeEventFd, address: number, length: number, datamatch: bigint, flags: number): void
+}
+
+export interface NativeVcpu extends NativeFd {
+  /** The shared run page (`struct kvm_run` and what follows it), detached by `close()`. */
+  readonly runPage: ArrayBuffer
+  /** One synchronous KVM_RUN on the calling thread. 0, or the negative errno (`-EINTR`, `-EAGAIN` are no errors). */
+  run(): number
+}
+
+export interface NativeDevice extends NativeFd {}
+
+export interface NativeEventFd {
+  readonly fd: number
+  /** Adds `value` (1 unless told) to the counter. */
+  signal(value?: number): void
+  /** Takes the counter, 0 when it is not raised. */
+  take(): number
+  /** Calls back on the JS thread each time the eventfd becomes readable, after taking the counter. One watcher at a time. */
+  watch(callback: (count: number) => void): void
+  unwatch(): void
+  /** Whether a watch keeps the event loop alive (it does not unless `ref()` was called). */
+  ref(): void
+  unref(): void
+  close(): void
+}
+
+export interface MappingOptions {
+  /** `memfd` (shared) is the default; `anonymous` is private. */
+  kind?: 'memfd' | 'anonymous'
+  /** Bytes of a huge page: 0 for none, 2 MiB or 1 GiB. */
+  hugePageSize?: number
+  name?: string
+}
+
+export interface NativeMapping {
+  readonly size: number
+  /** An ArrayBuffer over `[offset, offset + length)`; detached by `close()`. */
+  buffer(offset: number, length: number): ArrayBuffer
+  close(): void
+}
+
+/** Guest-physical address space for native I/O: ranges of mappings, bounds-checked on every request. */
+export interface NativeAddressSpace {
+  add(guestAddress: number, size: number, mapping: NativeMapping, offset: number): void
+  close(): void
+}
+
+/** What the vCPU threads do with one range, by `kind`: see `native/exit_channel.h`. */
+export interface NativeExitChannel {
+  /**
+   * Makes a range known. Posted and latched offsets are served natively.
+   * @returns the route's id; it comes back with posted writes.
+   */
+  addRoute(space: 'pio' | 'mmio', base: number, size: number, posted: Uint32Array, latched: Uint32Array): number
+  removeRoute(id: number): void
+  /** `value` -1 unlatches. */
+  setLatch(id: number, offset: number, value: number): void
+  /** Creates the thread (not started) for a vCPU; returns its index. */
+  addVcpu(vcpu: NativeVcpu): number
+  /** Starts or resumes all threads. */
+  run(): void
+  /** Asks every thread to leave KVM_RUN and park; `onWake` is called when they have (see `parked`). */
+  pause(): void
+  /** True when no thread is in KVM_RUN or will enter it without `run()`. */
+  readonly parked: boolean
+  /** Leaves KVM_RUN, ends and joins every thread. Synchronous, bounded by the kick latency. */
+  stop(): void
+  /**
+   * The index of a vCPU whose synchronous exit waits for an answer, -1 if none, spinning (with sched_yield) up to
+   * `spinMicroseconds` for one. The vCPU's run page is valid until `complete(index)`.
+   */
+  next(spinMicroseconds: number): number
+  /** Lets a vCPU whose exit was answered go on. */
+  complete(index: number): void
+  /** Empties the posted writes of one vCPU (all with -1) into `out` as [route, offset, width, value]*; returns how many. */
+  takePosted(index: number, out: Uint32Array): number
+  /** Why a thread ended by itself: the positive errno of KVM_RUN, 0 if none. */
+  runError(index: number): number
+  /** Exit counters of one vCPU: `[total, latched, posted, sync, kicks]`. */
+  counters(index: number): Float64Array
+  setSpin(vcpuMicroseconds: number): void
+  /** Pins one vCPU thread to host CPUs. */
+  setAffinity(index: number, cpus: Uint32Array): void
+  ref(): void
+  unref(): void
+  close(): void
+}
+
+/** The type of the addon. Each class is documented where TypeScript wraps it. */
+export interface Binding {
+  /** Tells the addon how to build the errors it throws. */
+  setErrorClasses(kvmError: typeof KvmError, vmmError: typeof VmmError): void
+  Kvm: new (path: string) => NativeKvm
+  EventFd: new () => NativeEventFd
+  Mapping: new (size: number, options?: MappingOptions) => NativeMapping
+  AddressSpace: new () => NativeAddressSpace
+  ExitChannel: new (onWake: () => void) => NativeExitChannel
+}
+
+let loaded: Binding | undefined
+
+/**
+ * The addon, loaded on first use, so that importing node-kvm never fails.
+ * @throws VmmError `ERR_PLATFORM` on another OS or CPU, `ERR_ADDON` if the addon is neither prebuilt nor built.
+ */
+export function binding(): Binding {
+  if (loaded) return loaded
+  if (process.platform !== 'linux' || process.arch !== 'x64') {
+    throw new VmmError('ERR_PLATFORM', `node-kvm needs Linux on x86-64, this is ${process.platform} on ${process.arch}`)
+  }
+  const require = createRequire(import.meta.url)
+  try {
+    const load = require('node-gyp-build') as (directory: string) => Binding
+    loaded = load(packageRoot())
+  } catch (cause) {
+    throw new VmmError('ERR_ADDON', 'the native addon is not there: run `npm rebuild node-kvm` (needs python3, make and g++)', { cause })
+  }
+  loaded.setErrorClasses(KvmError, VmmError)
+  return loaded
+}
+
+/** The package's own folder, both from `lib/` (tests) and from `dist/lib/`. */
+function packageRoot(): string {
+  const here = fileURLToPath(new URL('.', import.meta.url))
+  return here.endsWith('/dist/lib/') ? here.slice(0, -'dist/lib/'.length) : here.slice(0, -'lib/'.length)
+}

@@ -1,0 +1,42 @@
+/** Bytes of one guest access. */
+export type AccessWidth = 1 | 2 | 4 | 8
+
+/**
+ * What answers a range of ports or of guest-physical addresses.
+ * A device is told the offset in its range, never the address; the bus never passes an access that crosses the range's end.
+ *
+ * Reads return an unsigned integer of `width` bytes (excess bits are cut off by the bus). What a device does not
+ * implement reads as all ones and ignores writes. Accesses of 8 bytes go to `read64`/`write64`; a device without
+ * them reads as all ones and ignores the write, as a PC bus with nobody at home.
+ *
+ * A method that throws stops that virtual machine with `ERR_DEVICE`.
+ */
+export interface BusDevice {
+  /** For logs, statistics and errors: `'uart0'`. */
+  readonly name: string
+  read(offset: number, width: 1 | 2 | 4): number
+  write(offset: number, width: 1 | 2 | 4, value: number): void
+  read64?(offset: number): bigint
+  write64?(offset: number, value: bigint): void
+  /** Accesses that need no synchronous exit. Read once, when the device is put on a bus. */
+  readonly shortcuts?: Shortcuts
+}
+
+/** How a device spares the guest a wait: both kinds are served by the vCPU's own thread, with no JavaScript in between. */
+export interface Shortcuts {
+  /** Byte-wide registers whose reads have no side effect while the latch holds a value. */
+  readonly latched?: readonly number[]
+  /**
+   * Registers whose writes the guest need not wait for. They reach `write()` later, in program order, and before
+   * the same vCPU's next synchronous exit.
+   */
+  readonly posted?: readonly number[]
+  /** Receives the latch of each offset in `latched` before the guest first runs. */
+  latch?(offset: number, latch: Latch): void
+}
+
+/** The value that reads of one register get. */
+export interface Latch {
+  /** Answers reads with `value` (one byte), or, if `undefined`, sends them to the device's `read()` again. */
+  set(value: number | undefined): void
+}
