@@ -1,0 +1,333 @@
+import type { CharSink, CharSource } from '../../backends/char/char-backend.js'
+import type { BusDevice, Latch, Shortcuts } from '../../bus/bus-device.js'
+import type { IrqLine } from '../../interrupt/irq-line.js'
+import { ReceiveFifo } from './receive-fifo.js'
+import * as reg from './registers.js'
+
+export interface Uart16550AOptions {
+  /** `'uart0'` unless told. */
+  name?: string
+  irq: IrqLine
+  output: CharSink
+  input?: CharSource
+}
+
+/** Crystal of a PC's serial port, Hz; the divisor counts sixteenths of it. */
+const CLOCK = 1_843_200
+const RESET_DIVISOR = 12
+/** The peer is always there: carrier, data set ready, clear to send. */
+const PEER_LINES = reg.UART_MSR_DCD | reg.UART_MSR_DSR | reg.UART_MSR_CTS
+const NO_LATCH = -1
+
+/**
+ * A 16550A UART on an infinitely fast line: a byte is sent the moment it is written, so THRE and TEMT are always set,
+ * and a receive timeout is due as soon as bytes below the trigger level wait.
+ *
+ * Register semantics are those of the PC16550D datasheet, section 8, with these liberties: word length and parity do
+ * not alter data, the divisor does not pace it, and OUT2 does not gate the interrupt (guests that never raise it exist).
+ *
+ * Input obeys RTS as a peer with hardware flow control does: bytes are held back while a driver that has taken charge of
+ * the modem lines keeps RTS low. What a FIFO reset finds in the FIFO while RTS is low counts as not yet sent and comes
+ * again; so what is typed while a kernel still probes the port is not lost.
+ */
+export class Uart16550A implements BusDevice {
+  readonly name: string
+  readonly shortcuts: Shortcuts
+  readonly #irq: IrqLine
+  readonly #output: CharSink
+  readonly #input: CharSource | undefined
+  readonly #fifo = new ReceiveFifo()
+  readonly #latches: (Latch | undefined)[] = new Array(reg.UART_PORTS).fill(undefined)
+  readonly #latched = new Int16Array(reg.UART_PORTS).fill(NO_LATCH)
+  #ier = 0
+  #fcr = 0
+  #lcr = 0
+  #mcr = 0
+  #modemDeltas = 0
+  #scr = 0
+  #divisor = RESET_DIVISOR
+  #thrEmptyPending = false
+  #asserted = false
+  /** Bytes that a FIFO reset gave back; at most one FIFO's worth, as they go first. */
+  #held: number[] = []
+  #modemControlled = false
+  #rtsSeen = false
+  #refillScheduled = false
+
+  constructor(options: Uart16550AOptions) {
+    this.name = options.name ?? 'uart0'
+    this.#irq = options.irq
+    this.#output = options.output
+    this.#input = options.input
+    this.shortcuts = {
+      posted: [reg.UART_THR],
+      latched: [
+        reg.UART_IER,
+        reg.UART_IIR,
+        reg.UART_LCR,
+        reg.UART_MCR,
+        reg.UART_LSR,
+        reg.UART_MSR,
+        reg.UART_SCR,
+      ],
+      latch: (offset, latch) => {
+        this.#latches[offset] = latch
+        this.#latched[offset] = NO_LATCH
+        this.#update()
+      },
+    }
+    this.#input?.onReadable(() => this.#fill())
+  }
+
+  /** Bits per second that the divisor latch asks for; a divisor of 0 counts as the one after reset (9600). */
+  get baudRate(): number {
+    return CLOCK / 16 / (this.#divisor || RESET_DIVISOR)
+  }
+
+  /** The guest sees a break: Linux takes one followed by a letter within 5 s for a SysRq. */
+  receiveBreak(): void {
+    if (this.#mcr & reg.UART_MCR_LOOP) return
+    this.#fifo.push(0, reg.UART_LSR_BI, true)
+    this.#update()
+  }
+
+  /** Master reset. Input that waits in the backend stays. */
+  reset(): void {
+    this.#fifo.reset()
+    this.#ier = this.#fcr = this.#lcr = this.#mcr = this.#modemDeltas = this.#scr = 0
+    this.#divisor = RESET_DIVISOR
+    this.#thrEmptyPending = this.#modemControlled = this.#rtsSeen = false
+    this.#held = []
+    this.#update()
+    this.#refillSoon()
+  }
+
+  read(offset: number, width: 1 | 2 | 4): number {
+    if (width !== 1) return 2 ** (8 * width) - 1
+    switch (offset) {
+      case reg.UART_RBR:
+        return this.#dlab ? this.#divisor & 0xff : this.#readRbr()
+      case reg.UART_IER:
+        return this.#readIer()
+      case reg.UART_IIR: {
+        const iir = this.#iir()
+        if ((iir & 0x0f) === reg.UART_IIR_THRI) {
+          this.#thrEmptyPending = false
+          this.#update()
+        }
+        return iir
+      }
+      case reg.UART_LCR:
+        return this.#lcr
+      case reg.UART_MCR:
+        return this.#mcr
+      case reg.UART_LSR: {
+        const lsr = this.#lsr()
+        if (lsr & reg.UART_LSR_BRK_ERROR_BITS) {
+          this.#fifo.clearErrors()
+          this.#update()
+        }
+        return lsr
+      }
+      case reg.UART_MSR: {
+        const msr = this.#msr()
+        if (this.#modemDeltas !== 0) {
+          this.#modemDeltas = 0
+          this.#update()
+        }
+        return msr
+      }
+      case reg.UART_SCR:
+        return this.#scr
+      default:
+        return 0xff
+    }
+  }
+
+  write(offset: number, width: 1 | 2 | 4, value: number): void {
+    if (width !== 1) return
+    const byte = value & 0xff
+    switch (offset) {
+      case reg.UART_THR:
+        if (this.#dlab) this.#divisor = (this.#divisor & 0xff00) | byte
+        else this.#transmit(byte)
+        return
+      case reg.UART_IER:
+        if (this.#dlab) this.#divisor = (this.#divisor & 0x00ff) | (byte << 8)
+        else this.#writeIer(byte)
+        break
+      case reg.UART_FCR:
+        this.#writeFcr(byte)
+        break
+      case reg.UART_LCR:
+        this.#writeLcr(byte)
+        break
+      case reg.UART_MCR:
+        this.#writeMcr(byte & 0x1f)
+        break
+      case reg.UART_SCR:
+        this.#scr = byte
+        break
+      // LSR is for factory testing and MSR is read-only in effect: both ignore writes.
+    }
+    this.#update()
+  }
+
+  get #dlab(): boolean {
+    return (this.#lcr & reg.UART_LCR_DLAB) !== 0
+  }
+
+  get #loopback(): boolean {
+    return (this.#mcr & reg.UART_MCR_LOOP) !== 0
+  }
+
+  /** The console's hot path: in a burst only the first byte after an IIR read changes anything but the output. */
+  #transmit(byte: number): void {
+    if (this.#loopback) this.#fifo.push(byte, 0, false)
+    else this.#output.put(byte)
+    if (this.#thrEmptyPending && !this.#loopback) return
+    this.#thrEmptyPending = true
+    this.#update()
+  }
+
+  #readRbr(): number {
+    if (this.#fifo.count === 0) return 0
+    const byte = this.#fifo.shift()
+    if (this.#fifo.count === 0) this.#refillSoon()
+    this.#update()
+    return byte
+  }
+
+  #readIer(): number {
+    return this.#dlab ? this.#divisor >> 8 : this.#ier
+  }
+
+  #writeIer(byte: number): void {
+    const ier = byte & reg.UART_IER_ALL_INTR
+    // Enabling the interrupt while THR is empty raises it (section 8.6); Linux probes for UARTs that fail to.
+    if (ier & ~this.#ier & reg.UART_IER_THRI) this.#thrEmptyPending = true
+    this.#ier = ier
+    this.#refillSoon()
+  }
+
+  #writeFcr(byte: number): void {
+    const toggled = (byte ^ this.#fcr) & reg.UART_FCR_ENABLE_FIFO
+    const clear = toggled | (byte & reg.UART_FCR_ENABLE_FIFO && byte & reg.UART_FCR_CLEAR_RCVR)
+    if (clear) {
+      const bytes = this.#fifo.clear()
+      if ((this.#mcr & reg.UART_MCR_RTS) === 0) this.#held = [...bytes, ...this.#held]
+      this.#refillSoon()
+    }
+    // The other bits do not program while bit 0 is 0 (section 8.5).
+    this.#fcr = byte & reg.UART_FCR_ENABLE_FIFO ? byte & 0xc9 : 0
+    this.#fifo.configure(this.#fcr !== 0, this.#fcr >> 6)
+  }
+
+  #writeLcr(byte: number): void {
+    if (this.#loopback && byte & ~this.#lcr & reg.UART_LCR_SBC)
+      this.#fifo.push(0, reg.UART_LSR_BI, false)
+    this.#lcr = byte
+  }
+
+  #writeMcr(mcr: number): void {
+    const before = this.#modemLines()
+    this.#mcr = mcr
+    const after = this.#modemLines()
+    this.#modemDeltas |=
+      ((before ^ after) >> 4) & (reg.UART_MSR_DCTS | reg.UART_MSR_DDSR | reg.UART_MSR_DDCD)
+    if (before & ~after & reg.UART_MSR_RI) this.#modemDeltas |= reg.UART_MSR_TERI
+    this.#modemControlled = true
+    if (!this.#loopback && mcr & reg.UART_MCR_RTS) this.#rtsSeen = true
+    this.#refillSoon()
+  }
+
+  /** Loopback connects the four outputs to the four inputs (section 8.7). */
+  #modemLines(): number {
+    if (!this.#loopback) return PEER_LINES
+    return (
+      (this.#mcr & reg.UART_MCR_RTS ? reg.UART_MSR_CTS : 0) |
+      (this.#mcr & reg.UART_MCR_DTR ? reg.UART_MSR_DSR : 0) |
+      (this.#mcr & reg.UART_MCR_OUT1 ? reg.UART_MSR_RI : 0) |
+      (this.#mcr & reg.UART_MCR_OUT2 ? reg.UART_MSR_DCD : 0)
+    )
+  }
+
+  #msr(): number {
+    return this.#modemLines() | this.#modemDeltas
+  }
+
+  #lsr(): number {
+    const ready = this.#fifo.count > 0 ? reg.UART_LSR_DR : 0
+    return reg.UART_LSR_THRE | reg.UART_LSR_TEMT | ready | this.#fifo.errors | this.#fifo.fifoError
+  }
+
+  #iir(): number {
+    return this.#interrupt() | (this.#fcr !== 0 ? reg.UART_IIR_FIFO_ENABLED_16550A : 0)
+  }
+
+  /** The pending interrupt of the highest priority (section 8.6.1, table III). */
+  #interrupt(): number {
+    const ier = this.#ier
+    if (ier & reg.UART_IER_RLSI && this.#fifo.errors) return reg.UART_IIR_RLSI
+    if (ier & reg.UART_IER_RDI && this.#fifo.count > 0) {
+      return this.#fifo.reachedTrigger ? reg.UART_IIR_RDI : reg.UART_IIR_RX_TIMEOUT
+    }
+    if (ier & reg.UART_IER_THRI && this.#thrEmptyPending) return reg.UART_IIR_THRI
+    if (ier & reg.UART_IER_MSI && this.#modemDeltas) return reg.UART_IIR_MSI
+    return reg.UART_IIR_NO_INT
+  }
+
+  /** Whether a peer that looks at RTS may send. Until a driver writes MCR, and to one that never raised RTS but wants the interrupt, it may. */
+  get #mayReceive(): boolean {
+    if (this.#loopback) return false
+    if (this.#mcr & reg.UART_MCR_RTS || !this.#modemControlled) return true
+    return !this.#rtsSeen && (this.#ier & reg.UART_IER_RDI) !== 0
+  }
+
+  #fill(): void {
+    if (!this.#mayReceive || this.#fifo.full) return
+    while (!this.#fifo.full) {
+      const byte = this.#held.shift() ?? this.#input?.take() ?? -1
+      if (byte < 0) break
+      this.#fifo.push(byte, 0, true)
+    }
+    this.#update()
+  }
+
+  /** The next burst comes a turn of the event loop later, so a flood cannot keep a guest inside its interrupt handler. */
+  #refillSoon(): void {
+    if (!this.#input || this.#refillScheduled) return
+    this.#refillScheduled = true
+    setImmediate(() => {
+      this.#refillScheduled = false
+      this.#fill()
+    })
+  }
+
+  /** Brings the interrupt line and the latches up to date. */
+  #update(): void {
+    const interrupt = this.#interrupt() !== reg.UART_IIR_NO_INT
+    if (interrupt !== this.#asserted) {
+      this.#asserted = interrupt
+      if (interrupt) this.#irq.assert()
+      else this.#irq.deassert()
+    }
+    // Latched only while the read has no side effect and no posted write could change the value.
+    const lsr = this.#lsr()
+    const loopback = this.#loopback
+    this.#latch(reg.UART_LSR, loopback || lsr & reg.UART_LSR_BRK_ERROR_BITS ? NO_LATCH : lsr)
+    this.#latch(reg.UART_IIR, loopback || this.#ier & reg.UART_IER_THRI ? NO_LATCH : this.#iir())
+    this.#latch(reg.UART_MSR, this.#modemDeltas ? NO_LATCH : this.#msr())
+    this.#latch(reg.UART_IER, this.#readIer())
+    this.#latch(reg.UART_LCR, this.#lcr)
+    this.#latch(reg.UART_MCR, this.#mcr)
+    this.#latch(reg.UART_SCR, this.#scr)
+  }
+
+  #latch(offset: number, value: number): void {
+    const latch = this.#latches[offset]
+    if (!latch || this.#latched[offset] === value) return
+    this.#latched[offset] = value
+    latch.set(value === NO_LATCH ? undefined : value)
+  }
+}
