@@ -12,6 +12,17 @@ export interface NativeFd {
    * Returns what the kernel returned. Throws KvmError, or VmmError for what the table refuses.
    */
   ioctl(request: number, argument?: number | Uint8Array): number
+  /**
+   * One of the `KVM_*_DEVICE_ATTR` ioctls. `bytes` is what the attribute reads or receives. True, except that
+   * `KVM_HAS_DEVICE_ATTR` may say no.
+   */
+  deviceAttr(
+    operation: number,
+    group: number,
+    attribute: number,
+    flags: number,
+    bytes?: Uint8Array | null,
+  ): boolean
   close(): void
 }
 
@@ -21,7 +32,8 @@ export interface NativeKvm extends NativeFd {
 
 export interface NativeVm extends NativeFd {
   createVcpu(id: number): NativeVcpu
-  createDevice(type: number, flags: number): NativeDevice
+  /** Nothing is made, and undefined returned, when `flags` has `KVM_CREATE_DEVICE_TEST`. */
+  createDevice(type: number, flags: number): NativeDevice | undefined
   /** `mapping` null deletes the slot. The VM keeps a reference to the mapping while the slot exists. */
   setUserMemoryRegion(slot: number, flags: number, guestAddress: number, size: number, mapping: NativeMapping | null, offset: number): void
   irqfd(event: NativeEventFd, gsi: number, flags: number, resample: NativeEventFd | null): void
@@ -58,12 +70,22 @@ export interface MappingOptions {
   /** Bytes of a huge page: 0 for none, 2 MiB or 1 GiB. */
   hugePageSize?: number
   name?: string
+  /** Writable pages of a known pattern on both sides instead of unreadable ones: see `canariesIntact`. For tests. */
+  canaries?: boolean
 }
 
 export interface NativeMapping {
+  /** Bytes, 0 once closed. */
   readonly size: number
-  /** An ArrayBuffer over `[offset, offset + length)`; detached by `close()`. */
+  /** Names the memory to other threads of this process: see `Binding.findMapping`. */
+  readonly id: number
+  /** An ArrayBuffer over `[offset, offset + length)`; detached by `close()`. The same range gives the same one. */
   buffer(offset: number, length: number): ArrayBuffer
+  /** Gives the pages of a range (multiples of 4096) back to the host; they read as zeros afterwards. */
+  discard(offset: number, length: number): void
+  /** Whether nothing wrote just before or past the memory; always true without `canaries`. */
+  canariesIntact(): boolean
+  /** Gives up this object's hold. The memory stays while a slot, I/O in flight or another thread uses it. */
   close(): void
 }
 
@@ -114,6 +136,19 @@ export interface NativeExitChannel {
   close(): void
 }
 
+/** One line of `native/ioctl_table.h`. */
+export interface IoctlEntry {
+  name: string
+  request: number
+  /** 1 system, 2 VM, 4 vCPU, 8 device, added up. */
+  fds: number
+  kind: 'none' | 'value' | 'struct' | 'list' | 'sized' | 'xsave' | 'named'
+  /** Bytes of the struct, or of a list's header. */
+  size: number
+  /** Bytes of one entry of a list. */
+  entrySize: number
+}
+
 /** The type of the addon. Each class is documented where TypeScript wraps it. */
 export interface Binding {
   /** Tells the addon how to build the errors it throws. */
@@ -121,6 +156,10 @@ export interface Binding {
   Kvm: new (path: string) => NativeKvm
   EventFd: new () => NativeEventFd
   Mapping: new (size: number, options?: MappingOptions) => NativeMapping
+  /** Another hold on a mapping that some thread of this process made, undefined if it is gone. */
+  findMapping(id: number): NativeMapping | undefined
+  /** `native/ioctl_table.h`: every ioctl the addon knows. */
+  ioctls(): IoctlEntry[]
   AddressSpace: new () => NativeAddressSpace
   ExitChannel: new (onWake: () => void) => NativeExitChannel
 }
