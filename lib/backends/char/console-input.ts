@@ -1,5 +1,5 @@
 import { Writable } from 'node:stream'
-import { invalidOption } from '../../errors.js'
+import { invalidOption, VmmError } from '../../errors.js'
 import type { CharSource } from './char-backend.js'
 
 export interface ConsoleInputOptions {
@@ -54,8 +54,15 @@ export class ConsoleInput extends Writable implements CharSource {
   }
 
   override _destroy(error: Error | null, callback: Done): void {
+    const done = this.#done
     this.#chunks = []
     this.#done = undefined
+    if (done) {
+      const cause =
+        error ??
+        new VmmError('ERR_CLOSED', 'the console closed before the guest took all of its input')
+      process.nextTick(done, cause)
+    }
     callback(error)
   }
 

@@ -25,9 +25,10 @@ export class ConsoleOutput extends Readable implements CharSink {
   #start = 0
   #length = 0
   #lost = 0
-  #wanted = false
+  #asked = false
   #scheduled = false
   #ended = false
+  #finished = false
 
   /** @throws VmmError `ERR_INVALID_OPTION` if `capacity` is not an integer in its range. */
   constructor(options: ConsoleOutputOptions = {}) {
@@ -61,7 +62,7 @@ export class ConsoleOutput extends Readable implements CharSink {
       this.#start = this.#start + 1 === this.capacity ? 0 : this.#start + 1
       this.#lost++
     }
-    if (this.#wanted && !this.#scheduled) {
+    if (!this.#scheduled && this.#wanted) {
       this.#scheduled = true
       queueMicrotask(this.#drain)
     }
@@ -71,11 +72,11 @@ export class ConsoleOutput extends Readable implements CharSink {
   end(): void {
     if (this.#ended) return
     this.#ended = true
-    this.#drain()
+    queueMicrotask(this.#drain)
   }
 
   override _read(): void {
-    this.#wanted = true
+    this.#asked = true
     this.#drain()
   }
 
@@ -86,25 +87,28 @@ export class ConsoleOutput extends Readable implements CharSink {
     callback(error)
   }
 
-  /** Every field is up to date before `push`, which may run the reader's code and come back here. */
+  /** `_read` comes while the chunk that it makes room for still counts, so its wish outweighs the length. */
+  get #wanted(): boolean {
+    return this.#asked || this.readableLength < this.readableHighWaterMark
+  }
+
+  /** Every field is up to date before `push`, which may run the reader's code, and that may throw or come back here. */
   readonly #drain = (): void => {
     this.#scheduled = false
-    while (this.#wanted && this.#length > 0) {
+    while (this.#length > 0 && this.#wanted) {
       const length = Math.min(this.#length, CHUNK, this.capacity - this.#start)
       const chunk = Buffer.from(this.#ring.subarray(this.#start, this.#start + length))
       this.#length -= length
-      this.#start =
-        this.#length === 0 || this.#start + length === this.capacity ? 0 : this.#start + length
-      this.#wanted = false
-      if (this.push(chunk)) this.#wanted = true
+      this.#start += length
+      if (this.#length === 0 || this.#start === this.capacity) this.#start = 0
+      this.#asked = false
+      this.push(chunk)
     }
-    if (this.#ended && this.#length === 0 && !this.readableEnded && !this.destroyed) this.#finish()
+    if (this.#ended && this.#length === 0) this.#finish()
   }
 
-  #finished = false
-
   #finish(): void {
-    if (this.#finished) return
+    if (this.#finished || this.destroyed) return
     this.#finished = true
     this.push(null)
   }
