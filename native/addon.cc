@@ -1,12 +1,15 @@
 #include <node_api.h>
 
 #include "address_space.h"
+#include "block_engine.h"
+#include "block_file.h"
 #include "device_fd.h"
 #include "event_fd.h"
 #include "kvm_fd.h"
 #include "mapping.h"
 #include "support/checked_ioctl.h"
 #include "support/env_data.h"
+#include "tap.h"
 #include "vcpu_fd.h"
 #include "vm_fd.h"
 
@@ -26,7 +29,8 @@ napi_value Init(napi_env env, napi_value exports) {
       EnvData::Create(env) && DefineFunction(env, exports, "setErrorClasses", SetErrorClasses) &&
       DefineFunction(env, exports, "ioctls", ListIoctls) && DefineKvmFd(env, exports) &&
       DefineVmFd(env) && DefineVcpuFd(env) && DefineDeviceFd(env) && DefineEventFd(env, exports) &&
-      DefineMapping(env, exports) && DefineAddressSpace(env, exports);
+      DefineMapping(env, exports) && DefineAddressSpace(env, exports) &&
+      DefineBlockEngine(env, exports) && DefineBlockFile(env, exports) && DefineTap(env, exports);
   return done ? exports : nullptr;
 }
 

@@ -147,6 +147,8 @@ napi_value BlockEngine::InFlight(napi_env env) {
 }
 
 void BlockEngine::Report(uint32_t tag, int error) {
+  if (completed_ >= core_->requests.size())
+    return;  // one tag twice in a batch: no caller of ours does that
   completions_[2 * completed_] = static_cast<int32_t>(tag);
   completions_[2 * completed_ + 1] = error;
   completed_++;

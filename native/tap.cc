@@ -1,0 +1,453 @@
+#include "tap.h"
+
+#include <fcntl.h>
+#include <linux/if_tun.h>
+#include <net/if.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+#include "support/args.h"
+#include "support/errors.h"
+
+namespace node_kvm {
+namespace {
+
+// Virtio 1.2, 5.1.6. (<linux/virtio_net.h> is no C++.)
+struct VirtioNetHeader {
+  uint8_t flags;
+  uint8_t gso_type;
+  uint16_t hdr_len;
+  uint16_t gso_size;
+  uint16_t csum_start;
+  uint16_t csum_offset;
+  uint16_t num_buffers;
+};
+constexpr uint8_t VIRTIO_NET_HDR_F_NEEDS_CSUM = 1;
+constexpr uint8_t VIRTIO_NET_HDR_GSO_NONE = 0;
+constexpr uint8_t VIRTIO_NET_HDR_GSO_ECN = 0x80;
+
+constexpr size_t kHeader = sizeof(VirtioNetHeader);
+static_assert(kHeader == 12);
+// Ethernet header, and the longest IP packet or the longest that segmentation offload makes.
+constexpr size_t kFrameMax = 14 + 65535;
+constexpr size_t kEthernetHeader = 14;
+constexpr size_t kSegmentsMax = 1024;  // IOV_MAX
+constexpr double kMaxWhole = 9007199254740991.0;
+
+bool Whole(double number, uint64_t* out) {
+  if (!(number >= 0 && number <= kMaxWhole)) return false;
+  *out = static_cast<uint64_t>(number);
+  return static_cast<double>(*out) == number;
+}
+
+// Copies between the start of a run of segments and `bytes`, which the run is at least as long as.
+void Gather(const std::vector<iovec>& segments, uint8_t* bytes, size_t size) {
+  for (size_t i = 0; size > 0 && i < segments.size(); i++) {
+    size_t count = std::min(size, segments[i].iov_len);
+    std::memcpy(bytes, segments[i].iov_base, count);
+    bytes += count;
+    size -= count;
+  }
+}
+
+void Scatter(const std::vector<iovec>& segments, size_t offset, const uint8_t* bytes, size_t size) {
+  for (size_t i = 0; size > 0 && i < segments.size(); i++) {
+    if (offset >= segments[i].iov_len) {
+      offset -= segments[i].iov_len;
+      continue;
+    }
+    size_t count = std::min(size, segments[i].iov_len - offset);
+    std::memcpy(static_cast<uint8_t*>(segments[i].iov_base) + offset, bytes, count);
+    bytes += count;
+    size -= count;
+    offset = 0;
+  }
+}
+
+bool Keep(napi_env env, napi_value value, napi_typedarray_type wanted, const char* option,
+          const char* expected, napi_ref* ref, void** data, size_t* length) {
+  bool is_typed_array = false;
+  napi_typedarray_type type = napi_int8_array;
+  if (napi_is_typedarray(env, value, &is_typed_array) != napi_ok || !is_typed_array ||
+      napi_get_typedarray_info(env, value, &type, length, data, nullptr, nullptr) != napi_ok ||
+      type != wanted || *length == 0) {
+    ThrowInvalidOption(env, option, value, expected);
+    return false;
+  }
+  return napi_create_reference(env, value, 1, ref) == napi_ok;
+}
+
+}  // namespace
+
+int Tap::Poll::Open(napi_env env, int fd, std::function<void()> callback) {
+  on_ = false;
+  return LoopHandle::Open(env, std::move(callback), [fd](uv_loop_t* loop, uv_poll_t* handle) {
+    return uv_poll_init(loop, handle, fd);
+  });
+}
+
+void Tap::Poll::Watch(bool on) {
+  if (!state_ || on == on_) return;
+  on_ = on;
+  if (!on) {
+    uv_poll_stop(&state_->handle);
+    return;
+  }
+  uv_poll_start(&state_->handle, UV_READABLE, [](uv_poll_t* poll, int, int) {
+    auto* state = static_cast<State*>(poll->data);
+    if (!state->owner) return;
+    std::function<void()> callback = state->callback;  // it may close this very handle
+    callback();
+  });
+}
+
+// new Tap(name, create, multiQueue). Unless told to create it, the interface must be there.
+napi_value Tap::New(napi_env env, napi_callback_info info) {
+  Args args(env, info);
+  if (!CheckNew<Tap>(env, info)) return nullptr;
+  std::string name;
+  if (!GetString(env, args[0], "name", &name, IFNAMSIZ - 1)) return nullptr;
+  bool create = false;
+  bool multi_queue = false;
+  napi_get_value_bool(env, args[1], &create);
+  napi_get_value_bool(env, args[2], &multi_queue);
+  if (!create && if_nametoindex(name.c_str()) == 0) return ThrowKvmError(env, ENODEV, "TUNSETIFF");
+
+  UniqueFd fd(open("/dev/net/tun", O_RDWR | O_CLOEXEC | O_NONBLOCK));
+  if (!fd) return ThrowKvmError(env, errno, "open", "/dev/net/tun");
+  ifreq request = {};
+  std::memcpy(request.ifr_name, name.data(), name.size());
+  request.ifr_flags =
+      static_cast<short>(IFF_TAP | IFF_NO_PI | IFF_VNET_HDR | (multi_queue ? IFF_MULTI_QUEUE : 0));
+  if (ioctl(fd.get(), TUNSETIFF, &request) < 0) return ThrowKvmError(env, errno, "TUNSETIFF");
+  int header_size = kHeader;
+  if (ioctl(fd.get(), TUNSETVNETHDRSZ, &header_size) < 0) {
+    return ThrowKvmError(env, errno, "TUNSETVNETHDRSZ");
+  }
+  request.ifr_name[IFNAMSIZ - 1] = 0;
+  return Wrap(env, args.self, std::make_unique<Tap>(std::move(fd), request.ifr_name));
+}
+
+Tap::~Tap() {
+  poll_.Close();
+  Unshare();
+}
+
+void Tap::Unshare() {
+  callback_.Reset();
+  if (batch_ref_) napi_delete_reference(env_, std::exchange(batch_ref_, nullptr));
+  if (results_ref_) napi_delete_reference(env_, std::exchange(results_ref_, nullptr));
+  batch_ = nullptr;
+  results_ = nullptr;
+}
+
+napi_value Tap::Name(napi_env env) {
+  napi_value result = nullptr;
+  napi_create_string_utf8(env, name_.data(), name_.size(), &result);
+  return result;
+}
+
+// [frames too long for the buffers, receive errors, the last one's errno]
+napi_value Tap::Counters(napi_env env) {
+  napi_value result = nullptr;
+  napi_create_array_with_length(env, 3, &result);
+  napi_set_element(env, result, 0, MakeNumber(env, oversized_));
+  napi_set_element(env, result, 1, MakeNumber(env, receive_errors_));
+  napi_set_element(env, result, 2, MakeNumber(env, receive_error_));
+  return result;
+}
+
+// setOffload(TUN_F_...): what the guest takes. false if the kernel does not offer it.
+napi_value Tap::SetOffload(napi_env env, const Args& args) {
+  uint32_t bits = 0;
+  if (!fd_) return ThrowClosed(env, "TAP");
+  if (!GetUint32(env, args[0], "offload", &bits)) return nullptr;
+  return MakeBool(env, ioctl(fd_.get(), TUNSETOFFLOAD, static_cast<unsigned long>(bits)) == 0);
+}
+
+// attach(memory, batch, results, onReadable)
+napi_value Tap::Attach(napi_env env, const Args& args) {
+  if (!fd_) return ThrowClosed(env, "TAP");
+  if (memory_) return ThrowVmmError(env, "ERR_STATE", "the TAP is attached already");
+  auto* memory = Unwrap<AddressSpace>(env, args[0], "memory");
+  if (!memory) return nullptr;
+  if (!IsFunction(env, args[3])) {
+    return ThrowInvalidOption(env, "onReadable", args[3], "a function");
+  }
+  env_ = env;
+  void* batch = nullptr;
+  void* results = nullptr;
+  if (!Keep(env, args[1], napi_float64_array, "batch", "a Float64Array", &batch_ref_, &batch,
+            &batch_size_) ||
+      !Keep(env, args[2], napi_int32_array, "results", "an Int32Array", &results_ref_, &results,
+            &results_size_)) {
+    Unshare();
+    return nullptr;
+  }
+  batch_ = static_cast<double*>(batch);
+  results_ = static_cast<int32_t*>(results);
+  if (!callback_.Set(env, args.self, args[3], "node-kvm:tap")) {
+    Unshare();
+    return ThrowVmmError(env, "ERR_STATE", "the TAP cannot be watched any more");
+  }
+  // The raw pointer is safe: the destructor, detach() and close() end the watch first.
+  int error = poll_.Open(env, fd_.get(), [this] { callback_.Call(); });
+  if (error < 0) {
+    Unshare();
+    return ThrowKvmError(env, -error, "epoll_ctl");
+  }
+  overflow_.resize(kFrameMax);
+  memory_ = memory->snapshot();
+  return nullptr;
+}
+
+napi_value Tap::Detach(napi_env, const Args&) {
+  poll_.Close();
+  Unshare();
+  posted_.clear();
+  spare_.clear();
+  memory_.reset();
+  return nullptr;
+}
+
+// features(txChecksum, txGsoTypes, rxChecksum, mergeable): what was negotiated.
+napi_value Tap::Features(napi_env env, const Args& args) {
+  uint32_t gso_types = 0;
+  napi_get_value_bool(env, args[0], &tx_checksum_);
+  if (!GetUint32(env, args[1], "txGsoTypes", &gso_types)) return nullptr;
+  tx_gso_types_ = gso_types;
+  napi_get_value_bool(env, args[2], &rx_checksum_);
+  napi_get_value_bool(env, args[3], &mergeable_);
+  return nullptr;
+}
+
+// False for a batch that breaks the form. `*error` is EFAULT for memory outside the address space.
+bool Tap::ParseSegments(const double* words, size_t* at, size_t end, uint32_t* tag,
+                        std::vector<iovec>* segments, size_t* length, int* error) {
+  uint64_t head[2] = {};
+  if (end - *at < 2 || !Whole(words[*at], &head[0]) || !Whole(words[*at + 1], &head[1])) {
+    return false;
+  }
+  if (head[0] > INT32_MAX || head[1] > kSegmentsMax || head[1] > (end - *at - 2) / 2) return false;
+  *tag = static_cast<uint32_t>(head[0]);
+  *length = 0;
+  *error = 0;
+  segments->clear();
+  const double* pair = words + *at + 2;
+  *at += 2 + 2 * head[1];
+  for (uint64_t i = 0; i < head[1]; i++, pair += 2) {
+    uint64_t address = 0;
+    uint64_t size = 0;
+    void* host = nullptr;
+    if (!Whole(pair[0], &address) || !Whole(pair[1], &size) ||
+        !memory_->Resolve(address, size, &host)) {
+      *error = EFAULT;
+      continue;
+    }
+    segments->push_back({host, static_cast<size_t>(size)});
+    *length += size;
+  }
+  return true;
+}
+
+bool Tap::BeginResults(napi_env env) {
+  result_count_ = 0;
+  if (memory_) return true;
+  ThrowVmmError(env, "ERR_STATE", "the TAP is not attached");
+  return false;
+}
+
+void Tap::Report(uint32_t tag, int64_t result) {
+  if (2 * result_count_ + 2 > results_size_) return;
+  results_[2 * result_count_] = static_cast<int32_t>(tag);
+  results_[2 * result_count_ + 1] = static_cast<int32_t>(result);
+  result_count_++;
+}
+
+// transmit(words): sends each frame of the batch; the results are 0 or an errno.
+napi_value Tap::Transmit(napi_env env, const Args& args) {
+  uint64_t words = 0;
+  if (!BeginResults(env) || !GetInteger(env, args[0], "words", &words, batch_size_)) return nullptr;
+  for (size_t at = 0; at < words;) {
+    uint32_t tag = 0;
+    size_t length = 0;
+    int error = 0;
+    if (!ParseSegments(batch_, &at, words, &tag, &scratch_, &length, &error)) {
+      return ThrowVmmError(env, "ERR_STATE", "malformed frame batch");
+    }
+    Report(tag, error != 0 ? error : Send(&scratch_, length));
+  }
+  return MakeInt32(env, static_cast<int32_t>(result_count_));
+}
+
+int Tap::Send(std::vector<iovec>* segments, size_t length) {
+  if (length <= kHeader || length > kHeader + kFrameMax) return EMSGSIZE;
+  size_t frame = length - kHeader;
+  // The header is copied once and checked in the copy: the guest may change its own meanwhile.
+  VirtioNetHeader header = {};
+  Gather(*segments, reinterpret_cast<uint8_t*>(&header), kHeader);
+  header.num_buffers = 0;
+  if (!tx_checksum_) {
+    header = {};  // 5.1.6.2.1: without VIRTIO_NET_F_CSUM there is nothing in it for us
+  } else {
+    header.flags &= VIRTIO_NET_HDR_F_NEEDS_CSUM;
+    uint32_t gso_type = header.gso_type & ~uint32_t{VIRTIO_NET_HDR_GSO_ECN};
+    if (gso_type != VIRTIO_NET_HDR_GSO_NONE &&
+        (gso_type > 31 || (tx_gso_types_ >> gso_type & 1) == 0 || header.gso_size == 0)) {
+      return EINVAL;
+    }
+    if (header.flags != 0 && size_t{header.csum_start} + header.csum_offset + 2 > frame)
+      return EINVAL;
+    if (header.hdr_len > frame) header.hdr_len = 0;  // a hint, and none that helps
+  }
+
+  size_t skip = kHeader;
+  size_t first = 0;
+  while (skip >= (*segments)[first].iov_len) skip -= (*segments)[first++].iov_len;
+  (*segments)[first].iov_base = static_cast<uint8_t*>((*segments)[first].iov_base) + skip;
+  (*segments)[first].iov_len -= skip;
+  if (first > 0) {
+    first--;
+  } else {
+    segments->insert(segments->begin(), iovec{});
+  }
+  (*segments)[first] = {&header, kHeader};
+  if (segments->size() - first > kSegmentsMax) return EMSGSIZE;
+  ssize_t sent = 0;
+  do {
+    sent = writev(fd_.get(), segments->data() + first, static_cast<int>(segments->size() - first));
+  } while (sent < 0 && errno == EINTR);
+  return sent < 0 ? errno : 0;
+}
+
+// post(words): receive buffers, used in order. Those that can hold no frame come back at once, as
+// results of 0 bytes.
+napi_value Tap::Post(napi_env env, const Args& args) {
+  uint64_t words = 0;
+  if (!BeginResults(env) || !GetInteger(env, args[0], "words", &words, batch_size_)) return nullptr;
+  for (size_t at = 0; at < words;) {
+    Buffer buffer;
+    if (!spare_.empty()) {
+      buffer = std::move(spare_.back());
+      spare_.pop_back();
+    }
+    int error = 0;
+    if (!ParseSegments(batch_, &at, words, &buffer.tag, &buffer.segments, &buffer.length, &error)) {
+      return ThrowVmmError(env, "ERR_STATE", "malformed buffer batch");
+    }
+    size_t least = mergeable_ ? kHeader : kHeader + kEthernetHeader;
+    if (error != 0 || buffer.length < least) {
+      Report(buffer.tag, 0);
+      spare_.push_back(std::move(buffer));
+    } else {
+      posted_.push_back(std::move(buffer));
+    }
+  }
+  return MakeInt32(env, static_cast<int32_t>(result_count_));
+}
+
+// receive(budget): up to that many frames into the posted buffers; the results are bytes written.
+napi_value Tap::Receive(napi_env env, const Args& args) {
+  uint32_t budget = 0;
+  if (!BeginResults(env) || !GetUint32(env, args[0], "budget", &budget)) return nullptr;
+  for (; budget > 0 && !posted_.empty(); budget--) {
+    // A frame may take every buffer that is posted: there must be room to report that.
+    if (2 * (result_count_ + posted_.size()) > results_size_) break;
+    if (ReceiveFrame() < 0) break;
+  }
+  poll_.Watch(!posted_.empty());
+  return MakeInt32(env, static_cast<int32_t>(result_count_));
+}
+
+int Tap::ReceiveFrame() {
+  scratch_.clear();
+  size_t room = 0;
+  size_t count = 0;
+  do {
+    const Buffer& buffer = posted_[count++];
+    scratch_.insert(scratch_.end(), buffer.segments.begin(), buffer.segments.end());
+    room += buffer.length;
+  } while (mergeable_ && room < kHeader + kFrameMax && count < posted_.size() &&
+           scratch_.size() + posted_[count].segments.size() < kSegmentsMax);
+  for (; scratch_.size() >= kSegmentsMax; scratch_.pop_back()) room -= scratch_.back().iov_len;
+  size_t guest_segments = scratch_.size();
+  // The kernel cuts a frame to the room it gets without a word: the overflow makes that visible.
+  scratch_.push_back({overflow_.data(), overflow_.size()});
+  ssize_t got = 0;
+  do {
+    got = readv(fd_.get(), scratch_.data(), static_cast<int>(scratch_.size()));
+  } while (got < 0 && errno == EINTR);
+  if (got < 0) {
+    if (errno != EAGAIN) {  // EIO while the interface is down: the poll would spin on it
+      receive_errors_++;
+      receive_error_ = errno;
+    }
+    return -1;
+  }
+  auto length = static_cast<size_t>(got);
+  if (length > room) {
+    oversized_++;
+    return 0;
+  }
+  if (length < kHeader) return 0;
+
+  size_t used = 0;
+  for (size_t left = length; used < count && (left > 0 || used == 0); used++) {
+    left -= std::min(left, posted_[used].length);
+  }
+  scratch_.resize(guest_segments);
+  if (!rx_checksum_) {
+    uint8_t none = 0;
+    Scatter(scratch_, offsetof(VirtioNetHeader, flags), &none, 1);
+  }
+  auto buffers = static_cast<uint16_t>(used);
+  Scatter(scratch_, offsetof(VirtioNetHeader, num_buffers), reinterpret_cast<uint8_t*>(&buffers),
+          sizeof buffers);
+  for (size_t i = 0; i < used; i++) {
+    Buffer buffer = std::move(posted_.front());
+    posted_.pop_front();
+    size_t part = std::min(length, buffer.length);
+    length -= part;
+    Report(buffer.tag, static_cast<int64_t>(part));
+    spare_.push_back(std::move(buffer));
+  }
+  return static_cast<int>(used);
+}
+
+// watch(on): whether onReadable is called; receive() watches by itself while buffers are posted.
+napi_value Tap::Watch(napi_env env, const Args& args) {
+  bool on = false;
+  napi_get_value_bool(env, args[0], &on);
+  poll_.Watch(on && !posted_.empty());
+  return nullptr;
+}
+
+napi_value Tap::Close(napi_env env, const Args& args) {
+  Detach(env, args);
+  fd_.reset();
+  return nullptr;
+}
+
+bool DefineTap(napi_env env, napi_value exports) {
+  napi_property_descriptor members[] = {
+      Getter<&Tap::Name>("name"),
+      Getter<&Tap::Counters>("counters"),
+      Method<&Tap::SetOffload>("setOffload"),
+      Method<&Tap::Attach>("attach"),
+      Method<&Tap::Detach>("detach"),
+      Method<&Tap::Features>("features"),
+      Method<&Tap::Transmit>("transmit"),
+      Method<&Tap::Post>("post"),
+      Method<&Tap::Receive>("receive"),
+      Method<&Tap::Watch>("watch"),
+      Method<&Tap::Close>("close"),
+  };
+  return DefineClass<Tap>(env, exports, Tap::New, members);
+}
+
+}  // namespace node_kvm

@@ -1,0 +1,103 @@
+#pragma once
+
+#include <node_api.h>
+#include <sys/uio.h>
+
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "address_space.h"
+#include "support/callback.h"
+#include "support/class.h"
+#include "support/loop_handle.h"
+#include "support/unique_fd.h"
+
+namespace node_kvm {
+
+// One queue of a TAP interface, moving frames between it and guest memory, as a JavaScript object.
+// Every frame starts with a virtio-net header of 12 bytes (virtio 1.2, 5.1.6).
+//
+// Batches are runs of numbers in a shared Float64Array, one frame or receive buffer after the
+// other:
+//   tag, count, then `count` pairs of guest address and length
+// and results are [tag, number] by turns in a shared Int32Array.
+class Tap {
+ public:
+  static constexpr char kName[] = "Tap";
+
+  Tap(UniqueFd fd, std::string name) : fd_(std::move(fd)), name_(std::move(name)) {}
+  ~Tap();
+
+  static napi_value New(napi_env env, napi_callback_info info);
+
+  napi_value Name(napi_env env);
+  napi_value Counters(napi_env env);
+  napi_value SetOffload(napi_env env, const Args& args);
+  napi_value Attach(napi_env env, const Args& args);
+  napi_value Detach(napi_env env, const Args& args);
+  napi_value Features(napi_env env, const Args& args);
+  napi_value Transmit(napi_env env, const Args& args);
+  napi_value Post(napi_env env, const Args& args);
+  napi_value Receive(napi_env env, const Args& args);
+  napi_value Watch(napi_env env, const Args& args);
+  napi_value Close(napi_env env, const Args& args);
+
+ private:
+  class Poll : public LoopHandle<uv_poll_t> {
+   public:
+    int Open(napi_env env, int fd, std::function<void()> callback);
+    void Watch(bool on);
+
+   private:
+    bool on_ = false;
+  };
+  struct Buffer {
+    uint32_t tag = 0;
+    size_t length = 0;  // bytes
+    std::vector<iovec> segments;
+  };
+
+  bool ParseSegments(const double* words, size_t* at, size_t end, uint32_t* tag,
+                     std::vector<iovec>* segments, size_t* length, int* error);
+  int Send(std::vector<iovec>* segments, size_t length);
+  // One frame into the posted buffers: the number of buffers used, 0 if it was dropped, -1 if there
+  // is none.
+  int ReceiveFrame();
+  void Report(uint32_t tag, int64_t result);
+  bool BeginResults(napi_env env);
+  void Unshare();
+
+  UniqueFd fd_;
+  std::string name_;
+  napi_env env_ = nullptr;
+  std::shared_ptr<const AddressSpaceSnapshot> memory_;
+  napi_ref batch_ref_ = nullptr;
+  napi_ref results_ref_ = nullptr;
+  double* batch_ = nullptr;
+  size_t batch_size_ = 0;
+  int32_t* results_ = nullptr;
+  size_t results_size_ = 0;
+  size_t result_count_ = 0;
+
+  uint32_t tx_gso_types_ = 0;  // bit n: gso_type n is allowed
+  bool tx_checksum_ = false;
+  bool rx_checksum_ = false;
+  bool mergeable_ = false;
+
+  std::deque<Buffer> posted_;
+  std::vector<Buffer> spare_;
+  std::vector<iovec> scratch_;
+  std::vector<uint8_t> overflow_;
+  uint32_t oversized_ = 0;
+  uint32_t receive_errors_ = 0;
+  int receive_error_ = 0;
+  Poll poll_;
+  Callback callback_;
+};
+
+bool DefineTap(napi_env env, napi_value exports);
+
+}  // namespace node_kvm
