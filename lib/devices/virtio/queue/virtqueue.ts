@@ -1,0 +1,95 @@
+import type { DescriptorChain } from './descriptor-chain.js'
+
+/**
+ * One virtqueue from the device's end, whichever its layout. Belongs to one activation of one device.
+ *
+ * A ring that breaks the specification's rules breaks the queue: `pop` gives nothing more, nothing more is
+ * published, and the device's status says DEVICE_NEEDS_RESET. No method throws for what a guest has written.
+ */
+export interface Virtqueue {
+  readonly index: number
+  /** Entries: what the driver chose. At most this many chains are in flight. */
+  readonly size: number
+  /** One more than the greatest {@link DescriptorChain.id}. */
+  readonly idCount: number
+  /** Chains taken by `pop` and not yet pushed. */
+  readonly inFlight: number
+  /** The ring broke a rule, or was given up by a reset. */
+  readonly stopped: boolean
+  /**
+   * Takes the next available chain. The object is the queue's own and the same each time: copy what must outlast
+   * the next `pop`.
+   */
+  pop(): DescriptorChain | undefined
+  /** Puts the chain taken last back, to be popped again. */
+  unpop(): void
+  /**
+   * Gives chain `id` back to the driver, `written` bytes of its device-writable part having been filled from its start.
+   * The driver sees it after `publish`.
+   */
+  push(id: number, written: number): void
+  /** Shows the driver everything pushed, and interrupts it if it asked for that: once per batch. */
+  publish(): void
+  /** Asks the driver, as far as the layout can, not to kick while the device is looking anyway. */
+  disableNotifications(): void
+  /** Asks for a kick at the next chain. `true` if a chain has become available meanwhile: look again. */
+  enableNotifications(): boolean
+  /** No further access to the ring, for good. */
+  stop(): void
+}
+
+/** How a queue reaches those around it. */
+export interface VirtqueueEvents {
+  /** Raise the used buffer notification of queue `index`. */
+  interrupt(index: number): void
+  /** Queue `index` is beyond use: `rule` is the rule that its ring broke. */
+  broken(index: number, rule: string): void
+}
+
+/** The ring features in force, and the bound that the device sets. */
+export interface RingFeatures {
+  readonly indirect: boolean
+  readonly eventIdx: boolean
+  /**
+   * Segments that one chain may have, if that is more than the queue's size: a driver that chose a smaller queue
+   * may still fill an indirect table to the limit that the device announced.
+   */
+  readonly chainCountMax: number
+}
+
+/**
+ * Bytes in one chain: 2^32 by 2.7.5, and a little more, so that the longest single descriptor between a header and a
+ * status is the device's to answer with an error instead of the end of the queue.
+ */
+export const chainLengthMax = 2 ** 32 + 4096
+
+/** Chains and descriptors handled in one turn of the event loop, per kick. */
+export const CHAIN_BUDGET = 256
+export const DESCRIPTOR_BUDGET = 4096
+
+/**
+ * Takes chains off `queue` until it is empty or the turn's budget is used up, with notifications off meanwhile,
+ * and publishes what was pushed. `handle` returns `false` to put its chain back and end the turn early.
+ * @returns `true` if the budget ended it, so that chains may be left with no kick to come
+ */
+export function drainQueue(queue: Virtqueue, handle: (chain: DescriptorChain) => boolean): boolean {
+  let chains = 0
+  let descriptors = 0
+  queue.disableNotifications()
+  do {
+    for (let chain = queue.pop(); chain; chain = queue.pop()) {
+      if (!handle(chain)) {
+        queue.unpop()
+        queue.publish()
+        return false
+      }
+      descriptors += chain.count + 1
+      if (++chains >= CHAIN_BUDGET || descriptors >= DESCRIPTOR_BUDGET) {
+        queue.publish()
+        return true
+      }
+    }
+  } while (queue.enableNotifications())
+  queue.publish()
+  return false
+}

@@ -1,0 +1,282 @@
+import type { GuestMemory } from '../../../memory/guest-memory.js'
+import {
+  type FeatureBits,
+  featureBits,
+  hasFeature,
+  VIRTIO_CONFIG_S_ACKNOWLEDGE,
+  VIRTIO_CONFIG_S_DRIVER,
+  VIRTIO_CONFIG_S_DRIVER_OK,
+  VIRTIO_CONFIG_S_FAILED,
+  VIRTIO_CONFIG_S_FEATURES_OK,
+  VIRTIO_CONFIG_S_NEEDS_RESET,
+  VIRTIO_F_EVENT_IDX,
+  VIRTIO_F_INDIRECT_DESC,
+  VIRTIO_F_VERSION_1,
+} from '../abi.js'
+import { GuestAccess } from '../queue/guest-access.js'
+import { brokenGeometryRule, queuesOverlap, splitLayout } from '../queue/queue-geometry.js'
+import { SplitVirtqueue } from '../queue/split-virtqueue.js'
+import type { Virtqueue } from '../queue/virtqueue.js'
+import type { DeviceContext, VirtioDevice } from '../virtio-device.js'
+import { statusStep } from './device-status.js'
+import { QueueSetup } from './queue-setup.js'
+
+/** The transport's side of a {@link DeviceControl}: how the driver is interrupted, and who is told of trouble. */
+export interface DeviceControlEvents {
+  /** A used buffer notification of one queue. */
+  queueInterrupt(queueIndex: number): void
+  /** A configuration change notification. */
+  configInterrupt(): void
+  /** The device will do nothing until the driver resets it. */
+  needsReset?(reason: string): void
+  /** The device model threw. */
+  failed?(error: Error): void
+}
+
+/** Ring features, offered for every device alike. */
+const RING_FEATURES = featureBits(VIRTIO_F_VERSION_1, VIRTIO_F_INDIRECT_DESC, VIRTIO_F_EVENT_IDX)
+
+/**
+ * What every transport's registers act on: device status, feature negotiation, queue setup and configuration space
+ * (virtio 1.2, chapters 2 and 3). Knows no register layout. No method throws for what a driver writes.
+ */
+export class DeviceControl {
+  readonly device: VirtioDevice
+  readonly queues: readonly QueueSetup[]
+  readonly deviceFeatures: FeatureBits
+  /** Changes whenever the configuration space may have (2.5.1). */
+  configGeneration = 0
+
+  readonly #memory: GuestMemory
+  readonly #events: DeviceControlEvents
+  #status = 0
+  #driverFeatures: FeatureBits = 0n
+  #virtqueues: readonly (Virtqueue | undefined)[] = []
+  #context: DeviceContext | undefined
+  #resetting: Promise<void> | undefined
+  #scheduled = new Set<number>()
+  #closed = false
+
+  constructor(device: VirtioDevice, memory: GuestMemory, events: DeviceControlEvents) {
+    this.device = device
+    this.deviceFeatures = device.features | RING_FEATURES
+    this.queues = device.queueSizes.map((maxSize) => new QueueSetup(maxSize))
+    this.#memory = memory
+    this.#events = events
+  }
+
+  get status(): number {
+    return this.#status
+  }
+
+  get driverOk(): boolean {
+    return (this.#status & VIRTIO_CONFIG_S_DRIVER_OK) !== 0
+  }
+
+  /** A reset is waiting for I/O that may still write guest memory. The status reads as before until it is done. */
+  get resetting(): boolean {
+    return this.#resetting !== undefined
+  }
+
+  /** Whether the driver may set up queues now (4.2.3.2, 4.1.4.3.2): once DRIVER_OK is set their geometry is frozen. */
+  get queuesOpen(): boolean {
+    return !this.driverOk && this.#resetting === undefined
+  }
+
+  writeStatus(written: number): void {
+    if (this.#closed || this.#resetting !== undefined) return
+    switch (statusStep(this.#status, written)) {
+      case 'reset':
+        this.reset()
+        break
+      case 'acknowledge':
+        this.#status |= VIRTIO_CONFIG_S_ACKNOWLEDGE
+        break
+      case 'driver':
+        this.#status |= VIRTIO_CONFIG_S_DRIVER
+        break
+      case 'features-ok':
+        if (this.#featuresAcceptable()) this.#status |= VIRTIO_CONFIG_S_FEATURES_OK
+        break
+      case 'driver-ok':
+        this.#status |= VIRTIO_CONFIG_S_DRIVER_OK
+        this.#activate()
+        break
+      case 'failed':
+        this.#status |= VIRTIO_CONFIG_S_FAILED
+        break
+      case 'ignore':
+        break
+    }
+  }
+
+  /** 32 bits of the offered features; 0 for a selector beyond 1. */
+  deviceFeaturesWord(select: number): number {
+    return select > 1 ? 0 : Number(BigInt.asUintN(32, this.deviceFeatures >> BigInt(32 * select)))
+  }
+
+  writeDriverFeatures(select: number, value: number): void {
+    const open = (this.#status & VIRTIO_CONFIG_S_DRIVER) !== 0 && (this.#status & VIRTIO_CONFIG_S_FEATURES_OK) === 0
+    if (select > 1 || !open || this.#resetting !== undefined) return
+    const shift = BigInt(32 * select)
+    this.#driverFeatures = (this.#driverFeatures & ~(0xffff_ffffn << shift)) | (BigInt(value >>> 0) << shift)
+  }
+
+  readConfig(offset: number, width: number): number {
+    const { config } = this.device
+    let value = 0
+    for (let i = width - 1; i >= 0; i--) value = value * 256 + (config[offset + i] ?? 0)
+    return value
+  }
+
+  writeConfig(offset: number, width: 1 | 2 | 4, value: number): void {
+    if (offset > this.device.config.length - width || this.#resetting !== undefined) return
+    if ((this.#status & VIRTIO_CONFIG_S_DRIVER) === 0) return
+    this.#guard(() => this.device.writeConfig?.(offset, width, value))
+  }
+
+  /** The driver kicked a queue, by a register or an ioeventfd. Kicks of queues that are not there or not active do nothing. */
+  notify(queueIndex: number): void {
+    if (this.#context === undefined || this.#memory.closed) return
+    if (this.#virtqueues[queueIndex] === undefined) return
+    if (this.#guard(() => this.device.notify(queueIndex))) this.#schedule(queueIndex)
+  }
+
+  /** Stops the device and forgets everything negotiated: by the driver, or with the whole machine. */
+  reset(): void {
+    this.#deactivate()
+    this.#driverFeatures = 0n
+    if (this.#resetting !== undefined) return
+    const draining = this.#guard(() => this.device.reset())
+    if (!(draining instanceof Promise)) {
+      this.#resetDone()
+      return
+    }
+    this.#resetting = draining
+      .catch((error: unknown) => this.#events.failed?.(asError(error)))
+      .then(() => {
+        this.#resetting = undefined
+        this.#resetDone()
+      })
+  }
+
+  async close(): Promise<void> {
+    if (!this.#closed) {
+      this.#closed = true
+      this.reset()
+    }
+    await this.#resetting
+    await this.device.close()
+  }
+
+  #resetDone(): void {
+    this.#status = 0
+    for (const queue of this.queues) queue.reset()
+  }
+
+  #featuresAcceptable(): boolean {
+    return (
+      (this.#driverFeatures & ~this.deviceFeatures) === 0n && hasFeature(this.#driverFeatures, VIRTIO_F_VERSION_1)
+    )
+  }
+
+  #activate(): void {
+    const rule = this.#brokenQueueRule()
+    if (rule !== undefined) {
+      this.#needsReset(rule)
+      return
+    }
+    const features = this.#driverFeatures
+    const access = new GuestAccess(this.#memory)
+    const virtqueues = this.queues.map((setup, index): Virtqueue | undefined => {
+      if (!setup.ready) return undefined
+      const ring = {
+        indirect: hasFeature(features, VIRTIO_F_INDIRECT_DESC),
+        eventIdx: hasFeature(features, VIRTIO_F_EVENT_IDX),
+        chainCountMax: setup.maxSize,
+      }
+      return new SplitVirtqueue(index, setup.geometry(), access, ring, {
+        interrupt: (queueIndex) => this.#events.queueInterrupt(queueIndex),
+        broken: (queueIndex, reason) => this.#needsReset(`queue ${queueIndex}: ${reason}`),
+      })
+    })
+    this.#virtqueues = virtqueues
+    const context: DeviceContext = {
+      memory: this.#memory,
+      features: features & this.device.features,
+      queues: virtqueues,
+      configChanged: () => this.#configChanged(context),
+      schedule: (queueIndex) => this.#schedule(queueIndex),
+      needsReset: (reason) => {
+        if (this.#context === context) this.#needsReset(reason)
+      },
+      fail: (error) => {
+        if (this.#context === context) this.#fail(error)
+        else this.#events.failed?.(error)
+      },
+    }
+    this.#context = context
+    this.#guard(() => this.device.activate(context))
+    // Chains made available before DRIVER_OK have had their kick, or never get one.
+    for (const queue of virtqueues) if (queue) this.#schedule(queue.index)
+  }
+
+  #brokenQueueRule(): string | undefined {
+    const ready = this.queues.filter((setup) => setup.ready)
+    if (ready.length === 0) return '3.1.1: DRIVER_OK with no queue set up'
+    for (const setup of ready) {
+      const rule = brokenGeometryRule(setup.geometry(), splitLayout, setup.maxSize, this.#memory)
+      if (rule !== undefined) return `2.7: ${rule}`
+    }
+    const geometries = ready.map((setup) => setup.geometry())
+    return queuesOverlap(geometries, splitLayout) ? '2.7: the parts of the queues overlap' : undefined
+  }
+
+  #deactivate(): void {
+    this.#context = undefined
+    this.#scheduled.clear()
+    for (const queue of this.#virtqueues) queue?.stop()
+    this.#virtqueues = []
+  }
+
+  #schedule(queueIndex: number): void {
+    const context = this.#context
+    if (context === undefined || this.#scheduled.has(queueIndex)) return
+    this.#scheduled.add(queueIndex)
+    setImmediate(() => {
+      if (this.#context !== context || !this.#scheduled.delete(queueIndex)) return
+      this.notify(queueIndex)
+    })
+  }
+
+  #configChanged(context: DeviceContext): void {
+    this.configGeneration = (this.configGeneration + 1) >>> 0
+    if (this.#context === context) this.#events.configInterrupt()
+  }
+
+  #needsReset(reason: string): void {
+    if ((this.#status & VIRTIO_CONFIG_S_NEEDS_RESET) !== 0) return
+    this.#status |= VIRTIO_CONFIG_S_NEEDS_RESET
+    for (const queue of this.#virtqueues) queue?.stop()
+    this.#events.needsReset?.(reason)
+    if (this.driverOk) this.#events.configInterrupt() // 2.1.2
+  }
+
+  #fail(error: Error): void {
+    this.#needsReset(`the device model failed: ${error.message}`)
+    this.#events.failed?.(error)
+  }
+
+  #guard<T>(action: () => T): T | undefined {
+    try {
+      return action()
+    } catch (error) {
+      this.#fail(asError(error))
+      return undefined
+    }
+  }
+}
+
+function asError(error: unknown): Error {
+  return error instanceof Error ? error : new Error(String(error))
+}

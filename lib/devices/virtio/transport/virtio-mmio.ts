@@ -1,0 +1,237 @@
+import type { BusDevice } from '../../../bus/bus-device.js'
+import type { IrqLine } from '../../../interrupt/irq-line.js'
+import type { GuestMemory } from '../../../memory/guest-memory.js'
+import type { VirtioDevice } from '../virtio-device.js'
+import { DeviceControl } from './device-control.js'
+import type { QueueArea, QueueSetup } from './queue-setup.js'
+
+// Virtio 1.2, 4.2.2, table 4.1: MMIO device register layout
+export const VIRTIO_MMIO_MAGIC_VALUE = 0x000
+export const VIRTIO_MMIO_VERSION = 0x004
+export const VIRTIO_MMIO_DEVICE_ID = 0x008
+export const VIRTIO_MMIO_VENDOR_ID = 0x00c
+export const VIRTIO_MMIO_DEVICE_FEATURES = 0x010
+export const VIRTIO_MMIO_DEVICE_FEATURES_SEL = 0x014
+export const VIRTIO_MMIO_DRIVER_FEATURES = 0x020
+export const VIRTIO_MMIO_DRIVER_FEATURES_SEL = 0x024
+export const VIRTIO_MMIO_QUEUE_SEL = 0x030
+export const VIRTIO_MMIO_QUEUE_NUM_MAX = 0x034
+export const VIRTIO_MMIO_QUEUE_NUM = 0x038
+export const VIRTIO_MMIO_QUEUE_READY = 0x044
+export const VIRTIO_MMIO_QUEUE_NOTIFY = 0x050
+export const VIRTIO_MMIO_INTERRUPT_STATUS = 0x060
+export const VIRTIO_MMIO_INTERRUPT_ACK = 0x064
+export const VIRTIO_MMIO_STATUS = 0x070
+export const VIRTIO_MMIO_QUEUE_DESC_LOW = 0x080
+export const VIRTIO_MMIO_QUEUE_DESC_HIGH = 0x084
+export const VIRTIO_MMIO_QUEUE_AVAIL_LOW = 0x090
+export const VIRTIO_MMIO_QUEUE_AVAIL_HIGH = 0x094
+export const VIRTIO_MMIO_QUEUE_USED_LOW = 0x0a0
+export const VIRTIO_MMIO_QUEUE_USED_HIGH = 0x0a4
+export const VIRTIO_MMIO_SHM_LEN_LOW = 0x0b0
+export const VIRTIO_MMIO_SHM_LEN_HIGH = 0x0b4
+export const VIRTIO_MMIO_SHM_BASE_LOW = 0x0b8
+export const VIRTIO_MMIO_SHM_BASE_HIGH = 0x0bc
+export const VIRTIO_MMIO_CONFIG_GENERATION = 0x0fc
+export const VIRTIO_MMIO_CONFIG = 0x100
+
+export const VIRTIO_MMIO_INT_VRING = 1
+export const VIRTIO_MMIO_INT_CONFIG = 2
+
+/** Bytes of the register window: the control registers and a configuration space of 256 bytes. */
+export const VIRTIO_MMIO_WINDOW = 0x200
+
+const MAGIC = 0x74726976 // "virt"
+const VENDOR_ID = 0x4d564b4e // "NKVM"
+
+const addressRegisters: ReadonlyMap<number, readonly [area: QueueArea, high: boolean]> = new Map([
+  [VIRTIO_MMIO_QUEUE_DESC_LOW, ['descriptorArea', false]],
+  [VIRTIO_MMIO_QUEUE_DESC_HIGH, ['descriptorArea', true]],
+  [VIRTIO_MMIO_QUEUE_AVAIL_LOW, ['driverArea', false]],
+  [VIRTIO_MMIO_QUEUE_AVAIL_HIGH, ['driverArea', true]],
+  [VIRTIO_MMIO_QUEUE_USED_LOW, ['deviceArea', false]],
+  [VIRTIO_MMIO_QUEUE_USED_HIGH, ['deviceArea', true]],
+])
+
+export interface VirtioMmioOptions {
+  readonly memory: GuestMemory
+  /** Pulsed at each interrupt: the line is edge-triggered. */
+  readonly irq: IrqLine
+  /** The device stopped for what the driver did (DEVICE_NEEDS_RESET). At most once between two resets. */
+  readonly onNeedsReset?: (reason: string) => void
+  /** The device model itself failed. */
+  readonly onError?: (error: Error) => void
+}
+
+/** What a driver tried that the registers do not allow, and how often interrupts were raised. */
+export interface VirtioMmioCounters {
+  ignoredReads: number
+  ignoredWrites: number
+  interrupts: number
+}
+
+/**
+ * Virtio over MMIO, version 2 (virtio 1.2, section 4.2), for any {@link VirtioDevice}.
+ *
+ * Put it on the MMIO bus with a window of {@link VIRTIO_MMIO_WINDOW} bytes. For each queue an ioeventfd on
+ * {@link VIRTIO_MMIO_QUEUE_NOTIFY} (4 bytes, datamatch = queue index) may call `notify` in place of the bus.
+ *
+ * InterruptACK is not posted: the driver's acknowledgement must be in force before it looks at the rings,
+ * or it would take back an interrupt raised since.
+ */
+export class VirtioMmioTransport implements BusDevice {
+  readonly name: string
+  readonly queueCount: number
+  readonly counters: VirtioMmioCounters = { ignoredReads: 0, ignoredWrites: 0, interrupts: 0 }
+  readonly shortcuts = { posted: [VIRTIO_MMIO_QUEUE_NOTIFY] }
+  readonly #control: DeviceControl
+  readonly #irq: IrqLine
+  #deviceFeaturesSelect = 0
+  #driverFeaturesSelect = 0
+  #queueSelect = 0
+  #interruptStatus = 0
+
+  constructor(device: VirtioDevice, options: VirtioMmioOptions) {
+    this.name = device.name
+    this.#irq = options.irq
+    const { onNeedsReset, onError } = options
+    this.#control = new DeviceControl(device, options.memory, {
+      queueInterrupt: () => this.#interrupt(VIRTIO_MMIO_INT_VRING),
+      configInterrupt: () => this.#interrupt(VIRTIO_MMIO_INT_CONFIG),
+      ...(onNeedsReset && { needsReset: onNeedsReset }),
+      ...(onError && { failed: onError }),
+    })
+    this.queueCount = this.#control.queues.length
+  }
+
+  /** The driver kicked a queue. What an ioeventfd's callback calls; any number is safe. */
+  notify(queueIndex: number): void {
+    this.#control.notify(queueIndex)
+  }
+
+  /** Resets the device with the machine. */
+  reset(): void {
+    this.#control.reset()
+    this.#deviceFeaturesSelect = 0
+    this.#driverFeaturesSelect = 0
+    this.#queueSelect = 0
+    this.#interruptStatus = 0
+  }
+
+  /** Stops the device; resolves when no I/O of its can touch guest memory any more. */
+  close(): Promise<void> {
+    return this.#control.close()
+  }
+
+  read(offset: number, width: 1 | 2 | 4): number {
+    if (offset >= VIRTIO_MMIO_CONFIG) return this.#control.readConfig(offset - VIRTIO_MMIO_CONFIG, width)
+    if (width !== 4 || offset % 4 !== 0) {
+      this.counters.ignoredReads++
+      return 2 ** (8 * width) - 1
+    }
+    return this.#readRegister(offset)
+  }
+
+  write(offset: number, width: 1 | 2 | 4, value: number): void {
+    if (offset >= VIRTIO_MMIO_CONFIG) this.#control.writeConfig(offset - VIRTIO_MMIO_CONFIG, width, value)
+    else if (width !== 4 || offset % 4 !== 0) this.counters.ignoredWrites++
+    else this.#writeRegister(offset, value >>> 0)
+  }
+
+  #readRegister(offset: number): number {
+    const control = this.#control
+    switch (offset) {
+      case VIRTIO_MMIO_MAGIC_VALUE:
+        return MAGIC
+      case VIRTIO_MMIO_VERSION:
+        return 2
+      case VIRTIO_MMIO_DEVICE_ID:
+        return control.device.deviceId
+      case VIRTIO_MMIO_VENDOR_ID:
+        return VENDOR_ID
+      case VIRTIO_MMIO_DEVICE_FEATURES:
+        return control.deviceFeaturesWord(this.#deviceFeaturesSelect)
+      case VIRTIO_MMIO_QUEUE_NUM_MAX:
+        return this.#queue?.maxSize ?? 0
+      case VIRTIO_MMIO_QUEUE_READY:
+        return this.#queue?.ready ? 1 : 0
+      case VIRTIO_MMIO_INTERRUPT_STATUS:
+        return this.#interruptStatus
+      case VIRTIO_MMIO_STATUS:
+        return control.status
+      case VIRTIO_MMIO_SHM_LEN_LOW:
+      case VIRTIO_MMIO_SHM_LEN_HIGH:
+      case VIRTIO_MMIO_SHM_BASE_LOW:
+      case VIRTIO_MMIO_SHM_BASE_HIGH:
+        return 0xffff_ffff // no shared memory region has any id
+      case VIRTIO_MMIO_CONFIG_GENERATION:
+        return control.configGeneration
+      default:
+        this.counters.ignoredReads++
+        return 0
+    }
+  }
+
+  #writeRegister(offset: number, value: number): void {
+    const control = this.#control
+    switch (offset) {
+      case VIRTIO_MMIO_DEVICE_FEATURES_SEL:
+        this.#deviceFeaturesSelect = value
+        return
+      case VIRTIO_MMIO_DRIVER_FEATURES_SEL:
+        this.#driverFeaturesSelect = value
+        return
+      case VIRTIO_MMIO_DRIVER_FEATURES:
+        control.writeDriverFeatures(this.#driverFeaturesSelect, value)
+        return
+      case VIRTIO_MMIO_QUEUE_SEL:
+        this.#queueSelect = value
+        return
+      case VIRTIO_MMIO_QUEUE_NOTIFY:
+        control.notify(value)
+        return
+      case VIRTIO_MMIO_INTERRUPT_ACK:
+        this.#interruptStatus &= ~value
+        return
+      case VIRTIO_MMIO_STATUS:
+        this.#writeStatus(value)
+        return
+      default:
+        if (!this.#writeQueueRegister(offset, value)) this.counters.ignoredWrites++
+    }
+  }
+
+  #writeQueueRegister(offset: number, value: number): boolean {
+    const queue = this.#queue
+    if (queue === undefined || !this.#control.queuesOpen) return false
+    if (offset === VIRTIO_MMIO_QUEUE_READY) {
+      queue.setReady((value & 1) === 1)
+      return true
+    }
+    if (queue.ready) return false // 4.2.2.2: not while QueueReady is set
+    const address = addressRegisters.get(offset)
+    if (address !== undefined) {
+      if (address[1]) queue.setAddressHigh(address[0], value)
+      else queue.setAddressLow(address[0], value)
+      return true
+    }
+    if (offset !== VIRTIO_MMIO_QUEUE_NUM) return false
+    queue.size = value
+    return true
+  }
+
+  #writeStatus(value: number): void {
+    this.#control.writeStatus(value)
+    if (value === 0) this.#interruptStatus = 0
+  }
+
+  get #queue(): QueueSetup | undefined {
+    return this.#control.queues[this.#queueSelect]
+  }
+
+  #interrupt(cause: number): void {
+    this.#interruptStatus |= cause
+    this.counters.interrupts++
+    this.#irq.pulse()
+  }
+}

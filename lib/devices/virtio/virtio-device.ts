@@ -1,0 +1,62 @@
+import type { GuestMemory } from '../../memory/guest-memory.js'
+import type { FeatureBits } from './abi.js'
+import type { Virtqueue } from './queue/virtqueue.js'
+
+/**
+ * A virtio device, apart from the transport that shows it to the guest.
+ *
+ * The transport negotiates features, checks and sets up the queues, and calls `activate` when the driver is ready.
+ * From then until `reset` the device is told of kicks by `notify` and works on its queues. Ring features
+ * (indirect descriptors, event indices, ring layout) are the queue's business: a device neither offers nor sees them.
+ */
+export interface VirtioDevice {
+  /** For logs, counters and errors: `'block0'`. */
+  readonly name: string
+  /** Virtio 1.2, section 5: `VIRTIO_ID_BLOCK` and its like. */
+  readonly deviceId: number
+  /** The features of this device type that it offers, fixed when a transport takes the device. */
+  readonly features: FeatureBits
+  /** The greatest size of each queue: powers of two up to 32768. Their number is the number of queues. */
+  readonly queueSizes: readonly number[]
+  /**
+   * The configuration space, at most 256 bytes, little-endian. The transport reads it at the driver's request;
+   * the device changes it in place and then calls {@link DeviceContext.configChanged}.
+   */
+  readonly config: Uint8Array
+  /** The driver writes `width` bytes at `offset` of the configuration space, wholly inside it. Absent: such writes are ignored. */
+  writeConfig?(offset: number, width: 1 | 2 | 4, value: number): void
+  /** The driver is ready (DRIVER_OK). The context is valid until `reset`. */
+  activate(context: DeviceContext): void
+  /**
+   * The driver kicked a queue. Work is bounded: a device that stops at its budget with chains left
+   * returns `true` and is called again in a later turn of the event loop.
+   */
+  notify(queueIndex: number): boolean
+  /**
+   * Back to how it was before `activate`. No queue and no guest memory may be touched once this has returned,
+   * or, if it returns a promise, once that has resolved; the driver sees the reset finish only then.
+   */
+  reset(): void | Promise<void>
+  /** Gives back what the device holds, after a reset. Its backend belongs to whoever made it. */
+  close(): Promise<void>
+}
+
+/** What an active device has to work with. */
+export interface DeviceContext {
+  readonly memory: GuestMemory
+  /** The features in force: offered by the device and accepted by the driver. */
+  readonly features: FeatureBits
+  /** By queue index; `undefined` for a queue that the driver did not set up. */
+  readonly queues: readonly (Virtqueue | undefined)[]
+  /** Tells the driver that the configuration space has changed. */
+  configChanged(): void
+  /**
+   * Has `notify(queueIndex)` called in a later turn of the event loop, once however often it is asked for:
+   * for work left over by something other than a kick.
+   */
+  schedule(queueIndex: number): void
+  /** The driver did what the device cannot go on from: DEVICE_NEEDS_RESET. `reason` is for the log. */
+  needsReset(reason: string): void
+  /** The device model itself failed. The device stops as by `needsReset`, and the error reaches the machine. */
+  fail(error: Error): void
+}
