@@ -149,6 +149,40 @@ export interface IoctlEntry {
   entrySize: number
 }
 
+/** Asynchronous I/O between one file and guest memory; `native/block_engine.h` defines requests and completions. */
+export interface NativeBlockEngine {
+  readonly kind: 'io_uring' | 'threads'
+  readonly inFlight: number
+  /** Starts the requests in the first `words` elements of the shared array; returns how many completions now lie in the other. */
+  submit(words: number): number
+  /** Looks for completions without waiting. */
+  reap(): number
+  /** Waits up to `milliseconds` for a completion, then as `reap`. */
+  wait(milliseconds: number): number
+  /** Whether completions to come keep the event loop alive: not unless told. */
+  ref(): void
+  unref(): void
+  /** Throws ERR_STATE while requests are in flight. */
+  close(): void
+}
+
+/** One queue of a TAP interface and guest memory; `native/tap.h` defines batches and results. */
+export interface NativeTap {
+  readonly name: string
+  /** Frames too long for the buffers, receive errors, the last one's errno. */
+  readonly counters: readonly [number, number, number]
+  /** TUN_F_* bits; false if the kernel refuses them. */
+  setOffload(bits: number): boolean
+  attach(memory: NativeAddressSpace, batch: Float64Array, results: Int32Array, onReadable: () => void): void
+  detach(): void
+  features(txChecksum: boolean, txGsoTypes: number, rxChecksum: boolean, mergeable: boolean): void
+  transmit(words: number): number
+  post(words: number): number
+  receive(budget: number): number
+  watch(on: boolean): void
+  close(): void
+}
+
 /** The type of the addon. Each class is documented where TypeScript wraps it. */
 export interface Binding {
   /** Tells the addon how to build the errors it throws. */
@@ -162,6 +196,23 @@ export interface Binding {
   ioctls(): IoctlEntry[]
   AddressSpace: new () => NativeAddressSpace
   ExitChannel: new (onWake: () => void) => NativeExitChannel
+  BlockEngine: new (
+    kind: 'io_uring' | 'threads',
+    fd: number,
+    memory: NativeAddressSpace,
+    tags: number,
+    requests: Float64Array,
+    completions: Int32Array,
+    onCompletions: (count: number) => void,
+  ) => NativeBlockEngine
+  /** Unless `create`, an interface of that name must exist. */
+  Tap: new (name: string, create: boolean, multiQueue: boolean) => NativeTap
+  /** 0, or the errno: EAGAIN if another open file description holds a lock that excludes this one. */
+  lockFile(fd: number, exclusive: boolean): number
+  /** Bytes, of a block device too. */
+  fileSize(fd: number): number
+  /** Whether fallocate can punch holes in the file; `end` is its size. */
+  fallocateWorks(fd: number, end: number): boolean
 }
 
 let loaded: Binding | undefined
