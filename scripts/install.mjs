@@ -1,0 +1,25 @@
+// npm's install script: sees to it that there is a native addon. Uses the prebuilt one if it fits, else compiles.
+import {
+  addonIsFresh,
+  buildAddon,
+  isCheckout,
+  missingBuildTools,
+  platformSupported,
+} from './lib/build-addon.mjs'
+
+// Elsewhere the package can be imported and says so when it is used: see lib/binding.ts.
+if (platformSupported && !addonIsFresh()) {
+  const missing = missingBuildTools()
+  if (missing.length > 0 && isCheckout) {
+    console.log(
+      `node-kvm: no addon yet, as ${missing.join(', ')} is not installed; 'npm start' and 'npm test' will see to it`,
+    )
+  } else {
+    try {
+      await buildAddon({ quiet: true })
+    } catch (error) {
+      console.error(`node-kvm: there is no prebuilt addon for this system, and ${error.message}`)
+      process.exitCode = 1
+    }
+  }
+}
