@@ -179,6 +179,8 @@ export interface NativeTap {
   transmit(words: number): number
   post(words: number): number
   receive(budget: number): number
+  /** Forgets all posted buffers. */
+  reset(): void
   watch(on: boolean): void
   close(): void
 }

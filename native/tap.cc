@@ -419,6 +419,12 @@ int Tap::ReceiveFrame() {
   return static_cast<int>(used);
 }
 
+napi_value Tap::Reset(napi_env, const Args&) {
+  posted_.clear();
+  poll_.Watch(false);
+  return nullptr;
+}
+
 // watch(on): whether onReadable is called; receive() watches by itself while buffers are posted.
 napi_value Tap::Watch(napi_env env, const Args& args) {
   bool on = false;
@@ -444,6 +450,7 @@ bool DefineTap(napi_env env, napi_value exports) {
       Method<&Tap::Transmit>("transmit"),
       Method<&Tap::Post>("post"),
       Method<&Tap::Receive>("receive"),
+      Method<&Tap::Reset>("reset"),
       Method<&Tap::Watch>("watch"),
       Method<&Tap::Close>("close"),
   };

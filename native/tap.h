@@ -42,6 +42,7 @@ class Tap {
   napi_value Transmit(napi_env env, const Args& args);
   napi_value Post(napi_env env, const Args& args);
   napi_value Receive(napi_env env, const Args& args);
+  napi_value Reset(napi_env env, const Args& args);
   napi_value Watch(napi_env env, const Args& args);
   napi_value Close(napi_env env, const Args& args);
 

@@ -23,6 +23,11 @@ export interface VirtioDevice {
    * the device changes it in place and then calls {@link DeviceContext.configChanged}.
    */
   readonly config: Uint8Array
+  /**
+   * A transport has taken the device: called once, before everything else, with the machine's memory.
+   * What it throws reaches whoever sets the machine up.
+   */
+  attach?(memory: GuestMemory): void
   /** The driver writes `width` bytes at `offset` of the configuration space, wholly inside it. Absent: such writes are ignored. */
   writeConfig?(offset: number, width: 1 | 2 | 4, value: number): void
   /** The driver is ready (DRIVER_OK). The context is valid until `reset`. */

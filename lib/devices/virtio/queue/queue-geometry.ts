@@ -68,10 +68,16 @@ export function queuesOverlap(geometries: readonly QueueGeometry[], layout: Queu
   const spans = geometries.flatMap((geometry) =>
     QUEUE_AREAS.map((area) => {
       const start = geometry[area]
-      return { start, end: start + layout[area](geometry.size).bytes, written: area === 'deviceArea' }
+      return {
+        start,
+        end: start + layout[area](geometry.size).bytes,
+        written: area === 'deviceArea',
+      }
     }),
   )
-  return spans.some((a) => a.written && spans.some((b) => a !== b && a.start < b.end && b.start < a.end))
+  return spans.some(
+    (a) => a.written && spans.some((b) => a !== b && a.start < b.end && b.start < a.end),
+  )
 }
 
 function hex(value: number): string {

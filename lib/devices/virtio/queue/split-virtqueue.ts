@@ -8,7 +8,12 @@ import {
 import { DescriptorChain } from './descriptor-chain.js'
 import { type GuestAccess, guestAddress, type RegionAccess, readU32 } from './guest-access.js'
 import type { QueueGeometry } from './queue-geometry.js'
-import { type RingFeatures, type Virtqueue, type VirtqueueEvents, chainLengthMax } from './virtqueue.js'
+import {
+  chainLengthMax,
+  type RingFeatures,
+  type Virtqueue,
+  type VirtqueueEvents,
+} from './virtqueue.js'
 
 /**
  * A split virtqueue (virtio 1.2, section 2.7).
@@ -84,8 +89,10 @@ export class SplitVirtqueue implements Virtqueue {
     if (this.stopped) return undefined
     if (this.#nextAvail === this.#availIdx && !this.#lookForMore()) return undefined
     const head = this.#avail[2 + (this.#nextAvail & this.#mask)]!
-    if (head >= this.size) return this.#break(`2.7.6: the available ring names descriptor ${head} of ${this.size}`)
-    if (this.#busy[head]) return this.#break(`2.7.6: chain ${head} was made available again before it was used`)
+    if (head >= this.size)
+      return this.#break(`2.7.6: the available ring names descriptor ${head} of ${this.size}`)
+    if (this.#busy[head])
+      return this.#break(`2.7.6: chain ${head} was made available again before it was used`)
     if (!this.#collect(head)) return undefined
     this.#busy[head] = 1
     this.inFlight++
@@ -139,7 +146,9 @@ export class SplitVirtqueue implements Virtqueue {
     const idx = Atomics.load(this.#avail, 1)
     const more = (idx - this.#nextAvail) & 0xffff
     if (more > this.size) {
-      this.#break(`2.7.13.3: the available index runs ${more} entries ahead in a queue of ${this.size}`)
+      this.#break(
+        `2.7.13.3: the available index runs ${more} entries ahead in a queue of ${this.size}`,
+      )
       return false
     }
     this.#availIdx = idx
@@ -169,15 +178,19 @@ export class SplitVirtqueue implements Virtqueue {
       if (!this.#append(low, high, length, flagsAndNext)) return false
       if ((flagsAndNext & VIRTQ_DESC_F_NEXT) === 0) return true
       next = flagsAndNext >>> 16
-      if (next >= this.size) return this.#refuse(`2.7.5: a descriptor's next is ${next} of ${this.size}`)
+      if (next >= this.size)
+        return this.#refuse(`2.7.5: a descriptor's next is ${next} of ${this.size}`)
     }
     return this.#refuse('2.7.5.2: a descriptor chain has more entries than the queue, or a loop')
   }
 
   #collectIndirect(address: number, bytes: number, flags: number): boolean {
-    if (!this.#indirect) return this.#refuse('2.7.5.3.1: an indirect descriptor without VIRTIO_F_INDIRECT_DESC')
-    if (flags & VIRTQ_DESC_F_NEXT) return this.#refuse('2.7.5.3.1: a descriptor with both INDIRECT and NEXT')
-    if (bytes === 0 || bytes % 16 !== 0) return this.#refuse(`2.7.5.3: an indirect table of ${bytes} bytes`)
+    if (!this.#indirect)
+      return this.#refuse('2.7.5.3.1: an indirect descriptor without VIRTIO_F_INDIRECT_DESC')
+    if (flags & VIRTQ_DESC_F_NEXT)
+      return this.#refuse('2.7.5.3.1: a descriptor with both INDIRECT and NEXT')
+    if (bytes === 0 || bytes % 16 !== 0)
+      return this.#refuse(`2.7.5.3: an indirect table of ${bytes} bytes`)
     const region = this.#access.find(address, bytes)
     if (region === undefined) return this.#refuse('2.7.5.3: an indirect table outside guest memory')
     const base = address - region.guestAddress
@@ -196,7 +209,8 @@ export class SplitVirtqueue implements Virtqueue {
       if (!this.#append(low, high, length, flagsAndNext)) return false
       if ((flagsAndNext & VIRTQ_DESC_F_NEXT) === 0) return true
       next = flagsAndNext >>> 16
-      if (next >= entries) return this.#refuse(`2.7.5.3: an indirect descriptor's next is ${next} of ${entries}`)
+      if (next >= entries)
+        return this.#refuse(`2.7.5.3: an indirect descriptor's next is ${next} of ${entries}`)
     }
     return this.#refuse('2.7.5.3.1: an indirect chain longer than the queue allows, or a loop')
   }
@@ -230,8 +244,15 @@ export class SplitVirtqueue implements Virtqueue {
   }
 }
 
-function areaOf(access: GuestAccess, address: number, bytes: number): { buffer: ArrayBuffer; offset: number } {
+function areaOf(
+  access: GuestAccess,
+  address: number,
+  bytes: number,
+): { buffer: ArrayBuffer; offset: number } {
   const region: RegionAccess | undefined = access.find(address, bytes)
   if (region === undefined) throw new RangeError('the geometry was not checked')
-  return { buffer: region.u8.buffer as ArrayBuffer, offset: region.u8.byteOffset + address - region.guestAddress }
+  return {
+    buffer: region.u8.buffer as ArrayBuffer,
+    offset: region.u8.byteOffset + address - region.guestAddress,
+  }
 }

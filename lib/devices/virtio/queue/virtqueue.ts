@@ -68,28 +68,27 @@ export const CHAIN_BUDGET = 256
 export const DESCRIPTOR_BUDGET = 4096
 
 /**
- * Takes chains off `queue` until it is empty or the turn's budget is used up, with notifications off meanwhile,
- * and publishes what was pushed. `handle` returns `false` to put its chain back and end the turn early.
+ * Takes chains off `queue` until it is empty or the turn's budget is used up, with notifications off meanwhile.
+ * `submit` is called after each run of chains, and what was pushed by then is published.
  * @returns `true` if the budget ended it, so that chains may be left with no kick to come
  */
-export function drainQueue(queue: Virtqueue, handle: (chain: DescriptorChain) => boolean): boolean {
+export function drainQueue(
+  queue: Virtqueue,
+  handle: (chain: DescriptorChain) => void,
+  submit: () => void,
+): boolean {
   let chains = 0
   let descriptors = 0
-  queue.disableNotifications()
+  let spent = false
   do {
-    for (let chain = queue.pop(); chain; chain = queue.pop()) {
-      if (!handle(chain)) {
-        queue.unpop()
-        queue.publish()
-        return false
-      }
+    queue.disableNotifications()
+    for (let chain = queue.pop(); chain; chain = spent ? undefined : queue.pop()) {
+      handle(chain)
       descriptors += chain.count + 1
-      if (++chains >= CHAIN_BUDGET || descriptors >= DESCRIPTOR_BUDGET) {
-        queue.publish()
-        return true
-      }
+      spent = ++chains >= CHAIN_BUDGET || descriptors >= DESCRIPTOR_BUDGET
     }
-  } while (queue.enableNotifications())
-  queue.publish()
-  return false
+    submit()
+    queue.publish()
+  } while (!spent && queue.enableNotifications())
+  return spent
 }

@@ -58,6 +58,7 @@ export class DeviceControl {
   #closed = false
 
   constructor(device: VirtioDevice, memory: GuestMemory, events: DeviceControlEvents) {
+    device.attach?.(memory)
     this.device = device
     this.deviceFeatures = device.features | RING_FEATURES
     this.queues = device.queueSizes.map((maxSize) => new QueueSetup(maxSize))
@@ -116,10 +117,13 @@ export class DeviceControl {
   }
 
   writeDriverFeatures(select: number, value: number): void {
-    const open = (this.#status & VIRTIO_CONFIG_S_DRIVER) !== 0 && (this.#status & VIRTIO_CONFIG_S_FEATURES_OK) === 0
+    const open =
+      (this.#status & VIRTIO_CONFIG_S_DRIVER) !== 0 &&
+      (this.#status & VIRTIO_CONFIG_S_FEATURES_OK) === 0
     if (select > 1 || !open || this.#resetting !== undefined) return
     const shift = BigInt(32 * select)
-    this.#driverFeatures = (this.#driverFeatures & ~(0xffff_ffffn << shift)) | (BigInt(value >>> 0) << shift)
+    this.#driverFeatures =
+      (this.#driverFeatures & ~(0xffff_ffffn << shift)) | (BigInt(value >>> 0) << shift)
   }
 
   readConfig(offset: number, width: number): number {
@@ -176,7 +180,8 @@ export class DeviceControl {
 
   #featuresAcceptable(): boolean {
     return (
-      (this.#driverFeatures & ~this.deviceFeatures) === 0n && hasFeature(this.#driverFeatures, VIRTIO_F_VERSION_1)
+      (this.#driverFeatures & ~this.deviceFeatures) === 0n &&
+      hasFeature(this.#driverFeatures, VIRTIO_F_VERSION_1)
     )
   }
 
@@ -229,7 +234,9 @@ export class DeviceControl {
       if (rule !== undefined) return `2.7: ${rule}`
     }
     const geometries = ready.map((setup) => setup.geometry())
-    return queuesOverlap(geometries, splitLayout) ? '2.7: the parts of the queues overlap' : undefined
+    return queuesOverlap(geometries, splitLayout)
+      ? '2.7: the parts of the queues overlap'
+      : undefined
   }
 
   #deactivate(): void {

@@ -8,13 +8,23 @@ import {
 } from '../abi.js'
 
 /** What a driver's write of the device status asks for. `ignore`: it is no legal step from where the device is. */
-export type StatusStep = 'ignore' | 'reset' | 'acknowledge' | 'driver' | 'features-ok' | 'driver-ok' | 'failed'
+export type StatusStep =
+  | 'ignore'
+  | 'reset'
+  | 'acknowledge'
+  | 'driver'
+  | 'features-ok'
+  | 'driver-ok'
+  | 'failed'
 
 /** Initialization goes one bit at a time (virtio 1.2, 3.1.1): which bit comes next, by the bits already set. */
 const nextSteps: ReadonlyMap<number, readonly [bit: number, step: StatusStep]> = new Map([
   [0, [VIRTIO_CONFIG_S_ACKNOWLEDGE, 'acknowledge']],
   [VIRTIO_CONFIG_S_ACKNOWLEDGE, [VIRTIO_CONFIG_S_DRIVER, 'driver']],
-  [VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER, [VIRTIO_CONFIG_S_FEATURES_OK, 'features-ok']],
+  [
+    VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER,
+    [VIRTIO_CONFIG_S_FEATURES_OK, 'features-ok'],
+  ],
   [
     VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER | VIRTIO_CONFIG_S_FEATURES_OK,
     [VIRTIO_CONFIG_S_DRIVER_OK, 'driver-ok'],

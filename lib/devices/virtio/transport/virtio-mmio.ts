@@ -124,7 +124,8 @@ export class VirtioMmioTransport implements BusDevice {
   }
 
   read(offset: number, width: 1 | 2 | 4): number {
-    if (offset >= VIRTIO_MMIO_CONFIG) return this.#control.readConfig(offset - VIRTIO_MMIO_CONFIG, width)
+    if (offset >= VIRTIO_MMIO_CONFIG)
+      return this.#control.readConfig(offset - VIRTIO_MMIO_CONFIG, width)
     if (width !== 4 || offset % 4 !== 0) {
       this.counters.ignoredReads++
       return 2 ** (8 * width) - 1
@@ -133,7 +134,8 @@ export class VirtioMmioTransport implements BusDevice {
   }
 
   write(offset: number, width: 1 | 2 | 4, value: number): void {
-    if (offset >= VIRTIO_MMIO_CONFIG) this.#control.writeConfig(offset - VIRTIO_MMIO_CONFIG, width, value)
+    if (offset >= VIRTIO_MMIO_CONFIG)
+      this.#control.writeConfig(offset - VIRTIO_MMIO_CONFIG, width, value)
     else if (width !== 4 || offset % 4 !== 0) this.counters.ignoredWrites++
     else this.#writeRegister(offset, value >>> 0)
   }

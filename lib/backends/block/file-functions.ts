@@ -1,0 +1,41 @@
+import type { FileHandle } from 'node:fs/promises'
+import { constants } from 'node:os'
+import type { BlockFunctions } from './js-channel.js'
+
+/** A file by Node's own `fs`, for guest memory that no mapping backs. */
+export function fileFunctions(file: FileHandle): BlockFunctions {
+  return {
+    read: (offset, buffers) =>
+      transfer(offset, buffers, (left, at) => file.readv(left, at).then((r) => r.bytesRead)),
+    async write(offset, buffers, durable) {
+      await transfer(offset, buffers, (left, at) =>
+        file.writev(left, at).then((r) => r.bytesWritten),
+      )
+      if (durable) await file.datasync()
+    },
+    flush: () => file.datasync(),
+  }
+}
+
+async function transfer(
+  offset: number,
+  buffers: readonly Uint8Array[],
+  move: (left: Uint8Array[], at: number) => Promise<number>,
+): Promise<void> {
+  let at = offset
+  let left = [...buffers]
+  while (left.length > 0) {
+    let moved = await move(left, at)
+    // The file has become shorter than the disk.
+    if (moved === 0)
+      throw Object.assign(new Error('unexpected end of the disk image'), {
+        errno: constants.errno.EIO,
+      })
+    at += moved
+    while (left.length > 0 && moved >= left[0]!.length) {
+      moved -= left[0]!.length
+      left = left.slice(1)
+    }
+    if (moved > 0) left[0] = left[0]!.subarray(moved)
+  }
+}

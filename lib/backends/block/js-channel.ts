@@ -1,0 +1,172 @@
+import { constants } from 'node:os'
+import { VmmError } from '../../errors.js'
+import type { GuestMemory } from '../../memory/guest-memory.js'
+import type { BlockAttachment, BlockChannel } from './block-backend.js'
+import { FlushGate, type FlushState } from './flush-gate.js'
+
+/**
+ * A disk as asynchronous functions: what a {@link JsChannel} calls. `buffers` are views of guest memory, used in place;
+ * they must not be touched after the promise has settled. A rejection with a numeric `errno` reaches the guest as an
+ * I/O error; so does any other.
+ */
+export interface BlockFunctions {
+  /** Fills all of `buffers` from byte `offset` on. */
+  read(offset: number, buffers: readonly Uint8Array[]): Promise<void>
+  write(offset: number, buffers: readonly Uint8Array[], durable: boolean): Promise<void>
+  flush(): Promise<void>
+  discard?(offset: number, length: number): Promise<void>
+  writeZeroes?(offset: number, length: number, unmap: boolean): Promise<void>
+}
+
+interface Pending {
+  readonly tag: number
+  readonly buffers: Uint8Array[]
+  error: number
+  run: (buffers: readonly Uint8Array[]) => Promise<void>
+}
+
+/** Requests by functions in TypeScript, over any guest memory. */
+export class JsChannel implements BlockChannel {
+  readonly engine: string
+  inFlight = 0
+  readonly #attachment: BlockAttachment
+  readonly #memory: GuestMemory
+  readonly #disk: BlockFunctions
+  readonly #flushes: FlushGate
+  #batch: Pending[] = []
+  #done: { tag: number; error: number }[] = []
+  #reporting = false
+  #drained: (() => void) | undefined
+
+  constructor(
+    engine: string,
+    disk: BlockFunctions,
+    attachment: BlockAttachment,
+    flushState: FlushState,
+  ) {
+    this.engine = engine
+    this.#disk = disk
+    this.#attachment = attachment
+    this.#memory = attachment.memory
+    this.#flushes = new FlushGate(flushState)
+  }
+
+  read(tag: number, offset: number): void {
+    this.#begin(tag, (buffers) => this.#disk.read(offset, buffers))
+  }
+
+  write(tag: number, offset: number, durable: boolean): void {
+    this.#begin(tag, (buffers) => this.#disk.write(offset, buffers, durable))
+  }
+
+  segment(address: number, length: number): void {
+    const request = this.#batch.at(-1)
+    if (request === undefined) throw new VmmError('ERR_STATE', 'a segment belongs to a request')
+    if (this.#memory.findRegion(address, length))
+      request.buffers.push(this.#memory.view(address, length))
+    else request.error = constants.errno.EFAULT
+  }
+
+  flush(tag: number): void {
+    this.inFlight++
+    if (this.#flushes.ask(tag)) this.#startFlush()
+    else if (this.#flushes.refused > 0) this.#reportSoon()
+  }
+
+  discard(tag: number, offset: number, length: number): void {
+    this.#begin(tag, async () => this.#disk.discard?.(offset, length))
+  }
+
+  writeZeroes(tag: number, offset: number, length: number, unmap: boolean): void {
+    this.#begin(tag, async () => this.#disk.writeZeroes?.(offset, length, unmap))
+  }
+
+  submit(): void {
+    const batch = this.#batch
+    this.#batch = []
+    for (const { tag, buffers, error, run } of batch) {
+      if (error !== 0) this.#finish(tag, error)
+      else
+        this.#settle(
+          () => run(buffers),
+          (result) => this.#finish(tag, result),
+        )
+    }
+  }
+
+  drain(): Promise<void> {
+    if (this.inFlight === 0) return Promise.resolve()
+    return new Promise((resolve) => {
+      this.#drained = resolve
+    })
+  }
+
+  close(): Promise<void> {
+    return this.drain()
+  }
+
+  #begin(tag: number, run: Pending['run']): void {
+    this.inFlight++
+    this.#batch.push({ tag, buffers: [], error: 0, run })
+  }
+
+  #startFlush(): void {
+    this.#settle(
+      () => this.#disk.flush(),
+      (error) => {
+        const another = this.#flushes.settle(error, {
+          complete: (tag, result) => this.#finish(tag, result),
+        })
+        if (another) this.#startFlush()
+        this.#reportSoon()
+      },
+    )
+  }
+
+  /** A function that throws, or gives no promise, is as good as one that rejects. */
+  #settle(action: () => Promise<void>, done: (error: number) => void): void {
+    Promise.resolve()
+      .then(action)
+      .then(
+        () => done(0),
+        (error: unknown) => done(errnoOf(error)),
+      )
+  }
+
+  #finish(tag: number, error: number): void {
+    this.#done.push({ tag, error })
+    this.#reportSoon()
+  }
+
+  /** Everything that finishes in one turn is one batch. */
+  #reportSoon(): void {
+    if (this.#reporting) return
+    this.#reporting = true
+    setImmediate(() => this.#report())
+  }
+
+  #report(): void {
+    this.#reporting = false
+    this.#flushes.refuse({ complete: (tag, error) => this.#done.push({ tag, error }) })
+    const done = this.#done
+    this.#done = []
+    this.inFlight -= done.length
+    try {
+      for (const { tag, error } of done) this.#attachment.complete(tag, error)
+      this.#attachment.completed()
+    } catch (error) {
+      this.#attachment.failed(error instanceof Error ? error : new Error(String(error)))
+    }
+    if (this.inFlight === 0) {
+      const drained = this.#drained
+      this.#drained = undefined
+      drained?.()
+    }
+  }
+}
+
+function errnoOf(error: unknown): number {
+  const errno =
+    typeof error === 'object' && error !== null && 'errno' in error ? error.errno : undefined
+  return typeof errno === 'number' && errno !== 0 ? Math.abs(errno) : constants.errno.EIO
+}

@@ -1,0 +1,152 @@
+import { binding, type NativeAddressSpace, type NativeBlockEngine } from '../../binding.js'
+import type { BlockAttachment, BlockChannel } from './block-backend.js'
+import type { FlushGate } from './flush-gate.js'
+
+// native/block_request.h
+const OP_READ = 0
+const OP_WRITE = 1
+const OP_FLUSH = 2
+const OP_DISCARD = 3
+const OP_WRITE_ZEROES = 4
+const OP_FLAG = 0x100
+
+const HEADER_WORDS = 5
+const BATCH_WORDS = 8192
+
+/** Requests of one file by one of the native engines: data never passes through JavaScript. */
+export class NativeChannel implements BlockChannel {
+  readonly engine: 'io_uring' | 'threads'
+  readonly #attachment: BlockAttachment
+  readonly #native: NativeBlockEngine
+  readonly #flushes: FlushGate
+  readonly #flushTag: number
+  readonly #requests: Float64Array
+  readonly #completions: Int32Array
+  #words = 0
+  /** Where the request begun last has its length and its segment count. */
+  #request = 0
+  #drained: (() => void) | undefined
+  #closed = false
+
+  /** @throws KvmError if the kernel refuses the engine */
+  constructor(
+    kind: 'io_uring' | 'threads',
+    fd: number,
+    memory: NativeAddressSpace,
+    attachment: BlockAttachment,
+    flushes: FlushGate,
+  ) {
+    this.engine = kind
+    this.#attachment = attachment
+    this.#flushes = flushes
+    this.#flushTag = attachment.tags
+    this.#requests = new Float64Array(BATCH_WORDS + HEADER_WORDS + 2 * attachment.segments)
+    this.#completions = new Int32Array(2 * (attachment.tags + 1))
+    this.#native = new (binding().BlockEngine)(
+      kind,
+      fd,
+      memory,
+      attachment.tags + 1,
+      this.#requests,
+      this.#completions,
+      (count) => this.#take(count),
+    )
+  }
+
+  get inFlight(): number {
+    return this.#closed ? 0 : this.#native.inFlight + this.#flushes.waiting
+  }
+
+  read(tag: number, offset: number): void {
+    this.#begin(OP_READ, tag, offset, 0)
+  }
+
+  write(tag: number, offset: number, durable: boolean): void {
+    this.#begin(durable ? OP_WRITE | OP_FLAG : OP_WRITE, tag, offset, 0)
+  }
+
+  segment(address: number, length: number): void {
+    const requests = this.#requests
+    const at = this.#words
+    requests[at] = address
+    requests[at + 1] = length
+    requests[this.#request + 3]! += length
+    requests[this.#request + 4]!++
+    this.#words = at + 2
+  }
+
+  flush(tag: number): void {
+    if (this.#flushes.ask(tag)) this.#begin(OP_FLUSH, this.#flushTag, 0, 0)
+  }
+
+  discard(tag: number, offset: number, length: number): void {
+    this.#begin(OP_DISCARD, tag, offset, length)
+  }
+
+  writeZeroes(tag: number, offset: number, length: number, unmap: boolean): void {
+    this.#begin(unmap ? OP_WRITE_ZEROES | OP_FLAG : OP_WRITE_ZEROES, tag, offset, length)
+  }
+
+  submit(): void {
+    const words = this.#words
+    if (words === 0 && this.#flushes.refused === 0) return
+    this.#words = 0
+    this.#take(words === 0 ? 0 : this.#native.submit(words))
+  }
+
+  drain(): Promise<void> {
+    if (this.inFlight === 0) return Promise.resolve()
+    this.#native.ref() // a program that only waits for this must not end first
+    return new Promise((resolve) => {
+      this.#drained = resolve
+    })
+  }
+
+  async close(): Promise<void> {
+    if (this.#closed) return
+    await this.drain()
+    this.#closed = true
+    this.#native.close()
+  }
+
+  #begin(op: number, tag: number, offset: number, length: number): void {
+    if (this.#words >= BATCH_WORDS) this.submit()
+    const requests = this.#requests
+    const at = this.#words
+    requests[at] = op
+    requests[at + 1] = tag
+    requests[at + 2] = offset
+    requests[at + 3] = length
+    requests[at + 4] = 0
+    this.#request = at
+    this.#words = at + HEADER_WORDS
+  }
+
+  #take(count: number): void {
+    const completions = this.#completions
+    const attachment = this.#attachment
+    let flushed = false
+    try {
+      for (let i = 0; i < count; i++) {
+        const tag = completions[2 * i]!
+        const error = completions[2 * i + 1]!
+        if (tag !== this.#flushTag) attachment.complete(tag, error)
+        else flushed = this.#flushes.settle(error, attachment) || flushed
+      }
+      this.#flushes.refuse(attachment)
+      attachment.completed()
+    } catch (error) {
+      attachment.failed(error instanceof Error ? error : new Error(String(error)))
+    }
+    if (flushed) {
+      this.#begin(OP_FLUSH, this.#flushTag, 0, 0)
+      this.submit()
+    }
+    if (this.#drained && this.inFlight === 0) {
+      const drained = this.#drained
+      this.#drained = undefined
+      this.#native.unref()
+      drained()
+    }
+  }
+}

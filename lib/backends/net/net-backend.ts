@@ -1,0 +1,101 @@
+import type { GuestMemory } from '../../memory/guest-memory.js'
+
+/**
+ * What a network card is plugged into. Knows nothing of the device in front of it.
+ *
+ * Frames are Ethernet frames behind a virtio-net header of 12 bytes (virtio 1.2, 5.1.6), named by the guest memory
+ * that they lie in, so that a frame need not be copied on its way.
+ */
+export interface NetBackend {
+  /** For errors and logs: the interface's name or the like. */
+  readonly name: string
+  /** The guest's MAC address. */
+  readonly mac: MacAddress
+  /** What may be left undone in frames. Known once open. */
+  readonly offloads: NetOffloads
+  /** The greatest IP packet, in bytes, if the backend knows of a limit. */
+  readonly mtu?: number
+  /** Takes what the backend needs. @throws VmmError `ERR_NET` naming the option, the value and what was expected */
+  open(): Promise<void>
+  /** Starts to serve one device. @throws VmmError `ERR_STATE` if the backend is not open or serves another one */
+  attach(attachment: NetAttachment): NetChannel
+  /** Ends everything. May be called again. */
+  close(): Promise<void>
+}
+
+/** Six bytes as `'52:54:00:12:34:56'`, lower case. */
+export type MacAddress = string
+
+/** Work on frames that one side may leave to the other. */
+export interface NetOffloads {
+  /** The transport checksum need not be filled in. Without it the others mean nothing. */
+  readonly checksum: boolean
+  /** TCP over IPv4 and IPv6 may come in segments of up to 64 KiB, with ECN too. */
+  readonly tso4: boolean
+  readonly tso6: boolean
+  readonly tsoEcn: boolean
+  /** The same for UDP. */
+  readonly ufo: boolean
+}
+
+export const NO_OFFLOADS: NetOffloads = {
+  checksum: false,
+  tso4: false,
+  tso6: false,
+  tsoEcn: false,
+  ufo: false,
+}
+
+/** What driver and device have agreed on. */
+export interface NetAgreement {
+  /** What the guest may leave undone in frames that it sends. */
+  readonly transmit: NetOffloads
+  /** What may be left undone in frames for the guest. */
+  readonly receive: NetOffloads
+  /** A received frame may fill several buffers; the header in the first tells how many. */
+  readonly mergeable: boolean
+}
+
+/** The device's end of a channel. */
+export interface NetAttachment {
+  readonly memory: GuestMemory
+  /** Frames and buffers are told apart by tags from 0 to one less than this; at most one of each is in flight. */
+  readonly tags: number
+  /** The most segments that one frame or buffer has. */
+  readonly segments: number
+  /** A frame is done with. `error`: 0, or the positive errno for which it was dropped. */
+  transmitted(tag: number, error: number): void
+  /**
+   * A buffer holds `length` bytes, header included, and is the device's again; the frame goes on in the next ones, if
+   * its header says so. 0: the buffer could hold no frame, and nothing was written to it.
+   */
+  received(tag: number, length: number): void
+  /** Frames are there: the device may post more buffers before they are taken. From the event loop. */
+  readable(): void
+  /** After the last call of a batch. */
+  completed(): void
+  /** The backend itself failed. */
+  failed(error: Error): void
+}
+
+/** Frames out, and buffers for frames in. */
+export interface NetChannel {
+  /** What was negotiated; before the first frame. */
+  agree(agreement: NetAgreement): void
+  /** Begins a frame for the network; its segments follow. */
+  frame(tag: number): void
+  /** Begins a buffer for a frame from the network; its segments follow. */
+  buffer(tag: number): void
+  segment(address: number, length: number): void
+  /** Sends the frames begun. */
+  transmit(): void
+  /** Makes the buffers begun ready to be filled, in order. */
+  post(): void
+  /** Buffers posted and not yet given back. */
+  readonly posted: number
+  /** Frames dropped for want of room in the buffers. */
+  readonly overruns: number
+  /** Forgets all buffers; nothing writes to them from here on. */
+  reset(): void
+  close(): Promise<void>
+}
