@@ -1,0 +1,36 @@
+import { type StructOf, struct, u32 } from '../../util/struct.js'
+
+/** One CPUID leaf as a plain object: what the CPUID methods take and return. */
+export interface CpuidEntry {
+  /** EAX on entry. */
+  function: number
+  /** ECX on entry, where `flags` has KVM_CPUID_FLAG_SIGNIFCANT_INDEX. */
+  index: number
+  flags: number
+  eax: number
+  ebx: number
+  ecx: number
+  edx: number
+}
+
+export const KvmCpuidEntry2 = struct('kvm_cpuid_entry2', 40, {
+  function: u32(0),
+  index: u32(4),
+  flags: u32(8),
+  eax: u32(12),
+  ebx: u32(16),
+  ecx: u32(20),
+  edx: u32(24),
+})
+export type KvmCpuidEntry2 = StructOf<typeof KvmCpuidEntry2>
+
+/** The header of KVM_*_CPUID2's list. */
+export const KvmCpuid2 = struct('kvm_cpuid2', 8, { nent: u32(0) })
+
+/** The kernel's spelling. */
+export const KVM_CPUID_FLAG_SIGNIFCANT_INDEX = 1
+export const KVM_CPUID_FLAG_STATEFUL_FUNC = 2
+export const KVM_CPUID_FLAG_STATE_READ_NEXT = 4
+
+/** The most entries that KVM_SET_CPUID2 takes. */
+export const KVM_MAX_CPUID_ENTRIES = 256

@@ -1,0 +1,18 @@
+/** `value` rounded up to a multiple of `unit`. Both safe non-negative integers; `unit` need not be a power of two. */
+export function alignUp(value: number, unit: number): number {
+  return Math.ceil(value / unit) * unit
+}
+
+/** `value` rounded down to a multiple of `unit`. */
+export function alignDown(value: number, unit: number): number {
+  return Math.floor(value / unit) * unit
+}
+
+export function isPowerOfTwo(value: number): boolean {
+  return Number.isSafeInteger(value) && value > 0 && 2 ** Math.round(Math.log2(value)) === value
+}
+
+/** `0xfee00000`: an address as messages and logs show it. */
+export function hex(value: number | bigint): string {
+  return value < 0 ? `-0x${(-value).toString(16)}` : `0x${value.toString(16)}`
+}
