@@ -127,38 +127,43 @@ export class VirtioBlock implements VirtioDevice {
   }
 
   #handle(queue: Virtqueue, chain: DescriptorChain): void {
-    const request = this.#request
-    if (!request.parse(chain)) return this.#drop(queue, chain)
+    if (!this.#request.parse(chain)) return this.#drop(queue, chain)
     const statusAddress = chain.writableAddress(chain.writableLength - 1)
     if (this.#access.find(statusAddress, 1) === undefined) return this.#drop(queue, chain)
     const tag = chain.id
     this.#statusAddresses[tag] = statusAddress
     this.#dataWritten[tag] = 0
+    const status = this.#begin(chain, tag)
+    if (status !== undefined) this.#finish(queue, tag, status)
+  }
+
+  /** The status of a request that is done already, or `undefined` for one that the backend has begun. */
+  #begin(chain: DescriptorChain, tag: number): number | undefined {
+    const request = this.#request
     switch (request.type) {
       case VIRTIO_BLK_T_IN:
-        if (!this.#inRange(chain, request.inLength, true))
-          return this.#finish(queue, tag, VIRTIO_BLK_S_IOERR)
+        if (!this.#inRange(chain, request.inLength, true)) return VIRTIO_BLK_S_IOERR
         this.counters.reads++
         this.#dataWritten[tag] = request.inLength
         this.#channel.read(tag, request.offset)
         forEachDataSegment(chain, true, this.#channel)
-        return
+        return undefined
       case VIRTIO_BLK_T_OUT:
         if (this.#backend.readOnly || !this.#inRange(chain, request.outLength, false)) {
-          return this.#finish(queue, tag, VIRTIO_BLK_S_IOERR)
+          return VIRTIO_BLK_S_IOERR
         }
         this.counters.writes++
         this.#channel.write(tag, request.offset, this.#durable)
         forEachDataSegment(chain, false, this.#channel)
-        return
+        return undefined
       case VIRTIO_BLK_T_FLUSH:
         this.counters.flushes++
         this.#channel.flush(tag)
-        return
+        return undefined
       case VIRTIO_BLK_T_GET_ID:
-        return this.#finish(queue, tag, this.#writeId(chain, tag))
+        return this.#writeId(chain, tag)
       default:
-        return this.#finish(queue, tag, VIRTIO_BLK_S_UNSUPP)
+        return VIRTIO_BLK_S_UNSUPP
     }
   }
 

@@ -1,0 +1,33 @@
+/**
+ * Interfaces and building blocks for people who write a device, a transport or a backend.
+ * @module
+ */
+export * from './backends/block/block-backend.js'
+export {
+  type BlockEngineChoice,
+  FileDisk,
+  type FileDiskOptions,
+} from './backends/block/file-disk.js'
+export * from './backends/net/net-backend.js'
+export { Tap, type TapOptions } from './backends/net/tap.js'
+export * from './bus/bus-device.js'
+export * from './devices/virtio/abi.js'
+export {
+  VirtioBlock,
+  type VirtioBlockCounters,
+  type VirtioBlockOptions,
+} from './devices/virtio/block/virtio-block.js'
+export {
+  VirtioNet,
+  type VirtioNetCounters,
+  type VirtioNetOptions,
+} from './devices/virtio/net/virtio-net.js'
+export { DescriptorChain } from './devices/virtio/queue/descriptor-chain.js'
+export { drainQueue, type Virtqueue } from './devices/virtio/queue/virtqueue.js'
+export {
+  DeviceControl,
+  type DeviceControlEvents,
+} from './devices/virtio/transport/device-control.js'
+export * from './devices/virtio/transport/virtio-mmio.js'
+export * from './devices/virtio/virtio-device.js'
+export * from './interrupt/irq-line.js'
