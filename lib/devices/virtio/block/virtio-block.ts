@@ -127,9 +127,15 @@ export class VirtioBlock implements VirtioDevice {
   }
 
   #handle(queue: Virtqueue, chain: DescriptorChain): void {
-    if (!this.#request.parse(chain)) return this.#drop(queue, chain)
+    if (!this.#request.parse(chain)) {
+      this.#drop(queue, chain)
+      return
+    }
     const statusAddress = chain.writableAddress(chain.writableLength - 1)
-    if (this.#access.find(statusAddress, 1) === undefined) return this.#drop(queue, chain)
+    if (this.#access.find(statusAddress, 1) === undefined) {
+      this.#drop(queue, chain)
+      return
+    }
     const tag = chain.id
     this.#statusAddresses[tag] = statusAddress
     this.#dataWritten[tag] = 0

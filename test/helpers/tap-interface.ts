@@ -1,0 +1,54 @@
+import { execFileSync } from 'node:child_process'
+import { existsSync } from 'node:fs'
+
+let count = 0
+
+/** Why no TAP interface can be made here, or `undefined`. */
+export function noTapReason(): string | undefined {
+  if (!existsSync('/dev/net/tun')) return '/dev/net/tun is not there'
+  const tap = tryTap()
+  if (typeof tap === 'string') return tap
+  tap.remove()
+  return undefined
+}
+
+function tryTap(): TapInterface | string {
+  try {
+    return new TapInterface()
+  } catch (error) {
+    return `no TAP interface can be made: ${(error as Error).message.split('\n')[0]}`
+  }
+}
+
+/** A TAP interface of the host's, with a name of its own, and an address in a network of documentation. */
+export class TapInterface {
+  readonly name = `nkt${process.pid % 100000}x${count++}`
+  readonly third = 1 + ((process.pid + count) % 250)
+
+  constructor() {
+    ip('tuntap', 'add', this.name, 'mode', 'tap')
+    try {
+      ip('address', 'add', `${this.hostAddress}/24`, 'dev', this.name)
+      ip('link', 'set', this.name, 'up')
+    } catch (error) {
+      this.remove()
+      throw error
+    }
+  }
+
+  get hostAddress(): string {
+    return `10.213.${this.third}.1`
+  }
+
+  set up(up: boolean) {
+    ip('link', 'set', this.name, up ? 'up' : 'down')
+  }
+
+  remove(): void {
+    ip('tuntap', 'del', this.name, 'mode', 'tap')
+  }
+}
+
+function ip(...args: string[]): void {
+  execFileSync('ip', args, { stdio: ['ignore', 'ignore', 'pipe'] })
+}
