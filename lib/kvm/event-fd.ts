@@ -1,0 +1,65 @@
+import { binding, type NativeEventFd } from '../binding.js'
+
+/**
+ * An eventfd: a 64-bit counter that KVM, other threads and other processes can raise, and this event loop can wait on.
+ * Every method but `close()` throws `ERR_CLOSED` once it is closed, `fd` is -1 then.
+ */
+export class EventFd implements Disposable {
+  /** The addon's object, for the addon's other classes. */
+  readonly native: NativeEventFd
+
+  /** @throws KvmError `EMFILE` when the process is out of descriptors. */
+  constructor() {
+    this.native = new (binding().EventFd)()
+  }
+
+  get fd(): number {
+    return this.native.fd
+  }
+
+  get closed(): boolean {
+    return this.native.fd < 0
+  }
+
+  /** Adds `value` (from 1 to 2^53 - 1) to the counter. A full counter stays full. */
+  signal(value = 1): void {
+    this.native.signal(value)
+  }
+
+  /** Takes the counter: its value, 0 if nobody raised it. */
+  take(): number {
+    return this.native.take()
+  }
+
+  /**
+   * Calls back each time the counter was raised, with its value, which is taken. A callback that throws raises
+   * 'uncaughtException'. The object is kept alive while it is watched; the event loop is not, unless `ref()` is called.
+   * @throws VmmError `ERR_STATE` if it is watched already.
+   */
+  watch(callback: (count: number) => void): void {
+    this.native.watch(callback)
+  }
+
+  unwatch(): void {
+    this.native.unwatch()
+  }
+
+  /** Lets the watch keep the event loop alive. */
+  ref(): this {
+    this.native.ref()
+    return this
+  }
+
+  unref(): this {
+    this.native.unref()
+    return this
+  }
+
+  close(): void {
+    this.native.close()
+  }
+
+  [Symbol.dispose](): void {
+    this.close()
+  }
+}
