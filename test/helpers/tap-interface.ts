@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process'
-import { existsSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 
 let count = 0
 
@@ -42,6 +42,11 @@ export class TapInterface {
 
   set up(up: boolean) {
     ip('link', 'set', this.name, up ? 'up' : 'down')
+  }
+
+  /** Whether the host would send frames: some time after somebody has opened the interface. */
+  get running(): boolean {
+    return readFileSync(`/sys/class/net/${this.name}/operstate`, 'utf8').trim() === 'up'
   }
 
   remove(): void {

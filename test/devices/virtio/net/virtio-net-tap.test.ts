@@ -22,6 +22,7 @@ describe.skipIf(reason !== undefined)('virtio-net over a TAP', () => {
   async function start(features: number[]): Promise<void> {
     const tap = new Tap(host.name, { mac: GUEST_MAC })
     await tap.open()
+    await until(() => host.running, 'a running interface')
     rig = new NetRig(tap, nativeMemory([0, 0x100000]))
     rig.driver.start([VIRTIO_F_INDIRECT_DESC, VIRTIO_F_EVENT_IDX, ...features], 64)
   }
@@ -152,6 +153,7 @@ describe.skipIf(reason !== undefined)('virtio-net over a TAP', () => {
     expect(rig.device.counters.txDropped).toBe(1)
     expect(rig.tx.used()).toHaveLength(1)
     host.up = true
+    await until(() => host.running, 'a running interface')
     rig.send(arpRequest(GUEST_MAC, guestAddress, host.hostAddress))
     await rig.receive(isArpReplyFrom(host.hostAddress))
   })
