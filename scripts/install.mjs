@@ -1,6 +1,7 @@
 // npm's install script: sees to it that there is a native addon. Uses the prebuilt one if it fits, else compiles.
 import {
   addonIsFresh,
+  addonLoads,
   buildAddon,
   isCheckout,
   missingBuildTools,
@@ -8,7 +9,9 @@ import {
 } from './lib/build-addon.mjs'
 
 // Elsewhere the package can be imported and says so when it is used: see lib/binding.ts.
-if (platformSupported && !addonIsFresh()) {
+const there = () => addonIsFresh() && addonLoads()
+
+if (platformSupported && !there()) {
   const missing = missingBuildTools()
   if (missing.length > 0 && isCheckout) {
     console.log(
@@ -16,7 +19,8 @@ if (platformSupported && !addonIsFresh()) {
     )
   } else {
     try {
-      await buildAddon({ quiet: true })
+      // Forced, as one that does not load is fresh all the same.
+      await buildAddon({ quiet: true, force: true })
     } catch (error) {
       console.error(`node-kvm: there is no prebuilt addon for this system, and ${error.message}`)
       process.exitCode = 1

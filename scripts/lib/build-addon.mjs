@@ -44,6 +44,16 @@ export function addonIsFresh() {
   return !isCheckout || statSync(addon).mtimeMs >= newestSource()
 }
 
+/** Whether the addon that is there can be loaded: a prebuilt one may want a newer C library than this system has. */
+export function addonLoads() {
+  const addon = findAddon()
+  if (!addon) return false
+  return (
+    spawnSync(process.execPath, ['-e', 'require(process.argv[1])', addon], { stdio: 'ignore' })
+      .status === 0
+  )
+}
+
 function newestSource() {
   const native = join(packageRoot, 'native')
   const files = readdirSync(native, { recursive: true }).map((name) => join(native, String(name)))

@@ -1,0 +1,75 @@
+// npm run test:asan, test:tsan: builds the addon with sanitizers and runs tests with it.
+// Usage: node scripts/sanitize.mjs address|thread [-- COMMAND...]; the command is the kvm tests unless given.
+import { execFileSync, spawnSync } from 'node:child_process'
+import { mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
+import { packageRoot } from './lib/build-addon.mjs'
+
+const kinds = {
+  address: {
+    script: 'build:asan',
+    directory: 'build-asan',
+    libraries: ['libasan.so', 'libubsan.so'],
+    options: {
+      // Node frees little when it ends, so leaks by themselves fail nothing; those of ours are sought in the reports.
+      ASAN_OPTIONS: 'detect_leaks=1:abort_on_error=1:handle_segv=0:use_sigaltstack=0',
+      LSAN_OPTIONS: 'exitcode=0:fast_unwind_on_malloc=0:report_objects=0',
+      UBSAN_OPTIONS: 'print_stacktrace=1:halt_on_error=1',
+    },
+  },
+  thread: {
+    script: 'build:tsan',
+    directory: 'build-tsan',
+    libraries: ['libtsan.so'],
+    // Node itself is not instrumented: only what is reported with our code on a stack counts.
+    options: {
+      TSAN_OPTIONS: `suppressions=${join(packageRoot, 'test/helpers/tsan.supp')}:halt_on_error=0:exitcode=66:ignore_noninstrumented_modules=1`,
+    },
+  },
+}
+
+const [kind, ...rest] = process.argv.slice(2)
+const sanitizer = kinds[kind]
+if (!sanitizer) {
+  console.error('usage: node scripts/sanitize.mjs address|thread [-- COMMAND...]')
+  process.exit(2)
+}
+const build = spawnSync('npm', ['run', '--silent', sanitizer.script], {
+  cwd: packageRoot,
+  stdio: 'inherit',
+})
+if (build.status !== 0) process.exit(build.status ?? 1)
+
+const preload = sanitizer.libraries.map((name) =>
+  execFileSync('g++', [`-print-file-name=${name}`], { encoding: 'utf8' }).trim(),
+)
+const reports = join(packageRoot, sanitizer.directory, 'reports')
+rmSync(reports, { recursive: true, force: true })
+mkdirSync(reports)
+const logPath = `:log_path=${join(reports, 'report')}`
+const options = Object.fromEntries(
+  Object.entries(sanitizer.options).map(([name, value]) => [name, value + logPath]),
+)
+
+const command = rest[0] === '--' ? rest.slice(1) : rest
+const [program, ...args] =
+  command.length > 0 ? command : ['npx', 'vitest', 'run', '--project', 'kvm']
+const { status, signal } = spawnSync(program, args, {
+  cwd: packageRoot,
+  stdio: 'inherit',
+  env: {
+    ...process.env,
+    ...options,
+    LD_PRELOAD: preload.join(':'),
+    // node-gyp-build looks below this folder first.
+    NODE_KVM_PREBUILD: join(packageRoot, sanitizer.directory),
+  },
+})
+
+// Reports are paragraphs; one is ours if our addon is in its stack.
+const ours = readdirSync(reports)
+  .flatMap((name) => readFileSync(join(reports, name), 'utf8').split(/\n\s*\n|={10,}/))
+  .filter((paragraph) => paragraph.includes('node_kvm.node') || paragraph.includes('/native/'))
+for (const report of ours) console.error(`\n${report.trim()}`)
+console.log(`${kind} sanitizer: ${ours.length} reports`)
+process.exitCode = status === 0 && !signal && ours.length === 0 ? 0 : 1
