@@ -1,0 +1,69 @@
+/**
+ * Where things lie in the guest's physical memory, in order, and which ports and interrupts the devices have.
+ * Every magic number of the machine is here.
+ */
+
+export const PAGE_SIZE = 0x1000
+
+/** The boot GDT: null, null, code, data. */
+export const BOOT_GDT_START = 0x500
+/** The boot IDT: empty, a fault before the kernel has its own is fatal. */
+export const BOOT_IDT_START = 0x520
+/** Linux's `struct boot_params`, one page. */
+export const ZERO_PAGE_START = 0x7000
+/** The PVH start info and its memory map, one page. */
+export const PVH_INFO_START = 0x6000
+/** PML4, PDPT and 4 page directories: identity maps the first 4 GiB. */
+export const BOOT_PAGE_TABLES_START = 0x9000
+export const BOOT_PAGE_TABLES_SIZE = 6 * PAGE_SIZE
+/** The kernel's command line, up to 64 KiB. */
+export const COMMAND_LINE_START = 0x20000
+export const COMMAND_LINE_SIZE = 0x10000
+/** The MP floating pointer is looked for in the last KiB of base memory. */
+export const MP_TABLE_START = 0x9fc00
+/** End of what the e820 map gives out below 1 MiB. */
+export const BASE_MEMORY_END = 0x9fc00
+/** The RSDP is looked for from here to 1 MiB on 16-byte boundaries (ACPI 6.5, section 5.2.5.1); the tables follow it. */
+export const ACPI_START = 0xe0000
+export const ACPI_SIZE = 0x20000
+/** Extended memory; where kernels are loaded. */
+export const HIGH_MEMORY_START = 0x10_0000
+
+/** RAM ends below the hole that devices' memory lies in, and goes on above 4 GiB. */
+export const MMIO_HOLE_START = 0xc000_0000
+export const MMIO_HOLE_END = 0x1_0000_0000
+
+/** The virtio-mmio windows, one page each, of which a transport answers the first 512 bytes. */
+export const VIRTIO_MMIO_START = 0xd000_0000
+export const VIRTIO_MMIO_STRIDE = 0x1000
+export const VIRTIO_MMIO_SLOTS = 16
+
+export const IOAPIC_START = 0xfec0_0000
+export const LAPIC_START = 0xfee0_0000
+/** KVM on Intel needs a page for the identity map and three for the TSS, where the guest has no memory (KVM API 4.38, 4.39). */
+export const KVM_IDENTITY_MAP_START = 0xfffb_c000
+export const KVM_TSS_START = 0xfffb_d000
+
+export const CMOS_PORT = 0x70
+export const I8042_DATA_PORT = 0x60
+export const I8042_COMMAND_PORT = 0x64
+export const COM1_PORT = 0x3f8
+/** PM1 event and control blocks, PM timer and reset register. */
+export const ACPI_PM_PORT = 0x600
+export const RESET_CONTROL_PORT = 0xcf9
+
+export const COM1_GSI = 4
+export const CMOS_GSI = 8
+export const SCI_GSI = 9
+/** Pins of the IOAPIC above the ISA interrupts and PIRQs' customary ones; one for each virtio-mmio slot while they last. */
+export const VIRTIO_MMIO_GSIS: readonly number[] = [
+  5, 10, 11, 12, 16, 17, 18, 19, 20, 21, 22, 23, 3, 7, 14, 15,
+]
+
+/** Guest-physical ranges of `size` bytes of RAM: below the hole, and above 4 GiB what does not fit there. */
+export function ramRanges(size: number): { guestAddress: number; size: number }[] {
+  const low = Math.min(size, MMIO_HOLE_START)
+  const ranges = [{ guestAddress: 0, size: low }]
+  if (size > low) ranges.push({ guestAddress: MMIO_HOLE_END, size: size - low })
+  return ranges
+}

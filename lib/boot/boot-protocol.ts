@@ -1,0 +1,27 @@
+import type { EntryState } from '../arch/x86-64/entry-state.js'
+import type { GuestMemory } from '../memory/guest-memory.js'
+import type { ImageFile } from './image-file.js'
+
+/** What a boot protocol is given. */
+export interface BootRequest {
+  readonly memory: GuestMemory
+  readonly kernel: ImageFile
+  readonly initrd: ImageFile | undefined
+  /** The user's command line, then what the machine adds to it. */
+  readonly commandLine: readonly string[]
+  /** Guest-physical address of the ACPI RSDP, if there is one. */
+  readonly rsdp: number | undefined
+}
+
+/** One way to start a kernel: tells whether an image is its own, and puts it into memory. */
+export interface BootProtocol {
+  /** For people: `'Linux bzImage'`. */
+  readonly name: string
+  /** Whether the image's first bytes (up to 1024) are of this kind. Says nothing of whether it is whole. */
+  recognizes(head: Uint8Array): boolean
+  /**
+   * Writes the kernel, the initrd, the command line and the tables into memory.
+   * @throws VmmError `ERR_KERNEL_IMAGE`, `ERR_INITRD` or `ERR_COMMAND_LINE`
+   */
+  load(request: BootRequest): EntryState
+}
