@@ -44,6 +44,9 @@ export class RunPage {
   get exitReason(): number {
     return this.u32[at.exitReason]!
   }
+  set exitReason(reason: number) {
+    this.u32[at.exitReason] = reason
+  }
 
   /** Makes KVM_RUN return at once with EINTR while set. */
   set immediateExit(on: boolean) {

@@ -211,7 +211,11 @@ export class VcpuFd extends Fd<NativeVcpu> {
 
   /** KVM_RUN's errors that are no errors. */
   #failed(errno: number): number {
-    if (errno === EINTR || errno === EAGAIN) return KVM_EXIT_INTR
+    if (errno === EINTR || errno === EAGAIN) {
+      // The kernel leaves the reason of the exit before where it returned without entering the guest.
+      this.runPage.exitReason = KVM_EXIT_INTR
+      return KVM_EXIT_INTR
+    }
     const why = this.runPage.exitReason
     if ((errno === EFAULT || errno === EHWPOISON) && why === KVM_EXIT_MEMORY_FAULT) return why
     throw new KvmError(errnoName(errno), errno, 'KVM_RUN')
