@@ -95,44 +95,65 @@ export interface NativeAddressSpace {
   close(): void
 }
 
-/** What the vCPU threads do with one range, by `kind`: see `native/exit_channel.h`. */
+/**
+ * The threads of one VM's vCPUs and the way of their exits to this JavaScript thread: see `native/exit_channel.h`.
+ * Offsets of a route are relative to its base.
+ */
 export interface NativeExitChannel {
   /**
-   * Makes a range known. Posted and latched offsets are served natively.
-   * @returns the route's id; it comes back with posted writes.
+   * Makes known which accesses to a range the threads serve alone: writes that begin at an offset in `posted`, and reads
+   * of the registers in `latched` (pairs of an offset and a width of 1, 2 or 4) while those hold a value. What a route
+   * does not name, and what has no route, is a synchronous exit. May be called while the guest runs.
+   * @returns the route's id, never 0 and never used twice; posted writes carry it.
+   * @throws VmmError `ERR_BUS_CONFLICT` if the range overlaps another route's
    */
   addRoute(space: 'pio' | 'mmio', base: number, size: number, posted: Uint32Array, latched: Uint32Array): number
+  /** Writes that were posted before still come. */
   removeRoute(id: number): void
-  /** `value` -1 unlatches. */
+  /** What reads of a latched register get from now on; -1 makes them synchronous, which they are at first. */
   setLatch(id: number, offset: number, value: number): void
-  /** Creates the thread (not started) for a vCPU; returns its index. */
+  /** Makes a thread for a vCPU, which runs from the next `run()` on. Returns its index: 0, 1, ... */
   addVcpu(vcpu: NativeVcpu): number
-  /** Starts or resumes all threads. */
-  run(): void
-  /** Asks every thread to leave KVM_RUN and park; `onWake` is called when they have (see `parked`). */
+  /**
+   * Starts or resumes all threads. `onWork` is called from the event loop when there is something to do: it is to call
+   * `next()` until that returns -1, and look at `parked`. It stays until all threads rest, and until then keeps this
+   * object, and unless `unref()` was called the event loop, alive.
+   * @throws VmmError `ERR_VCPU_RUNNING` if another channel, or `vcpu.run()`, has one of the vCPUs; `ERR_STATE` once stopped
+   */
+  run(onWork: () => void): void
+  /** Asks every thread to complete what it is at and to leave KVM_RUN; `onWork` is called when all have. */
   pause(): void
-  /** True when no thread is in KVM_RUN or will enter it without `run()`. */
+  /** True if no thread is in KVM_RUN nor will enter it before `run()`; those that are held count as parked. */
   readonly parked: boolean
-  /** Leaves KVM_RUN, ends and joins every thread. Synchronous, bounded by the kick latency. */
+  /** Takes every thread out of KVM_RUN, ends and joins it, for good. Bounded by the kick latency. */
   stop(): void
   /**
-   * The index of a vCPU whose synchronous exit waits for an answer, -1 if none, spinning (with sched_yield) up to
-   * `spinMicroseconds` for one. The vCPU's run page is valid until `complete(index)`.
+   * An own function of the object, that needs no `this`. Lets the vCPU `answered` go on (-1: none), and returns the
+   * index of one whose synchronous exit waits for an answer: its run page may be used, and ioctls on it, until it is
+   * answered. Or -1: there is none, `onWork` will be called again. Or -2: there may be more, but the event loop should
+   * have a turn; call again after that, without waiting to be woken.
+   *
+   * In each case {@link mailbox} holds all writes that were posted before, which come before that exit.
    */
-  next(spinMicroseconds: number): number
-  /** Lets a vCPU whose exit was answered go on. */
-  complete(index: number): void
-  /** Empties the posted writes of one vCPU (all with -1) into `out` as [route, offset, width, value]*; returns how many. */
-  takePosted(index: number, out: Uint32Array): number
-  /** Why a thread ended by itself: the positive errno of KVM_RUN, 0 if none. */
-  runError(index: number): number
-  /** Exit counters of one vCPU: `[total, latched, posted, sync, kicks]`. */
+  readonly next: (answered: number) => number
+  /** The vCPU's exit, which `next()` returned, is not to be answered: a halted vCPU that nothing can wake. */
+  hold(index: number): void
+  /**
+   * As Uint32Array: the number of posted writes; the errno of KVM_RUN for the vCPU that `next()` returned, 0 if it is an
+   * exit; two words of 0; then for each posted write the route's id, offset, width and value.
+   */
+  readonly mailbox: ArrayBuffer
+  /** Moves the posted writes to the mailbox; returns how many. */
+  takePosted(): number
+  /** Of one vCPU: exits in all, reads latched, exits posted, exits to JavaScript, kicks, waits for room to post. */
   counters(index: number): Float64Array
-  setSpin(vcpuMicroseconds: number): void
-  /** Pins one vCPU thread to host CPUs. */
+  /** How long either side waits for the other before it sleeps, at most: 0 to 1000, 50 unless told. */
+  setSpin(microseconds: number): void
+  /** Pins one vCPU's thread to host CPUs. */
   setAffinity(index: number, cpus: Uint32Array): void
   ref(): void
   unref(): void
+  /** Stops if need be, and gives everything back. The mailbox is detached. */
   close(): void
 }
 
@@ -197,7 +218,7 @@ export interface Binding {
   /** `native/ioctl_table.h`: every ioctl the addon knows. */
   ioctls(): IoctlEntry[]
   AddressSpace: new () => NativeAddressSpace
-  ExitChannel: new (onWake: () => void) => NativeExitChannel
+  ExitChannel: new () => NativeExitChannel
   BlockEngine: new (
     kind: 'io_uring' | 'threads',
     fd: number,

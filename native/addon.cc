@@ -5,6 +5,7 @@
 #include "block_file.h"
 #include "device_fd.h"
 #include "event_fd.h"
+#include "exit_channel.h"
 #include "kvm_fd.h"
 #include "mapping.h"
 #include "support/checked_ioctl.h"
@@ -29,8 +30,9 @@ napi_value Init(napi_env env, napi_value exports) {
       EnvData::Create(env) && DefineFunction(env, exports, "setErrorClasses", SetErrorClasses) &&
       DefineFunction(env, exports, "ioctls", ListIoctls) && DefineKvmFd(env, exports) &&
       DefineVmFd(env) && DefineVcpuFd(env) && DefineDeviceFd(env) && DefineEventFd(env, exports) &&
-      DefineMapping(env, exports) && DefineAddressSpace(env, exports) &&
-      DefineBlockEngine(env, exports) && DefineBlockFile(env, exports) && DefineTap(env, exports);
+      DefineExitChannel(env, exports) && DefineMapping(env, exports) &&
+      DefineAddressSpace(env, exports) && DefineBlockEngine(env, exports) &&
+      DefineBlockFile(env, exports) && DefineTap(env, exports);
   return done ? exports : nullptr;
 }
 

@@ -22,21 +22,29 @@ export interface BusDevice {
   readonly shortcuts?: Shortcuts
 }
 
-/** How a device spares the guest a wait: both kinds are served by the vCPU's own thread, with no JavaScript in between. */
+/**
+ * How a device spares the guest a wait: both kinds are served by the vCPU's own thread, with no JavaScript in between.
+ * So a latched read may overtake a posted write: latch what no posted write to the device changes.
+ */
 export interface Shortcuts {
   /** Byte-wide registers whose reads have no side effect while the latch holds a value. */
   readonly latched?: readonly number[]
+  /** The same for registers of 4 bytes, read by accesses of 4 bytes. An offset is in one of the lists at most. */
+  readonly latched32?: readonly number[]
   /**
    * Registers whose writes the guest need not wait for. They reach `write()` later, in program order, and before
    * the same vCPU's next synchronous exit.
    */
   readonly posted?: readonly number[]
-  /** Receives the latch of each offset in `latched` before the guest first runs. */
+  /** Receives the latch of each offset in `latched` and `latched32` before the guest first runs. */
   latch?(offset: number, latch: Latch): void
 }
 
 /** The value that reads of one register get. */
 export interface Latch {
-  /** Answers reads with `value` (one byte), or, if `undefined`, sends them to the device's `read()` again. */
+  /**
+   * Answers reads with `value` (one byte; 4 for `latched32`), or, if `undefined`, sends them to the device's `read()`
+   * again. Does nothing once the device has left the bus.
+   */
   set(value: number | undefined): void
 }

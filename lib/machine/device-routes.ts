@@ -1,0 +1,93 @@
+import type { NativeExitChannel } from '../binding.js'
+import type { Bus, BusRange } from '../bus/bus.js'
+import type { Latch } from '../bus/bus-device.js'
+
+interface InstalledRoute {
+  readonly id: number
+  readonly range: BusRange
+  installed: boolean
+}
+
+const NOT_LATCHED = -1
+
+/** Keeps the native routes in step with what is on the buses: one for each range of a device that has shortcuts. */
+export class DeviceRoutes {
+  readonly #channel: NativeExitChannel
+  readonly #byId = new Map<number, InstalledRoute>()
+  readonly #byRange = new Map<BusRange, InstalledRoute>()
+  readonly #unobserve: (() => void)[] = []
+
+  /** Follows `buses` until `close()`. */
+  constructor(channel: NativeExitChannel, buses: readonly Bus[]) {
+    this.#channel = channel
+    try {
+      for (const bus of buses) {
+        this.#unobserve.push(
+          bus.observe({
+            attached: (range) => this.#install(bus, range),
+            detached: (range) => this.#remove(range),
+          }),
+        )
+      }
+    } catch (error) {
+      this.close()
+      throw error
+    }
+  }
+
+  /** The range whose posted write carries `id`; `undefined` if its device has left the bus since. */
+  find(id: number): BusRange | undefined {
+    return this.#byId.get(id)?.range
+  }
+
+  /** From here on latches do nothing. Before the channel closes. */
+  close(): void {
+    for (const unobserve of this.#unobserve.splice(0)) unobserve()
+    for (const range of [...this.#byRange.keys()]) this.#remove(range)
+  }
+
+  #install(bus: Bus, range: BusRange): void {
+    const shortcuts = range.device.shortcuts
+    if (shortcuts === undefined) return
+    const { posted = [], latched = [], latched32 = [] } = shortcuts
+    const registers = [
+      ...latched.flatMap((offset) => [offset, 1]),
+      ...latched32.flatMap((offset) => [offset, 4]),
+    ]
+    const id = this.#channel.addRoute(
+      bus.kind,
+      range.base,
+      range.end - range.base,
+      Uint32Array.from(posted),
+      Uint32Array.from(registers),
+    )
+    const route: InstalledRoute = { id, range, installed: true }
+    this.#byId.set(id, route)
+    this.#byRange.set(range, route)
+    try {
+      for (const offset of [...latched, ...latched32]) {
+        shortcuts.latch?.(offset, this.#latch(route, offset))
+      }
+    } catch (error) {
+      this.#remove(range)
+      throw error
+    }
+  }
+
+  #remove(range: BusRange): void {
+    const route = this.#byRange.get(range)
+    if (route === undefined) return
+    route.installed = false
+    this.#byRange.delete(range)
+    this.#byId.delete(route.id)
+    this.#channel.removeRoute(route.id)
+  }
+
+  #latch(route: InstalledRoute, offset: number): Latch {
+    return {
+      set: (value) => {
+        if (route.installed) this.#channel.setLatch(route.id, offset, value ?? NOT_LATCHED)
+      },
+    }
+  }
+}

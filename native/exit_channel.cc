@@ -1,0 +1,539 @@
+#include "exit_channel.h"
+
+#include <pthread.h>
+#include <sched.h>
+
+#include <algorithm>
+#include <string>
+#include <utility>
+
+#include "support/args.h"
+#include "support/errors.h"
+#include "vcpu_fd.h"
+
+namespace node_kvm {
+namespace {
+
+using Want = VcpuGroup::Want;
+
+// Nanoseconds of exits in one turn of the event loop.
+constexpr int64_t kSlice = 250'000;
+constexpr uint32_t kMaxSpinMicroseconds = 1'000;
+constexpr uint64_t kPollMilliseconds = 1;
+constexpr uint64_t kPioSize = 0x10000;
+
+bool IsRegisterWidth(uint32_t width) { return width == 1 || width == 2 || width == 4; }
+
+// Each offset once, and inside the range.
+bool AreRegisters(std::vector<uint32_t> offsets, uint64_t size) {
+  std::sort(offsets.begin(), offsets.end());
+  return std::adjacent_find(offsets.begin(), offsets.end()) == offsets.end() &&
+         std::all_of(offsets.begin(), offsets.end(), [size](uint32_t at) { return at < size; });
+}
+
+// `pairs` of an offset and a width.
+bool AreLatches(const std::vector<uint32_t>& pairs, uint64_t size) {
+  if (pairs.size() % 2 != 0) return false;
+  std::vector<uint32_t> offsets;
+  for (size_t i = 0; i < pairs.size(); i += 2) {
+    if (!IsRegisterWidth(pairs[i + 1]) || pairs[i + 1] > size || pairs[i] > size - pairs[i + 1]) {
+      return false;
+    }
+    offsets.push_back(pairs[i]);
+  }
+  return AreRegisters(std::move(offsets), size);
+}
+
+}  // namespace
+
+bool ExitChannel::Open(napi_env env, napi_value self) {
+  env_ = env;
+  // The raw pointers are safe: the destructor closes the handles first.
+  int error = group_.wake.Open(env, [this] { OnWork(); });
+  if (error == 0) error = poll_timer_.Open(env, [this] { OnTick(); });
+  if (error < 0) {
+    ThrowKvmError(env, -error, "uv_async_init");
+    return false;
+  }
+  mailbox_ = std::make_shared<MailboxPage>();
+
+  // Found by its data and not by `this`: this is the one call that is made for every exit.
+  target_ = std::make_shared<Target>(Target{this});
+  auto* share = new std::shared_ptr<Target>(target_);
+  napi_value next = nullptr;
+  if (napi_create_function(env, "next", NAPI_AUTO_LENGTH, Next, share->get(), &next) != napi_ok) {
+    delete share;
+    return false;
+  }
+  auto finalize = [](napi_env, void* data, void*) {
+    delete static_cast<std::shared_ptr<Target>*>(data);
+  };
+  napi_property_descriptor property = {"next",  nullptr, nullptr,         nullptr,
+                                       nullptr, next,    napi_enumerable, nullptr};
+  if (napi_add_finalizer(env, next, share, finalize, nullptr, nullptr) != napi_ok ||
+      napi_define_properties(env, self, 1, &property) != napi_ok) {
+    return false;
+  }
+  // Hooks run in reverse order: the threads end before the handles that they wake JavaScript by.
+  hooked_ = napi_add_env_cleanup_hook(env, EndWithEnvironment, this) == napi_ok;
+  return hooked_;
+}
+
+void ExitChannel::EndWithEnvironment(void* self) {
+  auto* channel = static_cast<ExitChannel*>(self);
+  channel->hooked_ = false;
+  channel->closed_ = true;
+  channel->StopThreads();
+}
+
+ExitChannel::~ExitChannel() {
+  // A guest that nobody can reach any more, or one whose environment has ended (which stopped it).
+  if (!closed_) Shut();
+  if (target_) target_->channel = nullptr;
+}
+
+void ExitChannel::Shut() {
+  closed_ = true;
+  StopThreads();
+  // The same hook must not be there when the next channel at this address adds it: Node aborts.
+  if (std::exchange(hooked_, false)) {
+    napi_remove_env_cleanup_hook(env_, EndWithEnvironment, this);
+  }
+  if (target_) target_->channel = nullptr;
+  poll_timer_.Close();
+  group_.wake.Close();
+}
+
+bool ExitChannel::CheckOpen(napi_env env) {
+  if (closed_) ThrowClosed(env, "ExitChannel");
+  return !closed_;
+}
+
+VcpuThread* ExitChannel::GetVcpu(napi_env env, napi_value value) {
+  uint32_t index = 0;
+  if (!CheckOpen(env)) return nullptr;
+  if (threads_.empty()) {
+    ThrowVmmError(env, "ERR_STATE", "the channel has no vCPU");
+    return nullptr;
+  }
+  if (!GetUint32(env, value, "index", &index, threads_.size() - 1)) return nullptr;
+  return threads_[index].get();
+}
+
+napi_value ExitChannel::AddRoute(napi_env env, const Args& args) {
+  std::string space_name;
+  uint64_t base = 0;
+  uint64_t size = 0;
+  Words posted_words;
+  Words latched_words;
+  if (!CheckOpen(env) || !GetString(env, args[0], "space", &space_name)) return nullptr;
+  if (space_name != "pio" && space_name != "mmio") {
+    return ThrowInvalidOption(env, "space", args[0], "'pio' or 'mmio'");
+  }
+  Space space = space_name == "pio" ? Space::kPio : Space::kMmio;
+  uint64_t space_size = space == Space::kPio ? kPioSize : kMaxSafeInteger + 1;
+  if (!GetInteger(env, args[1], "base", &base, space_size - 1) ||
+      !GetInteger(env, args[2], "size", &size, std::min(space_size - base, kMaxSafeInteger), 1) ||
+      !GetWords(env, args[3], "posted", &posted_words) ||
+      !GetWords(env, args[4], "latched", &latched_words)) {
+    return nullptr;
+  }
+  std::vector<uint32_t> posted(posted_words.data, posted_words.data + posted_words.count);
+  std::vector<uint32_t> latched(latched_words.data, latched_words.data + latched_words.count);
+  if (!AreRegisters(posted, size)) {
+    return ThrowInvalidOption(env, "posted", args[3], "distinct offsets below the size");
+  }
+  if (!AreLatches(latched, size)) {
+    return ThrowInvalidOption(
+        env, "latched", args[4],
+        "pairs of a distinct offset and a width of 1, 2 or 4, inside the size");
+  }
+  uint32_t id = next_route_id_++;
+  auto route = std::make_shared<Route>(id, space, base, size, std::move(posted), latched);
+  auto table = group_.routes.table().With(route);
+  if (!table) return ThrowVmmError(env, "ERR_BUS_CONFLICT", "the range overlaps another route");
+  group_.routes.Replace(std::move(table));
+  routes_.emplace(id, std::move(route));
+  return MakeNumber(env, id);
+}
+
+napi_value ExitChannel::RemoveRoute(napi_env env, const Args& args) {
+  uint32_t id = 0;
+  if (!CheckOpen(env) || !GetUint32(env, args[0], "id", &id)) return nullptr;
+  if (routes_.erase(id) == 0) {
+    return ThrowInvalidOption(env, "id", args[0], "the id of a route that is there");
+  }
+  group_.routes.Replace(group_.routes.table().Without(id));
+  return nullptr;
+}
+
+napi_value ExitChannel::SetLatch(napi_env env, const Args& args) {
+  uint32_t id = 0;
+  uint32_t offset = 0;
+  double value = 0;
+  if (!CheckOpen(env) || !GetUint32(env, args[0], "id", &id) ||
+      !GetUint32(env, args[1], "offset", &offset)) {
+    return nullptr;
+  }
+  auto route = routes_.find(id);
+  Latch* latch = route == routes_.end() ? nullptr : route->second->FindLatch(offset);
+  if (!latch) return ThrowInvalidOption(env, "offset", args[1], "a latched register of a route");
+  int64_t limit = (INT64_C(1) << (8 * latch->width)) - 1;
+  if (napi_get_value_double(env, args[2], &value) != napi_ok || !(value >= -1 && value <= limit) ||
+      value != static_cast<double>(static_cast<int64_t>(value))) {
+    return ThrowInvalidOption(env, "value", args[2],
+                              "an integer from -1 to " + std::to_string(limit));
+  }
+  latch->value.store(static_cast<int64_t>(value), std::memory_order_release);
+  return nullptr;
+}
+
+napi_value ExitChannel::AddVcpu(napi_env env, const Args& args) {
+  if (!CheckOpen(env)) return nullptr;
+  auto* object = Unwrap<VcpuFd>(env, args[0], "vcpu");
+  if (!object) return nullptr;
+  if (!object->vcpu()) return ThrowClosed(env, "Vcpu");
+  if (group_.want.load() == Want::kStop) {
+    return ThrowVmmError(env, "ERR_STATE", "the channel has been stopped");
+  }
+  for (const auto& thread : threads_) {
+    if (&thread->vcpu() == object->vcpu().get()) {
+      return ThrowVmmError(env, "ERR_STATE", "the channel has this vCPU already");
+    }
+  }
+  uint32_t index = threads_.size();
+  auto thread = std::make_unique<VcpuThread>(&group_, object->vcpu(), index);
+  if (int error = thread->Start()) return ThrowKvmError(env, error, "pthread_create");
+  group_.routes.AddReader(thread->hazard());
+  threads_.push_back(std::move(thread));
+  return MakeNumber(env, index);
+}
+
+napi_value ExitChannel::Run(napi_env env, const Args& args) {
+  if (!CheckOpen(env)) return nullptr;
+  if (!IsFunction(env, args[0])) return ThrowInvalidOption(env, "onWork", args[0], "a function");
+  std::lock_guard lock(group_.mutex);
+  if (group_.want.load() == Want::kStop) {
+    return ThrowVmmError(env, "ERR_STATE", "the channel has been stopped");
+  }
+  for (size_t i = 0; i < threads_.size(); i++) {
+    if (!threads_[i]->parked() || threads_[i]->vcpu().TryEnter()) continue;
+    while (i-- > 0) {
+      if (threads_[i]->parked()) threads_[i]->vcpu().Leave();
+    }
+    return ThrowVmmError(env, "ERR_VCPU_RUNNING", "a vCPU is run by someone else");
+  }
+  // One that is there may be the very function that is running.
+  if (!on_work_) on_work_.Set(env, args.self, args[0], "node-kvm:exits");
+  group_.want.store(Want::kRun, std::memory_order_seq_cst);
+  for (const auto& thread : threads_) thread->Unpark();
+  group_.changed.notify_all();
+  if (ref_) group_.wake.Ref();
+  Poll();
+  return nullptr;
+}
+
+napi_value ExitChannel::Pause(napi_env env, const Args&) {
+  if (!CheckOpen(env)) return nullptr;
+  {
+    std::lock_guard lock(group_.mutex);
+    if (group_.want.load() != Want::kRun) return nullptr;
+    group_.want.store(Want::kPause, std::memory_order_seq_cst);
+    for (const auto& thread : threads_) {
+      if (!thread->parked()) thread->Kick();
+    }
+  }
+  if (ParkedNow()) Rest();
+  return nullptr;
+}
+
+bool ExitChannel::ParkedNow() {
+  std::lock_guard lock(group_.mutex);
+  return group_.want.load() != Want::kRun &&
+         std::all_of(threads_.begin(), threads_.end(), [this](const auto& thread) {
+           return group_.want.load() == Want::kStop || thread->parked() || thread->held;
+         });
+}
+
+napi_value ExitChannel::Parked(napi_env env) { return MakeBool(env, ParkedNow()); }
+
+napi_value ExitChannel::Stop(napi_env env, const Args&) {
+  if (!CheckOpen(env)) return nullptr;
+  StopThreads();
+  Rest();
+  return nullptr;
+}
+
+void ExitChannel::StopThreads() {
+  {
+    std::lock_guard lock(group_.mutex);
+    group_.want.store(Want::kStop, std::memory_order_seq_cst);
+    group_.changed.notify_all();
+  }
+  group_.posted.End();
+  for (const auto& thread : threads_) {
+    thread->Abandon();
+    thread->Kick();
+  }
+  for (const auto& thread : threads_) thread->Join();
+  group_.published.store(0);
+}
+
+void ExitChannel::Rest() {
+  on_work_.Reset();
+  group_.wake.Unref();
+  if (group_.want.load() != Want::kStop) return;
+  poll_timer_.Stop();
+  polling_ = false;
+}
+
+napi_value ExitChannel::Hold(napi_env env, const Args& args) {
+  VcpuThread* thread = GetVcpu(env, args[0]);
+  if (!thread) return nullptr;
+  if (!thread->taken()) {
+    return ThrowVmmError(env, "ERR_STATE", "the vCPU has no exit that waits for an answer");
+  }
+  thread->held = true;
+  return nullptr;
+}
+
+napi_value ExitChannel::Mailbox(napi_env env) {
+  if (!CheckOpen(env)) return nullptr;
+  return buffers_.Make(env, mailbox_, reinterpret_cast<uint8_t*>(mailbox_.get()),
+                       sizeof(MailboxPage));
+}
+
+void ExitChannel::TakePostedWrites() {
+  mailbox_->posted_count = group_.posted.Take(mailbox_->posted);
+}
+
+napi_value ExitChannel::TakePosted(napi_env env, const Args&) {
+  if (!CheckOpen(env)) return nullptr;
+  TakePostedWrites();
+  return MakeNumber(env, mailbox_->posted_count);
+}
+
+void ExitChannel::OnWork() {
+  if (!on_work_) return;
+  group_.js_awake.store(true, std::memory_order_seq_cst);
+  slice_over_ = true;
+  // The function may close this channel, and a channel that is closed may be collected.
+  std::shared_ptr<Target> target = target_;
+  on_work_.Call();
+  if (target->channel && group_.want.load() == Want::kPause && ParkedNow()) Rest();
+}
+
+void ExitChannel::Poll() {
+  if (polling_ || !group_.posted.polling()) return;
+  polling_ = true;
+  poll_timer_.Start(kPollMilliseconds, kPollMilliseconds);
+}
+
+void ExitChannel::OnTick() {
+  if (!on_work_ || group_.posted.StopPolling()) {
+    poll_timer_.Stop();
+    polling_ = false;
+  } else if (!group_.js_awake.load(std::memory_order_relaxed)) {
+    OnWork();
+  }
+}
+
+napi_value ExitChannel::Next(napi_env env, napi_callback_info info) {
+  size_t count = 1;
+  napi_value argument = nullptr;
+  void* data = nullptr;
+  int32_t answered = kIdle;
+  if (napi_get_cb_info(env, info, &count, &argument, nullptr, &data) != napi_ok) return nullptr;
+  ExitChannel* channel = static_cast<Target*>(data)->channel;
+  if (!channel) return ThrowClosed(env, "ExitChannel");
+  if (napi_get_value_int32(env, argument, &answered) != napi_ok) {
+    return ThrowInvalidOption(env, "answered", argument, "the index of a vCPU, or -1");
+  }
+  if (answered >= 0 && !channel->Answer(env, answered)) return nullptr;
+  return MakeInt32(env, channel->NextExit());
+}
+
+bool ExitChannel::Answer(napi_env env, int32_t index) {
+  if (static_cast<size_t>(index) >= threads_.size() || !threads_[index]->taken()) {
+    ThrowVmmError(env, "ERR_STATE", "the vCPU has no exit that waits for an answer");
+    return false;
+  }
+  answered_at_ = MonotonicNow();
+  if (!threads_[index]->Complete(answered_at_)) {
+    ThrowVmmError(env, "ERR_VCPU_RUNNING", "the vCPU is run by someone else");
+    return false;
+  }
+  return true;
+}
+
+int32_t ExitChannel::PickExit(int64_t spin_limit) {
+  for (size_t i = 0; i < threads_.size(); i++) {
+    size_t index = (first_ + i) % threads_.size();
+    VcpuThread& thread = *threads_[index];
+    if (!thread.TakeExit()) continue;
+    first_ = index + 1;
+    mailbox_->error = thread.error();
+    int64_t gap = thread.published_at() - answered_at_;
+    // It slept, and a spin would have caught this exit.
+    if (std::exchange(slept_, false) && gap <= spin_limit) spin_.Record(gap, spin_limit);
+    return static_cast<int32_t>(index);
+  }
+  return kIdle;
+}
+
+bool ExitChannel::SpinForExit(int64_t until) {
+  do {
+    sched_yield();
+    if (group_.published.load(std::memory_order_acquire) > 0) return true;
+  } while (MonotonicNow() < until);
+  return false;
+}
+
+int32_t ExitChannel::NextExit() {
+  int64_t now = MonotonicNow();
+  int64_t limit = group_.spin_limit.load(std::memory_order_relaxed);
+  if (std::exchange(slice_over_, false)) slice_end_ = now + kSlice;
+  for (;;) {
+    bool published = group_.published.load(std::memory_order_acquire) > 0;
+    int64_t spin = spin_.length(limit);
+    if (now >= slice_end_ && (published || spin > 0)) {
+      slice_over_ = true;
+      TakePostedWrites();
+      return kYield;
+    }
+    if (!published && spin > 0) {
+      published = SpinForExit(std::min(now + spin, slice_end_));
+      spin_.Record(published ? 0 : limit + 1, limit);
+      now = MonotonicNow();
+    }
+    if (published) {
+      int32_t index = PickExit(limit);
+      if (index >= 0) {
+        TakePostedWrites();
+        return index;
+      }
+      // Announced, and about to be published.
+      sched_yield();
+      now = MonotonicNow();
+      continue;
+    }
+    // Whoever publishes or posts after this store wakes JavaScript; who did before is seen below.
+    group_.js_awake.store(false, std::memory_order_seq_cst);
+    if (group_.published.load(std::memory_order_seq_cst) == 0) break;
+    group_.js_awake.store(true, std::memory_order_relaxed);
+  }
+  TakePostedWrites();
+  Poll();
+  slept_ = true;
+  return kIdle;
+}
+
+napi_value ExitChannel::Counters(napi_env env, const Args& args) {
+  VcpuThread* thread = GetVcpu(env, args[0]);
+  if (!thread) return nullptr;
+  const VcpuCounters& counters = thread->counters();
+  const std::atomic<uint64_t>* values[] = {&counters.exits,  &counters.latched,
+                                           &counters.posted, &counters.synchronous,
+                                           &counters.kicks,  &counters.full};
+  void* data = nullptr;
+  napi_value buffer = nullptr;
+  napi_value array = nullptr;
+  if (napi_create_arraybuffer(env, sizeof(double) * std::size(values), &data, &buffer) != napi_ok ||
+      napi_create_typedarray(env, napi_float64_array, std::size(values), buffer, 0, &array) !=
+          napi_ok) {
+    return nullptr;
+  }
+  for (size_t i = 0; i < std::size(values); i++) {
+    static_cast<double*>(data)[i] = static_cast<double>(values[i]->load(std::memory_order_relaxed));
+  }
+  return array;
+}
+
+napi_value ExitChannel::SetSpin(napi_env env, const Args& args) {
+  uint32_t microseconds = 0;
+  if (!CheckOpen(env) ||
+      !GetUint32(env, args[0], "spinMicroseconds", &microseconds, kMaxSpinMicroseconds)) {
+    return nullptr;
+  }
+  group_.spin_limit.store(int64_t{microseconds} * 1000, std::memory_order_relaxed);
+  return nullptr;
+}
+
+napi_value ExitChannel::SetAffinity(napi_env env, const Args& args) {
+  VcpuThread* thread = GetVcpu(env, args[0]);
+  Words cpus;
+  if (!thread || !GetWords(env, args[1], "cpus", &cpus)) return nullptr;
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  for (size_t i = 0; i < cpus.count; i++) {
+    if (cpus.data[i] >= CPU_SETSIZE) {
+      return ThrowInvalidOption(env, "cpus", args[1],
+                                "numbers below " + std::to_string(CPU_SETSIZE));
+    }
+    CPU_SET(cpus.data[i], &set);
+  }
+  if (group_.want.load() == Want::kStop) {
+    return ThrowVmmError(env, "ERR_STATE", "the channel has been stopped");
+  }
+  if (int error = pthread_setaffinity_np(thread->thread(), sizeof set, &set)) {
+    return ThrowKvmError(env, error, "sched_setaffinity");
+  }
+  return nullptr;
+}
+
+napi_value ExitChannel::Ref(napi_env env, const Args&) {
+  if (!CheckOpen(env)) return nullptr;
+  ref_ = true;
+  if (on_work_) group_.wake.Ref();
+  return nullptr;
+}
+
+napi_value ExitChannel::Unref(napi_env env, const Args&) {
+  if (!CheckOpen(env)) return nullptr;
+  ref_ = false;
+  group_.wake.Unref();
+  return nullptr;
+}
+
+napi_value ExitChannel::Close(napi_env env, const Args&) {
+  if (closed_) return nullptr;
+  on_work_.Reset();
+  Shut();
+  buffers_.DetachAll(env);
+  return nullptr;
+}
+
+namespace {
+napi_value Construct(napi_env env, napi_callback_info info) {
+  Args args(env, info);
+  if (!CheckNew<ExitChannel>(env, info)) return nullptr;
+  auto channel = std::make_unique<ExitChannel>();
+  if (!channel->Open(env, args.self)) return nullptr;
+  return Wrap(env, args.self, std::move(channel));
+}
+}  // namespace
+
+bool DefineExitChannel(napi_env env, napi_value exports) {
+  napi_property_descriptor members[] = {
+      Method<&ExitChannel::AddRoute>("addRoute"),
+      Method<&ExitChannel::RemoveRoute>("removeRoute"),
+      Method<&ExitChannel::SetLatch>("setLatch"),
+      Method<&ExitChannel::AddVcpu>("addVcpu"),
+      Method<&ExitChannel::Run>("run"),
+      Method<&ExitChannel::Pause>("pause"),
+      Getter<&ExitChannel::Parked>("parked"),
+      Method<&ExitChannel::Stop>("stop"),
+      Method<&ExitChannel::Hold>("hold"),
+      Getter<&ExitChannel::Mailbox>("mailbox"),
+      Method<&ExitChannel::TakePosted>("takePosted"),
+      Method<&ExitChannel::Counters>("counters"),
+      Method<&ExitChannel::SetSpin>("setSpin"),
+      Method<&ExitChannel::SetAffinity>("setAffinity"),
+      Method<&ExitChannel::Ref>("ref"),
+      Method<&ExitChannel::Unref>("unref"),
+      Method<&ExitChannel::Close>("close"),
+  };
+  return DefineClass<ExitChannel>(env, exports, Construct, members);
+}
+
+}  // namespace node_kvm

@@ -1,0 +1,102 @@
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+namespace node_kvm {
+
+enum class Space : uint8_t { kPio, kMmio };
+
+// The value that reads of one register get while it is not kUnlatched. Written by the JavaScript
+// thread, read by vCPU threads.
+struct Latch {
+  static constexpr int64_t kUnlatched = -1;
+  uint32_t offset;
+  uint32_t width;  // 1, 2 or 4; reads of another width, or at an offset within, do not match
+  std::atomic<int64_t> value{kUnlatched};
+};
+
+// One range of ports or guest-physical addresses, and which accesses to it need no JavaScript.
+// Unchangeable but for the latches' values.
+class Route {
+ public:
+  // `latches` holds offset, width pairs. Offsets and widths lie inside the size.
+  Route(uint32_t id, Space space, uint64_t base, uint64_t size, std::vector<uint32_t> posted,
+        const std::vector<uint32_t>& latches);
+
+  uint32_t id() const { return id_; }
+  Space space() const { return space_; }
+  uint64_t base() const { return base_; }
+  uint64_t size() const { return size_; }
+  bool IsPosted(uint64_t offset) const;
+  // nullptr if no register of that width is latched there.
+  Latch* FindLatch(uint64_t offset, uint32_t width) const;
+  Latch* FindLatch(uint64_t offset) const;
+
+ private:
+  uint32_t id_;
+  Space space_;
+  uint64_t base_;
+  uint64_t size_;
+  std::vector<uint32_t> posted_;      // sorted
+  std::unique_ptr<Latch[]> latches_;  // sorted by offset
+  size_t latch_count_;
+};
+
+// The routes of both spaces. Never changes: a change makes another table.
+class RouteTable {
+ public:
+  RouteTable() = default;
+
+  // The route that holds all of `[address, address + width)`.
+  const Route* Find(Space space, uint64_t address, uint64_t width) const;
+
+  // nullptr if the route would overlap another.
+  std::unique_ptr<const RouteTable> With(std::shared_ptr<Route> route) const;
+  std::unique_ptr<const RouteTable> Without(uint32_t id) const;
+
+ private:
+  std::vector<std::shared_ptr<Route>> routes_[2];  // by base
+};
+
+// The table in force. vCPU threads read it without a lock, the JavaScript thread replaces it; each
+// reader has a hazard pointer, and a replaced table is freed once none of them holds it.
+class CurrentRoutes {
+ public:
+  using Hazard = std::atomic<const RouteTable*>;
+
+  CurrentRoutes() : current_(new RouteTable) {}
+  // No reader is left.
+  ~CurrentRoutes() { delete current_.load(); }
+  CurrentRoutes(const CurrentRoutes&) = delete;
+  CurrentRoutes& operator=(const CurrentRoutes&) = delete;
+
+  // Reader's side: the table stays valid until `hazard` is cleared (or taken for another).
+  const RouteTable* Acquire(Hazard* hazard) const {
+    const RouteTable* table = current_.load(std::memory_order_acquire);
+    for (;;) {
+      hazard->store(table, std::memory_order_seq_cst);
+      const RouteTable* again = current_.load(std::memory_order_seq_cst);
+      if (again == table) return table;
+      table = again;
+    }
+  }
+  static void Release(Hazard* hazard) { hazard->store(nullptr, std::memory_order_release); }
+
+  // JavaScript thread only.
+  void AddReader(const Hazard* hazard) { readers_.push_back(hazard); }
+  const RouteTable& table() const { return *current_.load(std::memory_order_relaxed); }
+  void Replace(std::unique_ptr<const RouteTable> table);
+  // Tables that a reader may still use.
+  size_t retired() const { return retired_.size(); }
+
+ private:
+  std::atomic<const RouteTable*> current_;
+  std::vector<const Hazard*> readers_;
+  std::vector<std::unique_ptr<const RouteTable>> retired_;
+};
+
+}  // namespace node_kvm

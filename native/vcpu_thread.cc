@@ -1,0 +1,285 @@
+#include "vcpu_thread.h"
+
+#include <linux/kvm.h>
+#include <sched.h>
+#include <sys/ioctl.h>
+
+#include <cerrno>
+#include <climits>
+#include <csignal>
+#include <cstdio>
+#include <cstring>
+#include <ctime>
+#include <utility>
+
+#include "support/futex.h"
+#include "support/kick_signal.h"
+
+namespace node_kvm {
+namespace {
+
+using Want = VcpuGroup::Want;
+
+// Only its own thread counts: no read-modify-write is needed.
+void Count(std::atomic<uint64_t>* counter) {
+  counter->store(counter->load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+}
+
+std::atomic_ref<uint8_t> ImmediateExit(kvm_run* run) {
+  return std::atomic_ref<uint8_t>(run->immediate_exit);
+}
+
+// Guests, and so these, are little-endian.
+uint32_t Load(const uint8_t* bytes, uint32_t width) {
+  uint32_t value = 0;
+  std::memcpy(&value, bytes, width);
+  return value;
+}
+
+void Store(uint8_t* bytes, uint32_t width, int64_t value) { std::memcpy(bytes, &value, width); }
+
+bool IsShortWidth(uint32_t width) { return width == 1 || width == 2 || width == 4; }
+
+}  // namespace
+
+int64_t MonotonicNow() {
+  timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return now.tv_sec * INT64_C(1'000'000'000) + now.tv_nsec;
+}
+
+VcpuThread::VcpuThread(VcpuGroup* group, std::shared_ptr<Vcpu> vcpu, uint32_t index)
+    : group_(group), vcpu_(std::move(vcpu)), index_(index) {}
+
+int VcpuThread::Start() {
+  constexpr size_t kStack = 256 * 1024;
+  KickSignal();
+  pthread_attr_t attributes;
+  pthread_attr_init(&attributes);
+  pthread_attr_setstacksize(&attributes, kStack);
+  // Node's signals (profiler, child exits) are not this thread's business, and each would be an
+  // exit. Blocked in the creator, so that there is no moment in which one could arrive.
+  sigset_t all;
+  sigset_t before;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
+  int error = pthread_create(&thread_, &attributes, Main, this);
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  pthread_attr_destroy(&attributes);
+  started_ = error == 0;
+  return error;
+}
+
+void VcpuThread::Kick() {
+  // Before the signal: one that arrives outside KVM_RUN leaves its trace here.
+  ImmediateExit(vcpu_->run()).store(1, std::memory_order_seq_cst);
+  if (started_) pthread_kill(thread_, KickSignal());
+}
+
+void VcpuThread::Abandon() {
+  if (handover_.exchange(kAbandoned, std::memory_order_seq_cst) == kPublishedAsleep) {
+    FutexWakeOne(&handover_);
+  }
+  taken_ = false;
+}
+
+void VcpuThread::Join() {
+  if (!started_) return;
+  pthread_join(thread_, nullptr);
+  started_ = false;
+}
+
+bool VcpuThread::TakeExit() {
+  uint32_t handover = handover_.load(std::memory_order_acquire);
+  if (taken_ || (handover != kPublished && handover != kPublishedAsleep)) return false;
+  taken_ = true;
+  group_->published.fetch_sub(1, std::memory_order_relaxed);
+  return true;
+}
+
+bool VcpuThread::Complete(int64_t now) {
+  if (!vcpu_->TryEnter()) return false;
+  taken_ = false;
+  held = false;
+  answered_at_ = now;
+  if (handover_.exchange(kOurs, std::memory_order_acq_rel) == kPublishedAsleep) {
+    FutexWakeOne(&handover_);
+  }
+  return true;
+}
+
+void* VcpuThread::Main(void* self) {
+  auto* thread = static_cast<VcpuThread*>(self);
+  char name[16];
+  std::snprintf(name, sizeof name, "vcpu%u", thread->index_);
+  pthread_setname_np(pthread_self(), name);
+  sigset_t kick;
+  sigemptyset(&kick);
+  sigaddset(&kick, KickSignal());
+  pthread_sigmask(SIG_UNBLOCK, &kick, nullptr);
+  thread->Loop();
+  return nullptr;
+}
+
+void VcpuThread::Loop() {
+  {
+    std::unique_lock lock(group_->mutex);
+    group_->changed.wait(lock, [this] { return !parked_ || group_->want.load() == Want::kStop; });
+    if (parked_) return;
+  }
+  // Unparked: the JavaScript thread has entered the vCPU on this thread's behalf.
+  while (Run() && Park()) {
+  }
+}
+
+bool VcpuThread::Park() {
+  std::unique_lock lock(group_->mutex);
+  if (group_->want.load() == Want::kRun) return true;
+  vcpu_->Leave();
+  parked_ = true;
+  group_->wake.Send();
+  group_->changed.wait(lock, [this] { return !parked_ || group_->want.load() == Want::kStop; });
+  return !parked_;
+}
+
+// Clears what a kick has left behind. A kick whose `want` this does not see yet sets it again.
+void VcpuThread::ArmImmediateExit() {
+  std::atomic_ref<uint8_t> immediate_exit = ImmediateExit(vcpu_->run());
+  if (immediate_exit.load(std::memory_order_relaxed) == 0) return;
+  immediate_exit.store(0, std::memory_order_seq_cst);
+  if (group_->want.load(std::memory_order_seq_cst) != Want::kRun) {
+    immediate_exit.store(1, std::memory_order_relaxed);
+  }
+}
+
+bool VcpuThread::Run() {
+  for (;;) {
+    ArmImmediateExit();
+    int error = ioctl(vcpu_->fd(), KVM_RUN, 0) < 0 ? errno : 0;
+    if (error == EINTR || error == EAGAIN) {
+      Count(&counters_.kicks);
+      // KVM completes a PIO or MMIO exit at the next KVM_RUN, before it looks at immediate_exit
+      // (KVM API, 5 "The kvm_run structure"). So here, and nowhere else, none is incomplete.
+      if (group_->want.load(std::memory_order_seq_cst) != Want::kRun) return true;
+      continue;
+    }
+    Count(&counters_.exits);
+    if (error == 0 && Serve()) continue;
+    if (!Publish(error)) return false;
+  }
+}
+
+bool VcpuThread::Serve() {
+  bool served = false;
+  switch (vcpu_->run()->exit_reason) {
+    case KVM_EXIT_INTR:
+    case KVM_EXIT_IRQ_WINDOW_OPEN:
+      return true;
+    case KVM_EXIT_IO:
+      served = ServeIo();
+      break;
+    case KVM_EXIT_MMIO:
+      served = ServeMmio();
+      break;
+  }
+  CurrentRoutes::Release(&hazard_);
+  return served;
+}
+
+bool VcpuThread::ServeIo() {
+  kvm_run* run = vcpu_->run();
+  uint32_t width = run->io.size;
+  uint64_t count = run->io.count;
+  uint64_t data_offset = run->io.data_offset;
+  if (!IsShortWidth(width) || data_offset > vcpu_->run_size() ||
+      count > (vcpu_->run_size() - data_offset) / width) {
+    return false;
+  }
+  uint8_t* data = reinterpret_cast<uint8_t*>(run) + data_offset;
+  const Route* route = group_->routes.Acquire(&hazard_)->Find(Space::kPio, run->io.port, width);
+  if (!route) return false;
+  uint64_t offset = run->io.port - route->base();
+  if (run->io.direction == KVM_EXIT_IO_IN) {
+    Latch* latch = route->FindLatch(offset, width);
+    if (!latch) return false;
+    int64_t value = latch->value.load(std::memory_order_acquire);
+    if (value == Latch::kUnlatched) return false;
+    for (uint64_t i = 0; i < count; i++) Store(data + i * width, width, value);
+    Count(&counters_.latched);
+    return true;
+  }
+  if (!route->IsPosted(offset)) return false;
+  for (uint64_t i = 0; i < count; i++) {
+    Post({route->id(), static_cast<uint32_t>(offset), width, Load(data + i * width, width)});
+  }
+  Count(&counters_.posted);
+  return true;
+}
+
+bool VcpuThread::ServeMmio() {
+  kvm_run* run = vcpu_->run();
+  uint32_t width = run->mmio.len;
+  if (!IsShortWidth(width)) return false;
+  const Route* route =
+      group_->routes.Acquire(&hazard_)->Find(Space::kMmio, run->mmio.phys_addr, width);
+  if (!route) return false;
+  uint64_t offset = run->mmio.phys_addr - route->base();
+  if (!run->mmio.is_write) {
+    Latch* latch = route->FindLatch(offset, width);
+    if (!latch) return false;
+    int64_t value = latch->value.load(std::memory_order_acquire);
+    if (value == Latch::kUnlatched) return false;
+    Store(run->mmio.data, width, value);
+    Count(&counters_.latched);
+    return true;
+  }
+  if (!route->IsPosted(offset)) return false;
+  Post({route->id(), static_cast<uint32_t>(offset), width, Load(run->mmio.data, width)});
+  Count(&counters_.posted);
+  return true;
+}
+
+void VcpuThread::Post(const PostedWrite& write) {
+  PostedQueue::Wake wake = PostedQueue::Wake::kNo;
+  while (!group_->posted.TryPush(write, &wake)) {
+    Count(&counters_.full);
+    group_->Wake();
+    // The VM ends: what it writes now no longer matters.
+    if (!group_->posted.WaitForRoom()) return;
+  }
+  if (wake == PostedQueue::Wake::kYes) group_->Wake();
+}
+
+bool VcpuThread::Publish(int error) {
+  Count(&counters_.synchronous);
+  error_ = error;
+  published_at_ = MonotonicNow();
+  vcpu_->Leave();
+  group_->published.fetch_add(1, std::memory_order_seq_cst);
+  handover_.store(kPublished, std::memory_order_seq_cst);
+  group_->Wake();
+
+  int64_t limit = group_->spin_limit.load(std::memory_order_relaxed);
+  int64_t spin_until = published_at_ + spin_.length(limit);
+  bool spinning = spin_.length(limit) > 0;
+  for (;;) {
+    uint32_t handover = handover_.load(std::memory_order_seq_cst);
+    if (handover == kOurs) break;
+    // After the store above: a stop that comes before it has not abandoned this exit.
+    if (handover == kAbandoned || group_->want.load(std::memory_order_seq_cst) == Want::kStop) {
+      return false;
+    }
+    if (spinning) {
+      // A spin that keeps the core from the one it waits for would cost 100 times as much.
+      sched_yield();
+      spinning = MonotonicNow() < spin_until;
+    } else if (handover == kPublishedAsleep ||
+               handover_.compare_exchange_strong(handover, kPublishedAsleep)) {
+      FutexWait(&handover_, kPublishedAsleep);
+    }
+  }
+  spin_.Record(answered_at_ - published_at_, limit);
+  return true;
+}
+
+}  // namespace node_kvm

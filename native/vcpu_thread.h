@@ -1,0 +1,155 @@
+#pragma once
+
+#include <pthread.h>
+
+#include <atomic>
+#include <condition_variable>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "posted_queue.h"
+#include "route_table.h"
+#include "support/loop_handle.h"
+#include "vcpu_fd.h"
+
+namespace node_kvm {
+
+// What the vCPU threads of one VM and the JavaScript thread that owns it share.
+struct VcpuGroup {
+  enum class Want : uint8_t { kPause, kRun, kStop };
+
+  // Guards changes of `want` and each thread's parked state.
+  std::mutex mutex;
+  std::condition_variable changed;
+  std::atomic<Want> want{Want::kPause};
+
+  // Exits that are published, or about to be, and not yet taken.
+  std::atomic<uint32_t> published{0};
+  // JavaScript will look at `published` and at the posted writes before it next sleeps: no wake-up
+  // is needed.
+  std::atomic<bool> js_awake{false};
+  AsyncHandle wake;
+
+  CurrentRoutes routes;
+  PostedQueue posted;
+
+  // Nanoseconds that either side spins at most before it sleeps.
+  std::atomic<int64_t> spin_limit{50'000};
+
+  void Wake() {
+    if (!js_awake.load(std::memory_order_seq_cst)) wake.Send();
+  }
+};
+
+// How long to spin for something before sleeping: all of the limit while it keeps coming within
+// that, ever less while it does not.
+class AdaptiveSpin {
+ public:
+  int64_t length(int64_t limit) const { return length_ < limit ? length_ : limit; }
+  // It came this long after the wait for it began, which may be longer than was spun.
+  void Record(int64_t waited, int64_t limit) {
+    if (waited <= limit) {
+      length_ = limit;
+    } else {
+      length_ /= 2;
+      if (length_ < kShortest) length_ = 0;
+    }
+  }
+
+ private:
+  static constexpr int64_t kShortest = 2'000;
+  int64_t length_ = 0;
+};
+
+// CLOCK_MONOTONIC in nanoseconds.
+int64_t MonotonicNow();
+
+struct VcpuCounters {
+  std::atomic<uint64_t> exits{0};        // returns of KVM_RUN with something to handle
+  std::atomic<uint64_t> latched{0};      // reads answered by a latch
+  std::atomic<uint64_t> posted{0};       // exits whose writes were posted
+  std::atomic<uint64_t> synchronous{0};  // exits that JavaScript answered
+  std::atomic<uint64_t> kicks{0};        // returns of KVM_RUN by a signal
+  std::atomic<uint64_t> full{0};         // waits because the posted queue was full
+};
+
+// The host thread of one vCPU. It runs the guest, serves the exits that the routes let it serve
+// alone, and hands over the others. Public methods belong to the JavaScript thread.
+class VcpuThread {
+ public:
+  VcpuThread(VcpuGroup* group, std::shared_ptr<Vcpu> vcpu, uint32_t index);
+  // Stopped and joined, or never started.
+  ~VcpuThread() = default;
+  VcpuThread(const VcpuThread&) = delete;
+  VcpuThread& operator=(const VcpuThread&) = delete;
+
+  // Makes the thread, parked. 0 or the errno.
+  int Start();
+  // With the group's mutex held.
+  bool parked() const { return parked_; }
+  void Unpark() { parked_ = false; }
+  // Takes the thread out of KVM_RUN, and keeps it from entering again while the group does not want
+  // it to run.
+  void Kick();
+  // Ends the wait for an answer, without one; the group wants kStop.
+  void Abandon();
+  void Join();
+
+  // Whether an exit is published that was not taken before; from now on it is.
+  bool TakeExit();
+  bool taken() const { return taken_; }
+  // The errno of KVM_RUN, 0 if it returned an exit.
+  int error() const { return error_; }
+  int64_t published_at() const { return published_at_; }
+  // Lets a taken exit go on. False if another thread has entered the vCPU.
+  bool Complete(int64_t now);
+
+  // A taken exit that is never to be completed: the vCPU counts as parked.
+  bool held = false;
+
+  Vcpu& vcpu() { return *vcpu_; }
+  const VcpuCounters& counters() const { return counters_; }
+  pthread_t thread() const { return thread_; }
+  const CurrentRoutes::Hazard* hazard() const { return &hazard_; }
+
+ private:
+  // Who has the exit, and how its thread waits. A futex.
+  enum Handover : uint32_t { kOurs, kPublished, kPublishedAsleep, kAbandoned };
+
+  static void* Main(void* self);
+  void Loop();
+  // False when the thread is to end.
+  bool Park();
+  // From one KVM_RUN to the next until the group does not want it. False when the thread is to end.
+  bool Run();
+  void ArmImmediateExit();
+  bool Serve();
+  bool ServeIo();
+  bool ServeMmio();
+  void Post(const PostedWrite& write);
+  // Hands the exit over and waits; false if the thread is to end.
+  bool Publish(int error);
+
+  VcpuGroup* group_;
+  std::shared_ptr<Vcpu> vcpu_;
+  uint32_t index_;
+  pthread_t thread_ = {};
+  bool started_ = false;
+
+  bool parked_ = true;  // guarded by the group's mutex
+  std::atomic<uint32_t> handover_{kOurs};
+  bool taken_ = false;  // JavaScript thread only
+  // Written before publishing.
+  int error_ = 0;
+  int64_t published_at_ = 0;
+  // Written before the answer.
+  int64_t answered_at_ = 0;
+
+  AdaptiveSpin spin_;
+  CurrentRoutes::Hazard hazard_{nullptr};
+  VcpuCounters counters_;
+};
+
+}  // namespace node_kvm
