@@ -98,8 +98,8 @@ export class Uart16550A implements BusDevice {
     this.#divisor = RESET_DIVISOR
     this.#thrEmptyPending = this.#modemControlled = this.#rtsSeen = false
     this.#held = []
+    this.#fill()
     this.#update()
-    this.#refillSoon()
   }
 
   read(offset: number, width: 1 | 2 | 4): number {
@@ -207,7 +207,7 @@ export class Uart16550A implements BusDevice {
     // Enabling the interrupt while THR is empty raises it (section 8.6); Linux probes for UARTs that fail to.
     if (ier & ~this.#ier & reg.UART_IER_THRI) this.#thrEmptyPending = true
     this.#ier = ier
-    this.#refillSoon()
+    this.#fill()
   }
 
   #writeFcr(byte: number): void {
@@ -216,11 +216,11 @@ export class Uart16550A implements BusDevice {
     if (clear) {
       const bytes = this.#fifo.clear()
       if ((this.#mcr & reg.UART_MCR_RTS) === 0) this.#held = [...bytes, ...this.#held]
-      this.#refillSoon()
     }
     // The other bits do not program while bit 0 is 0 (section 8.5).
     this.#fcr = byte & reg.UART_FCR_ENABLE_FIFO ? byte & 0xc9 : 0
     this.#fifo.configure(this.#fcr !== 0, this.#fcr >> 6)
+    this.#fill()
   }
 
   #writeLcr(byte: number): void {
@@ -238,7 +238,7 @@ export class Uart16550A implements BusDevice {
     if (before & ~after & reg.UART_MSR_RI) this.#modemDeltas |= reg.UART_MSR_TERI
     this.#modemControlled = true
     if (!this.#loopback && mcr & reg.UART_MCR_RTS) this.#rtsSeen = true
-    this.#refillSoon()
+    this.#fill()
   }
 
   /** Loopback connects the four outputs to the four inputs (section 8.7). */
@@ -294,7 +294,10 @@ export class Uart16550A implements BusDevice {
     this.#update()
   }
 
-  /** The next burst comes a turn of the event loop later, so a flood cannot keep a guest inside its interrupt handler. */
+  /**
+   * The burst after one that was read comes a turn of the event loop later, so a flood cannot keep a guest inside its
+   * interrupt handler.
+   */
   #refillSoon(): void {
     if (!this.#input || this.#refillScheduled) return
     this.#refillScheduled = true
