@@ -66,6 +66,11 @@ export class DriverQueue {
     this.clear()
   }
 
+  /** Descriptors that no chain of ours takes up. */
+  get freeCount(): number {
+    return this.#free.length
+  }
+
   clear(): void {
     this.#memory.fill(this.descriptorArea, 16 * this.size)
     this.#memory.fill(this.driverArea, 6 + 2 * this.size)
