@@ -243,10 +243,11 @@ export class RunLoop implements Disposable {
   #deliverPosted(): RunEnding | undefined {
     const mailbox = this.#mailbox
     const end = POSTED + mailbox[POSTED_COUNT]! * WORDS_PER_POST
+    const endedBefore = this.#ended
     let at = POSTED
     this.#delivering = true
     try {
-      for (; at < end && !this.#ended; at += WORDS_PER_POST) {
+      for (; at < end && this.#ended === endedBefore; at += WORDS_PER_POST) {
         const device = this.#routes.find(mailbox[at]!)?.device
         const width = mailbox[at + 2] as 1 | 2 | 4
         if (device !== undefined) device.write(mailbox[at + 1]!, width, mailbox[at + 3]!)

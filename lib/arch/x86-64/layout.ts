@@ -60,10 +60,16 @@ export const VIRTIO_MMIO_GSIS: readonly number[] = [
   5, 10, 11, 12, 16, 17, 18, 19, 20, 21, 22, 23, 3, 7, 14, 15,
 ]
 
+/** The most that one range has: what one ArrayBuffer can hold. */
+const RANGE_MAX = 0x1_0000_0000
+
 /** Guest-physical ranges of `size` bytes of RAM: below the hole, and above 4 GiB what does not fit there. */
 export function ramRanges(size: number): { guestAddress: number; size: number }[] {
   const low = Math.min(size, MMIO_HOLE_START)
   const ranges = [{ guestAddress: 0, size: low }]
-  if (size > low) ranges.push({ guestAddress: MMIO_HOLE_END, size: size - low })
+  for (let done = low; done < size; done += RANGE_MAX) {
+    const guestAddress = MMIO_HOLE_END + done - low
+    ranges.push({ guestAddress, size: Math.min(RANGE_MAX, size - done) })
+  }
   return ranges
 }

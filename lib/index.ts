@@ -1,0 +1,25 @@
+/**
+ * Virtual machines for Node programs.
+ * @module
+ */
+export { FileDisk, type FileDiskOptions } from './backends/block/file-disk.js'
+export { Tap, type TapOptions } from './backends/net/tap.js'
+export {
+  type Diagnosis,
+  diagnose,
+  formatDiagnosis,
+  kvmUsable,
+} from './doctor/diagnosis.js'
+export type { HostFeature } from './doctor/host-features.js'
+export type { KvmFinding, KvmState } from './doctor/kvm-probe.js'
+export { type ErrorCode, type ErrorDetails, errorCodes, KvmError, VmmError } from './errors.js'
+export type { VmConsole } from './machine/console.js'
+export type { MachineConfig, VirtualMachineOptions } from './machine/machine-config.js'
+export { describeStopReason, type StopReason } from './machine/stop-reason.js'
+export {
+  VirtualMachine,
+  type VirtualMachineEvents,
+  type VmState,
+} from './machine/virtual-machine.js'
+export { GuestMemory } from './memory/guest-memory.js'
+export { formatByteSize, parseByteSize } from './util/byte-size.js'

@@ -1,0 +1,68 @@
+import type { GuestMemory } from '../memory/guest-memory.js'
+import type { Cleanup } from '../util/cleanup.js'
+import { createConsole, type VmConsole } from './console.js'
+import { DeviceSlots } from './device-slots.js'
+import { attachLegacyDevices } from './legacy-devices.js'
+import { loadGuest, openImages } from './load-guest.js'
+import type { MachineConfig } from './machine-config.js'
+import { openBackends } from './open-backends.js'
+import { createPlatform } from './platform.js'
+import { RunLoop } from './run-loop.js'
+import { type StopReason, stopReason } from './stop-reason.js'
+import { enterAt, setUpVcpu } from './vcpu-setup.js'
+import { plugVirtioDevice } from './virtio-slot.js'
+
+/** A machine's parts, as {@link VirtualMachine} drives them. */
+export interface Assembly {
+  readonly memory: GuestMemory
+  readonly console: VmConsole
+  readonly runLoop: RunLoop
+}
+
+/**
+ * Puts a machine together, from what can fail for the user's mistakes to what can't: images, backends, KVM, devices,
+ * guest memory, vCPUs. Every step defers its own undoing, and all is undone in reverse.
+ * @param onEnd called once, when the guest ends by itself or by a failure
+ */
+export async function assemble(
+  config: MachineConfig,
+  cleanup: Cleanup,
+  onEnd: (reason: StopReason) => void,
+): Promise<Assembly> {
+  const images = openImages(config)
+  try {
+    const backends = await openBackends(config, cleanup)
+    const end = (reason: StopReason) => {
+      runLoop.stop()
+      onEnd(reason)
+    }
+    const platform = createPlatform(config, cleanup, (error) => end({ kind: 'error', error }))
+    const console = createConsole(config, cleanup)
+    attachLegacyDevices(platform, console, {
+      onPowerOff: () => end({ kind: 'shutdown' }),
+      onReset: () => end({ kind: 'reset' }),
+    })
+    const slots = new DeviceSlots()
+    for (const device of backends.devices) {
+      plugVirtioDevice(platform, slots.take(), device, cleanup)
+    }
+    const entry = loadGuest(config, images, platform.memory, slots.taken)
+
+    const runLoop = new RunLoop({
+      pio: platform.pio,
+      mmio: platform.mmio,
+      onEnd: (ending) => onEnd(stopReason(ending)),
+    })
+    for (let index = 0; index < config.cpus; index++) {
+      const vcpu = cleanup.own(platform.vm.createVcpu(index))
+      setUpVcpu(vcpu, index, config.cpus, platform.supportedCpuid)
+      if (index === 0) enterAt(vcpu, entry)
+      runLoop.addVcpu(vcpu)
+    }
+    // Last, so that it is undone first: no thread may run when anything else is given back.
+    cleanup.own(runLoop)
+    return { memory: platform.memory, console, runLoop }
+  } finally {
+    images.close()
+  }
+}

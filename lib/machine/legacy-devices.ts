@@ -1,0 +1,35 @@
+import {
+  ACPI_PM_PORT,
+  CMOS_PORT,
+  COM1_GSI,
+  COM1_PORT,
+  I8042_DATA_PORT,
+  RESET_CONTROL_PORT,
+  SCI_GSI,
+} from '../arch/x86-64/layout.js'
+import { ACPI_PM_PORTS, AcpiPm } from '../devices/legacy/acpi-pm.js'
+import { CmosRtc } from '../devices/legacy/cmos-rtc.js'
+import { I8042, I8042_PORTS } from '../devices/legacy/i8042.js'
+import { ResetControl } from '../devices/legacy/reset-control.js'
+import { UART_PORTS } from '../devices/serial/registers.js'
+import { Uart16550A } from '../devices/serial/uart-16550a.js'
+import { IoctlIrqLine } from '../interrupt/ioctl-irq.js'
+import type { VmConsole } from './console.js'
+import type { Platform } from './platform.js'
+
+const CMOS_PORTS = 2
+
+/** The devices that every PC has, at the ports they have always had. */
+export function attachLegacyDevices(
+  { vm, pio }: Platform,
+  { output, input }: VmConsole,
+  { onPowerOff, onReset }: { onPowerOff: () => void; onReset: () => void },
+): void {
+  const uart = new Uart16550A({ irq: new IoctlIrqLine(vm, COM1_GSI), output, input })
+  pio.attach(COM1_PORT, UART_PORTS, uart)
+  pio.attach(I8042_DATA_PORT, I8042_PORTS, new I8042({ onReset }))
+  pio.attach(CMOS_PORT, CMOS_PORTS, new CmosRtc())
+  pio.attach(RESET_CONTROL_PORT, 1, new ResetControl({ onReset }))
+  const sci = new IoctlIrqLine(vm, SCI_GSI)
+  pio.attach(ACPI_PM_PORT, ACPI_PM_PORTS, new AcpiPm({ sci, onPowerOff, onReset }))
+}

@@ -1,0 +1,82 @@
+import { buildAcpiTables } from '../arch/x86-64/acpi/acpi-tables.js'
+import type { EntryState } from '../arch/x86-64/entry-state.js'
+import {
+  ACPI_PM_PORT,
+  ACPI_START,
+  COM1_GSI,
+  COM1_PORT,
+  IOAPIC_START,
+  SCI_GSI,
+} from '../arch/x86-64/layout.js'
+import { virtioMmioParameter } from '../boot/command-line.js'
+import { detectBootProtocol } from '../boot/detect.js'
+import { ImageFile } from '../boot/image-file.js'
+import type { GuestMemory } from '../memory/guest-memory.js'
+import type { DeviceSlot } from './device-slots.js'
+import type { MachineConfig } from './machine-config.js'
+
+/** The files that a guest is started from, open. */
+export interface GuestImages {
+  readonly kernel: ImageFile
+  readonly initrd: ImageFile | undefined
+  close(): void
+}
+
+/** @throws VmmError `ERR_KERNEL_IMAGE` or `ERR_INITRD` for a file that cannot be one */
+export function openImages(config: MachineConfig): GuestImages {
+  const kernel = new ImageFile(config.kernel, 'kernel', 'ERR_KERNEL_IMAGE')
+  try {
+    detectBootProtocol(kernel)
+    const initrd =
+      config.initrd === undefined ? undefined : new ImageFile(config.initrd, 'initrd', 'ERR_INITRD')
+    return {
+      kernel,
+      initrd,
+      close() {
+        kernel.close()
+        initrd?.close()
+      },
+    }
+  } catch (error) {
+    kernel.close()
+    throw error
+  }
+}
+
+/** Puts the kernel and the tables that describe the machine into its memory, and tells where it starts. */
+export function loadGuest(
+  config: MachineConfig,
+  { kernel, initrd }: GuestImages,
+  memory: GuestMemory,
+  slots: readonly DeviceSlot[],
+): EntryState {
+  const byCommandLine =
+    config.discovery === 'command-line' ||
+    (config.discovery === 'auto' && /(^|\s)acpi=off(\s|$)/.test(config.commandLine))
+  return detectBootProtocol(kernel).load({
+    memory,
+    kernel,
+    initrd,
+    commandLine: [config.commandLine, ...(byCommandLine ? slots.map(virtioMmioParameter) : [])],
+    rsdp: writeAcpiTables(config, memory, byCommandLine ? [] : slots),
+  })
+}
+
+/** Writes the ACPI tables and returns the RSDP's address. */
+function writeAcpiTables(
+  config: MachineConfig,
+  memory: GuestMemory,
+  virtioMmio: readonly DeviceSlot[],
+): number {
+  const { rsdpAddress, pieces } = buildAcpiTables({
+    address: ACPI_START,
+    cpus: Array.from({ length: config.cpus }, (_, apicId) => ({ apicId })),
+    ioapic: { id: 0, address: IOAPIC_START, gsiBase: 0 },
+    sciGsi: SCI_GSI,
+    pmBase: ACPI_PM_PORT,
+    uarts: [{ port: COM1_PORT, gsi: COM1_GSI }],
+    virtioMmio,
+  })
+  for (const { address, bytes } of pieces) memory.write(address, bytes)
+  return rsdpAddress
+}

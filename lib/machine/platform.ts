@@ -1,0 +1,72 @@
+import { KVM_IDENTITY_MAP_START, KVM_TSS_START, ramRanges } from '../arch/x86-64/layout.js'
+import { Bus } from '../bus/bus.js'
+import { VmmError } from '../errors.js'
+import {
+  KVM_CAP_IMMEDIATE_EXIT,
+  KVM_CAP_IOEVENTFD,
+  KVM_CAP_IRQCHIP,
+  KVM_CAP_IRQFD,
+  KVM_CAP_MAX_VCPUS,
+  KVM_CAP_PIT2,
+  KVM_CAP_USER_MEMORY,
+} from '../kvm/abi/capabilities.js'
+import type { CpuidEntry } from '../kvm/abi/cpuid.js'
+import { Kvm } from '../kvm/kvm.js'
+import type { VmFd } from '../kvm/vm-fd.js'
+import { createGuestMemory, type MappedGuestMemory } from '../memory/mapping.js'
+import type { Cleanup } from '../util/cleanup.js'
+import { checkLimits, type MachineConfig } from './machine-config.js'
+
+const NEEDED: Readonly<Record<string, number>> = {
+  KVM_CAP_IRQCHIP,
+  KVM_CAP_USER_MEMORY,
+  KVM_CAP_PIT2,
+  KVM_CAP_IRQFD,
+  KVM_CAP_IOEVENTFD,
+  KVM_CAP_IMMEDIATE_EXIT,
+}
+
+/** What every device of a machine is wired to. */
+export interface Platform {
+  readonly vm: VmFd
+  readonly memory: MappedGuestMemory
+  readonly pio: Bus
+  readonly mmio: Bus
+  readonly supportedCpuid: readonly CpuidEntry[]
+  /** A device model failed: the machine ends with that error. */
+  readonly fail: (error: Error) => void
+}
+
+/**
+ * A VM with memory, in-kernel interrupt controllers and timer, and empty buses.
+ * @throws VmmError `ERR_KVM_*`, `ERR_INVALID_OPTION`; KvmError
+ */
+export function createPlatform(
+  config: MachineConfig,
+  cleanup: Cleanup,
+  fail: (error: Error) => void,
+): Platform {
+  const kvm = Kvm.open()
+  cleanup.own(kvm)
+  const missing = Object.keys(NEEDED).filter((name) => kvm.checkExtension(NEEDED[name]!) === 0)
+  if (missing.length > 0) {
+    throw new VmmError('ERR_KVM_UNSUPPORTED', `this host's KVM lacks ${missing.join(', ')}`)
+  }
+  checkLimits(config, kvm.checkExtension(KVM_CAP_MAX_VCPUS))
+
+  const memory = cleanup.own(createGuestMemory(ramRanges(config.memory), { name: 'guest-ram' }))
+  const vm = cleanup.own(kvm.createVm())
+  vm.setIdentityMapAddr(KVM_IDENTITY_MAP_START)
+  vm.setTssAddr(KVM_TSS_START)
+  vm.createIrqchip()
+  vm.createPit2()
+  memory.register(vm)
+  return {
+    vm,
+    memory,
+    pio: new Bus('pio'),
+    mmio: new Bus('mmio'),
+    supportedCpuid: kvm.getSupportedCpuid(),
+    fail,
+  }
+}

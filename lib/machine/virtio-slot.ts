@@ -1,0 +1,39 @@
+import {
+  VIRTIO_MMIO_QUEUE_NOTIFY,
+  VirtioMmioTransport,
+} from '../devices/virtio/transport/virtio-mmio.js'
+import type { VirtioDevice } from '../devices/virtio/virtio-device.js'
+import { IrqfdLine } from '../interrupt/irqfd.js'
+import { EventFd } from '../kvm/event-fd.js'
+import type { Cleanup } from '../util/cleanup.js'
+import type { DeviceSlot } from './device-slots.js'
+import type { Platform } from './platform.js'
+
+/**
+ * Plugs a virtio device into a slot: its registers on the MMIO bus, its interrupt by irqfd, and an ioeventfd for each
+ * queue, so that a kick costs the guest no exit to this process.
+ */
+export function plugVirtioDevice(
+  platform: Platform,
+  slot: DeviceSlot,
+  device: VirtioDevice,
+  cleanup: Cleanup,
+): VirtioMmioTransport {
+  const { vm, memory, mmio } = platform
+  const irq = cleanup.own(new IrqfdLine(vm, slot.gsi))
+  const transport = cleanup.own(
+    new VirtioMmioTransport(device, { memory, irq, onError: platform.fail }),
+  )
+  mmio.attach(slot.address, slot.size, transport)
+  for (let queue = 0; queue < transport.queueCount; queue++) {
+    const kick = cleanup.own(new EventFd())
+    vm.ioeventfd(kick, {
+      space: 'mmio',
+      address: slot.address + VIRTIO_MMIO_QUEUE_NOTIFY,
+      length: 4,
+      datamatch: BigInt(queue),
+    })
+    kick.watch(() => transport.notify(queue))
+  }
+  return transport
+}

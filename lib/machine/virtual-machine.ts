@@ -1,0 +1,197 @@
+import { EventEmitter } from 'node:events'
+import { VmmError } from '../errors.js'
+import type { GuestMemory } from '../memory/guest-memory.js'
+import { Cleanup } from '../util/cleanup.js'
+import { type Assembly, assemble } from './assemble.js'
+import type { VmConsole } from './console.js'
+import { type MachineConfig, parseConfig, type VirtualMachineOptions } from './machine-config.js'
+import type { StopReason } from './stop-reason.js'
+
+/**
+ * - `created`: set up, no guest instruction has run
+ * - `running`, `paused`
+ * - `stopped`: the guest has ended; its memory can still be read
+ * - `closed`: everything has been given back
+ */
+export type VmState = 'created' | 'running' | 'paused' | 'stopped' | 'closed'
+
+/** The events of a {@link VirtualMachine}, with their arguments. */
+export interface VirtualMachineEvents {
+  /** The state has changed. */
+  state: [state: VmState]
+  /** The guest has ended. Emitted once; the same reason that {@link VirtualMachine.stopped} gives. */
+  stopped: [reason: StopReason]
+}
+
+/**
+ * A virtual machine: vCPUs on threads of their own, devices in this thread.
+ *
+ * A running machine keeps the process alive, as a server does; a paused, stopped or closed one does not.
+ * Any number can run in one process, and in Worker threads too. A machine belongs to the thread that created it.
+ *
+ * @example
+ * ```ts
+ * import { FileDisk, VirtualMachine } from 'node-kvm'
+ *
+ * await using vm = await VirtualMachine.create({
+ *   kernel: 'vmlinuz',
+ *   initrd: 'initrd.img',
+ *   commandLine: 'console=ttyS0',
+ *   disks: [new FileDisk('disk.img')],
+ * })
+ * vm.console.output.pipe(process.stdout)
+ * await vm.start()
+ * console.log(await vm.stopped)
+ * ```
+ */
+export class VirtualMachine extends EventEmitter<VirtualMachineEvents> implements AsyncDisposable {
+  readonly config: MachineConfig
+  /** The serial console, the guest's `ttyS0`. */
+  readonly console: VmConsole
+  /** Why the guest ended. Never rejects: a failure of the host is a reason too. */
+  readonly stopped: Promise<StopReason>
+
+  readonly #assembly: Assembly
+  readonly #cleanup: Cleanup
+  readonly #settle: (reason: StopReason) => void
+  #state: VmState = 'created'
+  #closing: Promise<void> | undefined
+
+  private constructor(
+    config: MachineConfig,
+    assembly: Assembly,
+    cleanup: Cleanup,
+    ended: Promise<StopReason>,
+  ) {
+    super()
+    this.config = config
+    this.#assembly = assembly
+    this.#cleanup = cleanup
+    this.console = assembly.console
+    const { promise, resolve } = withResolvers<StopReason>()
+    this.stopped = promise
+    this.#settle = resolve
+    void ended.then((reason) => this.#end(reason))
+  }
+
+  /**
+   * Checks the options, opens the disks and network backends, and sets the machine up as far as the first instruction.
+   * If any of it fails, all of it is undone.
+   *
+   * @throws VmmError `ERR_INVALID_OPTION`, `ERR_KERNEL_IMAGE`, `ERR_INITRD`, `ERR_COMMAND_LINE`, `ERR_DISK` or `ERR_NET`,
+   *   naming the option, the value and what was expected; `ERR_KVM_ABSENT`, `ERR_KVM_FORBIDDEN` or `ERR_KVM_UNSUPPORTED`
+   * @throws KvmError if the kernel refuses a system call
+   */
+  static async create(options: VirtualMachineOptions): Promise<VirtualMachine> {
+    const config = parseConfig(options)
+    const cleanup = new Cleanup()
+    const { promise: ended, resolve: end } = withResolvers<StopReason>()
+    try {
+      const assembly = await assemble(config, cleanup, end)
+      return new VirtualMachine(config, assembly, cleanup, ended)
+    } catch (error) {
+      await cleanup.run().catch(() => {}) // the first error is the one to report
+      throw error
+    }
+  }
+
+  get state(): VmState {
+    return this.#state
+  }
+
+  /** The guest's physical memory. Usable until `close()`. */
+  get memory(): GuestMemory {
+    return this.#assembly.memory
+  }
+
+  /**
+   * Lets the guest run from its first instruction.
+   * @throws VmmError `ERR_STATE` if it has run before
+   */
+  async start(): Promise<void> {
+    this.#require('start', 'created')
+    this.#enter('running')
+    this.#assembly.runLoop.run()
+  }
+
+  /**
+   * Takes every vCPU out of the guest; resolves when none runs guest code any more.
+   * @throws VmmError `ERR_STATE` unless running
+   */
+  async pause(): Promise<void> {
+    this.#require('pause', 'running')
+    this.#enter('paused')
+    await this.#assembly.runLoop.pause()
+  }
+
+  /**
+   * Lets a paused guest go on.
+   * @throws VmmError `ERR_STATE` unless paused
+   */
+  async resume(): Promise<void> {
+    this.#require('resume', 'paused')
+    this.#enter('running')
+    this.#assembly.runLoop.run()
+  }
+
+  /**
+   * Ends the guest at once, as pulling the plug does; `stopped` gives `{ kind: 'killed' }`. Does nothing if it has ended.
+   */
+  async stop(): Promise<void> {
+    this.#end({ kind: 'killed' })
+  }
+
+  /**
+   * Ends the guest if it runs and gives everything back: threads, memory, disks, network backends.
+   * May be called again, and at any time.
+   */
+  close(): Promise<void> {
+    this.#closing ??= this.#close()
+    return this.#closing
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close()
+  }
+
+  async #close(): Promise<void> {
+    this.#end({ kind: 'killed' })
+    this.#enter('closed')
+    await this.#cleanup.run()
+  }
+
+  #end(reason: StopReason): void {
+    if (this.#state === 'stopped' || this.#state === 'closed') return
+    this.#assembly.runLoop.stop()
+    this.console.output.end()
+    this.#enter('stopped')
+    this.#settle(reason)
+    this.emit('stopped', reason)
+  }
+
+  #enter(state: VmState): void {
+    this.#state = state
+    this.emit('state', state)
+  }
+
+  #require(method: string, state: VmState): void {
+    if (this.#state === state) return
+    throw new VmmError(
+      this.#state === 'closed' ? 'ERR_CLOSED' : 'ERR_STATE',
+      `${method}() needs a machine that is ${state}; this one is ${this.#state}`,
+      {
+        value: this.#state,
+        expected: state,
+      },
+    )
+  }
+}
+
+/** Promise.withResolvers, which Node 20 lacks. */
+function withResolvers<T>(): { promise: Promise<T>; resolve: (value: T) => void } {
+  let resolve!: (value: T) => void
+  const promise = new Promise<T>((settle) => {
+    resolve = settle
+  })
+  return { promise, resolve }
+}
