@@ -2,6 +2,7 @@ import { constants } from 'node:os'
 import { VmmError } from '../../errors.js'
 import type { GuestMemory } from '../../memory/guest-memory.js'
 import type { BlockAttachment, BlockChannel } from './block-backend.js'
+import { DrainWait } from './drain-wait.js'
 import { FlushGate, type FlushState } from './flush-gate.js'
 
 /**
@@ -14,7 +15,9 @@ export interface BlockFunctions {
   read(offset: number, buffers: readonly Uint8Array[]): Promise<void>
   write(offset: number, buffers: readonly Uint8Array[], durable: boolean): Promise<void>
   flush(): Promise<void>
+  /** Absent: discarding does nothing, which the guest is told to expect. */
   discard?(offset: number, length: number): Promise<void>
+  /** Absent: zeroes are written. */
   writeZeroes?(offset: number, length: number, unmap: boolean): Promise<void>
 }
 
@@ -36,7 +39,7 @@ export class JsChannel implements BlockChannel {
   #batch: Pending[] = []
   #done: { tag: number; error: number }[] = []
   #reporting = false
-  #drained: (() => void) | undefined
+  readonly #drain = new DrainWait()
 
   constructor(
     engine: string,
@@ -78,7 +81,8 @@ export class JsChannel implements BlockChannel {
   }
 
   writeZeroes(tag: number, offset: number, length: number, unmap: boolean): void {
-    this.#begin(tag, async () => this.#disk.writeZeroes?.(offset, length, unmap))
+    const disk = this.#disk
+    this.#begin(tag, () => disk.writeZeroes?.(offset, length, unmap) ?? zero(disk, offset, length))
   }
 
   submit(): void {
@@ -95,10 +99,7 @@ export class JsChannel implements BlockChannel {
   }
 
   drain(): Promise<void> {
-    if (this.inFlight === 0) return Promise.resolve()
-    return new Promise((resolve) => {
-      this.#drained = resolve
-    })
+    return this.inFlight === 0 ? Promise.resolve() : this.#drain.wait()
   }
 
   close(): Promise<void> {
@@ -157,13 +158,18 @@ export class JsChannel implements BlockChannel {
     } catch (error) {
       this.#attachment.failed(error instanceof Error ? error : new Error(String(error)))
     }
-    if (this.inFlight === 0) {
-      const drained = this.#drained
-      this.#drained = undefined
-      drained?.()
-    }
+    if (this.inFlight === 0) this.#drain.done()
   }
 }
+
+/** Zeroes by writing them, for a disk that knows no better way. */
+async function zero(disk: BlockFunctions, offset: number, length: number): Promise<void> {
+  for (let at = 0; at < length; at += ZEROES.length) {
+    await disk.write(offset + at, [ZEROES.subarray(0, Math.min(ZEROES.length, length - at))], false)
+  }
+}
+
+const ZEROES = new Uint8Array(256 * 1024)
 
 function errnoOf(error: unknown): number {
   const errno =

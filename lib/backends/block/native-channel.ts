@@ -1,5 +1,6 @@
 import { binding, type NativeAddressSpace, type NativeBlockEngine } from '../../binding.js'
 import type { BlockAttachment, BlockChannel } from './block-backend.js'
+import { DrainWait } from './drain-wait.js'
 import type { FlushGate } from './flush-gate.js'
 
 // native/block_request.h
@@ -25,7 +26,7 @@ export class NativeChannel implements BlockChannel {
   #words = 0
   /** Where the request begun last has its length and its segment count. */
   #request = 0
-  #drained: (() => void) | undefined
+  readonly #drain = new DrainWait()
   #closed = false
 
   /** @throws KvmError if the kernel refuses the engine */
@@ -97,14 +98,12 @@ export class NativeChannel implements BlockChannel {
   drain(): Promise<void> {
     if (this.inFlight === 0) return Promise.resolve()
     this.#native.ref() // a program that only waits for this must not end first
-    return new Promise((resolve) => {
-      this.#drained = resolve
-    })
+    return this.#drain.wait()
   }
 
   async close(): Promise<void> {
-    if (this.#closed) return
     await this.drain()
+    if (this.#closed) return
     this.#closed = true
     this.#native.close()
   }
@@ -142,11 +141,9 @@ export class NativeChannel implements BlockChannel {
       this.#begin(OP_FLUSH, this.#flushTag, 0, 0)
       this.submit()
     }
-    if (this.#drained && this.inFlight === 0) {
-      const drained = this.#drained
-      this.#drained = undefined
+    if (this.#drain.waiting && this.inFlight === 0) {
       this.#native.unref()
-      drained()
+      this.#drain.done()
     }
   }
 }
