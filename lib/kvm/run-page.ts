@@ -1,3 +1,4 @@
+import { markAsUntransferable } from 'node:worker_threads'
 import { VmmError } from '../errors.js'
 import * as reason from './abi/exits.js'
 import { KvmRun } from './abi/run.js'
@@ -32,6 +33,7 @@ export class RunPage {
   readonly struct: KvmRun
 
   constructor(buffer: ArrayBuffer) {
+    markAsUntransferable(buffer)
     this.bytes = new Uint8Array(buffer)
     this.u16 = new Uint16Array(buffer)
     this.u32 = new Uint32Array(buffer)

@@ -1,3 +1,4 @@
+import { markAsUntransferable } from 'node:worker_threads'
 import {
   binding,
   type MappingOptions,
@@ -105,6 +106,7 @@ function mapRegion(guestAddress: number, size: number, options: MappingOptions):
   const mapping = new (binding().Mapping)(size, options)
   try {
     const buffer = mapping.buffer(0, size)
+    markAsUntransferable(buffer)
     const bytes = new Uint8Array(buffer)
     return { guestAddress, size, buffer, bytes, mapping, close: () => mapping.close() }
   } catch (error) {

@@ -50,6 +50,11 @@ Heartbeat::~Heartbeat() {
 
 void Heartbeat::Arm() {
   if (!created_) {
+    // Whoever started this thread may have blocked it.
+    sigset_t kick;
+    sigemptyset(&kick);
+    sigaddset(&kick, KickSignal());
+    pthread_sigmask(SIG_UNBLOCK, &kick, nullptr);
     sigevent event = {};
     event.sigev_notify = SIGEV_THREAD_ID;
     event.sigev_signo = KickSignal();

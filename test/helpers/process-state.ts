@@ -1,0 +1,36 @@
+import { readdirSync, readFileSync } from 'node:fs'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
+
+/** Open descriptors of this process. */
+export function openFds(): number {
+  return readdirSync('/proc/self/fd').length
+}
+
+/** Mappings of this process whose line has `text`. */
+export function mappings(text: string): number {
+  const lines = readFileSync('/proc/self/maps', 'utf8').split('\n')
+  return lines.filter((line) => line.includes(text)).length
+}
+
+export function threads(): number {
+  return readdirSync('/proc/self/task').length
+}
+
+/** Collects garbage and lets finalizers run until `done` holds, for at most five seconds. */
+export async function collect(done: () => boolean): Promise<boolean> {
+  const { gc } = globalThis
+  if (!gc) throw new Error('run with --expose-gc')
+  for (let i = 0; i < 50 && !done(); i++) {
+    gc()
+    await sleep(100)
+  }
+  return done()
+}
+
+/** JavaScript for a Worker (`eval: true`): the addon as `binding`, ioctl numbers by name as `ioctls`. */
+export const workerPrelude = `
+  const { parentPort, workerData } = require('node:worker_threads')
+  const binding = require('node-gyp-build')(${JSON.stringify(fileURLToPath(new URL('../..', import.meta.url)))})
+  const ioctls = Object.fromEntries(binding.ioctls().map((entry) => [entry.name, entry.request]))
+`
