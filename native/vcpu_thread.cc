@@ -77,8 +77,12 @@ void VcpuThread::Kick() {
 }
 
 void VcpuThread::Abandon() {
-  if (handover_.exchange(kAbandoned, std::memory_order_seq_cst) == kPublishedAsleep) {
-    FutexWakeOne(&handover_);
+  // One that was answered is the thread's: it completes the exit, and sees that it is to end then.
+  uint32_t handover = handover_.load(std::memory_order_seq_cst);
+  while (handover == kPublished || handover == kPublishedAsleep) {
+    if (!handover_.compare_exchange_weak(handover, kAbandoned)) continue;
+    if (handover == kPublishedAsleep) FutexWakeOne(&handover_);
+    break;
   }
   taken_ = false;
 }
@@ -265,11 +269,11 @@ bool VcpuThread::Publish(int error) {
   for (;;) {
     uint32_t handover = handover_.load(std::memory_order_seq_cst);
     if (handover == kOurs) break;
-    // After the store above: a stop that comes before it has not abandoned this exit.
-    if (handover == kAbandoned || group_->want.load(std::memory_order_seq_cst) == Want::kStop) {
-      return false;
-    }
-    if (spinning) {
+    if (handover == kAbandoned) return false;
+    if (group_->want.load(std::memory_order_seq_cst) == Want::kStop) {
+      // The stop came before the exit was published, and so has not abandoned it.
+      if (handover_.compare_exchange_strong(handover, kAbandoned)) return false;
+    } else if (spinning) {
       // A spin that keeps the core from the one it waits for would cost 100 times as much.
       sched_yield();
       spinning = MonotonicNow() < spin_until;

@@ -1,0 +1,71 @@
+/** Instructions of 16-bit real mode, as bytes: enough of them to write guests of a few lines. */
+
+const word = (value: number): number[] => [value & 0xff, (value >> 8) & 0xff]
+const dword = (value: number): number[] => [...word(value & 0xffff), ...word(value >>> 16)]
+const rel8 = (offset: number): number => {
+  if (offset < -128 || offset > 127) throw new RangeError(`a jump over ${offset} bytes`)
+  return offset & 0xff
+}
+
+export const hlt = [0xf4]
+/** jmp $ */
+export const spin = [0xeb, 0xfe]
+/** pause */
+export const pause = [0xf3, 0x90]
+
+export const movAl = (value: number) => [0xb0, value]
+export const movAx = (value: number) => [0xb8, ...word(value)]
+export const movEax = (value: number) => [0x66, 0xb8, ...dword(value)]
+export const movEcx = (value: number) => [0x66, 0xb9, ...dword(value)]
+export const movDx = (value: number) => [0xba, ...word(value)]
+export const movSi = (value: number) => [0xbe, ...word(value)]
+export const movDi = (value: number) => [0xbf, ...word(value)]
+/** The data segment: addresses are `segment * 16 + offset`. Takes AX. */
+export const movDs = (segment: number) => [...movAx(segment), 0x8e, 0xd8]
+export const movEs = (segment: number) => [...movAx(segment), 0x8e, 0xc0]
+
+/** inc al */
+export const incAl = [0xfe, 0xc0]
+/** mov eax, ecx */
+export const eaxFromEcx = [0x66, 0x89, 0xc8]
+
+/** out imm8, al|ax|eax */
+export const out8 = (port: number) => [0xe6, port]
+export const out16 = (port: number) => [0xe7, port]
+export const out32 = (port: number) => [0x66, 0xe7, port]
+/** in al|ax|eax, imm8 */
+export const in8 = (port: number) => [0xe4, port]
+export const in16 = (port: number) => [0xe5, port]
+export const in32 = (port: number) => [0x66, 0xe5, port]
+/** By DX, DS:SI and ES:DI, ECX times. */
+export const repOutsb = [0x67, 0xf3, 0x6e]
+export const repOutsw = [0x67, 0xf3, 0x6f]
+export const repInsb = [0x67, 0xf3, 0x6c]
+export const repInsd = [0x67, 0xf3, 0x66, 0x6d]
+
+/** mov [DS:offset], al|ax|eax */
+export const store8 = (offset: number) => [0xa2, ...word(offset)]
+export const store16 = (offset: number) => [0xa3, ...word(offset)]
+export const store32 = (offset: number) => [0x66, 0xa3, ...word(offset)]
+/** mov al|ax|eax, [DS:offset] */
+export const load8 = (offset: number) => [0xa0, ...word(offset)]
+export const load16 = (offset: number) => [0xa1, ...word(offset)]
+export const load32 = (offset: number) => [0x66, 0xa1, ...word(offset)]
+/** movq mm0, [DS:offset] and back */
+export const load64 = (offset: number) => [0x0f, 0x6f, 0x06, ...word(offset)]
+export const store64 = (offset: number) => [0x0f, 0x7f, 0x06, ...word(offset)]
+
+/** Does `body` ECX times. */
+export const repeat = (times: number, body: readonly number[]) => {
+  const decrement = [0x66, 0x49] // dec ecx
+  const back = rel8(-(body.length + decrement.length + 2))
+  return [...movEcx(times), ...body, ...decrement, 0x75, back]
+}
+
+export const forever = (body: readonly number[]) => [...body, 0xeb, rel8(-(body.length + 2))]
+
+/** Waits until the byte at DS:offset is `value`. */
+export const waitFor = (offset: number, value: number) => {
+  const body = [...pause, 0x80, 0x3e, ...word(offset), value] // cmp byte [offset], value
+  return [...body, 0x75, rel8(-(body.length + 2))]
+}
