@@ -72,11 +72,17 @@ napi_value BlockEngine::New(napi_env env, napi_callback_info info) {
   core->requests.resize(tags);
   core->busy.resize(tags);
   // Our own descriptor: requests in flight must not meet another file under a closed one's number.
-  core->fd = UniqueFd(fcntl(static_cast<int>(fd), F_DUPFD_CLOEXEC, 0));
+  // And our own open file: what a ring has registered stays open a while after the ring is closed,
+  // and a lock would stay with it.
+  std::string path = "/proc/self/fd/" + std::to_string(fd);
+  int flags = fcntl(static_cast<int>(fd), F_GETFL);
+  core->fd = UniqueFd(open(path.c_str(), (flags & (O_ACCMODE | O_DIRECT)) | O_CLOEXEC));
+  bool own_file = static_cast<bool>(core->fd);
+  if (!own_file) core->fd = UniqueFd(fcntl(static_cast<int>(fd), F_DUPFD_CLOEXEC, 0));
   if (!core->fd) return ThrowKvmError(env, errno, "fcntl");
   int error = 0;
   if (kind == "io_uring") {
-    core->io = IoRing::Create(core->fd.get(), tags, &error);
+    core->io = IoRing::Create(core->fd.get(), own_file, tags, &error);
     if (!core->io) return ThrowKvmError(env, error, "io_uring_setup");
   } else {
     core->io = ThreadPool::Create(core->fd.get(), &error);

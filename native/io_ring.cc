@@ -42,13 +42,13 @@ T* At(void* base, uint32_t offset) {
 
 }  // namespace
 
-std::unique_ptr<IoRing> IoRing::Create(int fd, unsigned depth, int* error) {
+std::unique_ptr<IoRing> IoRing::Create(int fd, bool fixed, unsigned depth, int* error) {
   std::unique_ptr<IoRing> ring(new IoRing);
-  *error = ring->Setup(fd, depth);
+  *error = ring->Setup(fd, fixed, depth);
   return *error == 0 ? std::move(ring) : nullptr;
 }
 
-int IoRing::Setup(int fd, unsigned depth) {
+int IoRing::Setup(int fd, bool fixed, unsigned depth) {
   // A completion queue with room for everything in flight never overflows.
   io_uring_params params = {};
   params.flags = IORING_SETUP_CQSIZE | IORING_SETUP_CLAMP | IORING_SETUP_SUBMIT_ALL;
@@ -95,7 +95,7 @@ int IoRing::Setup(int fd, unsigned depth) {
   // Not the _ASYNC form: it stalls when a request that began in io-wq ends elsewhere.
   if (RingRegister(ring_fd_.get(), IORING_REGISTER_EVENTFD, &event, 1) < 0) return errno;
   file_fd_ = fd;
-  fixed_file_ = RingRegister(ring_fd_.get(), IORING_REGISTER_FILES, &fd, 1) == 0;
+  fixed_file_ = fixed && RingRegister(ring_fd_.get(), IORING_REGISTER_FILES, &fd, 1) == 0;
   return 0;
 }
 

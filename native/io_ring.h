@@ -15,9 +15,9 @@ namespace node_kvm {
 // One file's requests by io_uring, without liburing. Everything happens on the thread that made it.
 class IoRing : public BlockIo {
  public:
-  // For at most `depth` requests in flight on `fd`. nullptr with the errno where io_uring is absent
-  // or refused.
-  static std::unique_ptr<IoRing> Create(int fd, unsigned depth, int* error);
+  // For at most `depth` requests in flight on `fd`, which is registered with the ring if `fixed`: its open file then
+  // outlives the ring by a little. nullptr with the errno where io_uring is absent or refused.
+  static std::unique_ptr<IoRing> Create(int fd, bool fixed, unsigned depth, int* error);
   ~IoRing() override;
 
   void Add(BlockRequest* request) override { pending_.push_back(request); }
@@ -29,7 +29,7 @@ class IoRing : public BlockIo {
 
  private:
   IoRing() = default;
-  int Setup(int fd, unsigned depth);
+  int Setup(int fd, bool fixed, unsigned depth);
   bool Fill(BlockRequest* request);
   // Tells the kernel not to raise the eventfd for completions that we are about to find ourselves.
   void MuteEvent(bool mute);
