@@ -40,7 +40,7 @@ const operations = option('--ops', 100_000)
 const rounds = option('--rounds', 5)
 const json = process.argv.includes('--json')
 
-const folder = mkdtempSync(join(existsSync('/dev/shm') ? '/dev/shm' : tmpdir(), 'node-kvm-ring-'))
+const folder = mkdtempSync(join(process.env.RING_FOLDER ?? tmpdir(), 'node-kvm-ring-'))
 const program = join(folder, 'ring-loop')
 const image = join(folder, 'disk.img')
 const source = [
