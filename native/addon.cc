@@ -6,8 +6,10 @@
 #include "device_fd.h"
 #include "event_fd.h"
 #include "exit_channel.h"
+#include "guest_memfd.h"
 #include "kvm_fd.h"
 #include "mapping.h"
+#include "stats_fd.h"
 #include "support/checked_ioctl.h"
 #include "support/env_data.h"
 #include "tap.h"
@@ -29,10 +31,10 @@ napi_value Init(napi_env env, napi_value exports) {
   bool done =
       EnvData::Create(env) && DefineFunction(env, exports, "setErrorClasses", SetErrorClasses) &&
       DefineFunction(env, exports, "ioctls", ListIoctls) && DefineKvmFd(env, exports) &&
-      DefineVmFd(env) && DefineVcpuFd(env) && DefineDeviceFd(env) && DefineEventFd(env, exports) &&
-      DefineExitChannel(env, exports) && DefineMapping(env, exports) &&
-      DefineAddressSpace(env, exports) && DefineBlockEngine(env, exports) &&
-      DefineBlockFile(env, exports) && DefineTap(env, exports);
+      DefineVmFd(env) && DefineVcpuFd(env) && DefineDeviceFd(env) && DefineStatsFd(env) &&
+      DefineGuestMemfd(env) && DefineEventFd(env, exports) && DefineExitChannel(env, exports) &&
+      DefineMapping(env, exports) && DefineAddressSpace(env, exports) &&
+      DefineBlockEngine(env, exports) && DefineBlockFile(env, exports) && DefineTap(env, exports);
   return done ? exports : nullptr;
 }
 

@@ -21,12 +21,13 @@ struct IoctlArgument {
     kStruct,  // `size` bytes
     kList,   // `size` bytes of header, then as many `entry_size` bytes as the u32 at `count_offset`
              // says
-    kSized,  // at least `size` bytes, as many as the u32 at `count_offset` says in all
+    kSized,  // at least `size` bytes, as many as the count at `count_offset` says in all
     kXsave,  // the vCPU's XSAVE area, whose size depends on the features it may use
     kNamed,  // carries a pointer, or returns a descriptor: has a method of its own, never ioctl()
   } kind;
   uint32_t size = 0;
   uint32_t count_offset = 0;
+  uint32_t count_size = 0;  // 4 or 8 bytes
   uint32_t entry_size = 0;
   // A value of the first u16 for which the struct holds a host address: refused. 0 for none.
   uint16_t refused_type = 0;
@@ -171,24 +172,26 @@ struct Argument {
   static constexpr IoctlArgument Xsave = {IoctlArgument::kXsave, kSize};
   static constexpr IoctlArgument Named = {IoctlArgument::kNamed, kSize};
   static constexpr IoctlArgument StructExcept(uint16_t type) {
-    return {IoctlArgument::kStruct, kSize, 0, 0, type};
+    return {IoctlArgument::kStruct, kSize, 0, 0, 0, type};
   }
   static constexpr IoctlArgument StructOfSize(uint32_t size) {
     return {IoctlArgument::kStruct, size};
   }
-  static constexpr IoctlArgument ListOf(uint32_t header, uint32_t count_offset, uint32_t entry) {
-    return {IoctlArgument::kList, header, count_offset, entry};
+  static constexpr IoctlArgument ListOf(uint32_t header, uint32_t count_offset, uint32_t count_size,
+                                        uint32_t entry) {
+    return {IoctlArgument::kList, header, count_offset, count_size, entry};
   }
   static constexpr IoctlArgument SizedBy(uint32_t minimum, uint32_t count_offset) {
-    return {IoctlArgument::kSized, minimum, count_offset};
+    return {IoctlArgument::kSized, minimum, count_offset, sizeof(uint32_t)};
   }
 };
 
 }  // namespace internal
 
 #define StructOf(type) StructOfSize(sizeof(type))
-#define List(type, count, entries) \
-  ListOf(sizeof(type), offsetof(type, count), sizeof(static_cast<type*>(nullptr)->entries[0]))
+#define List(type, count, entries)                                                        \
+  ListOf(sizeof(type), offsetof(type, count), sizeof(static_cast<type*>(nullptr)->count), \
+         sizeof(static_cast<type*>(nullptr)->entries[0]))
 #define Sized(type, count) SizedBy(sizeof(type), offsetof(type, count))
 #define NODE_KVM_ENTRY(name, fds, argument) \
   {#name, name, fds, internal::Argument<_IOC_SIZE(name)>::argument},

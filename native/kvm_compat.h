@@ -63,6 +63,9 @@ static_assert(sizeof(PreFaultMemory) == 64);
 #define KVM_PRE_FAULT_MEMORY _IOWR(KVMIO, 0xd5, ::node_kvm::PreFaultMemory)
 #endif
 
+#ifndef KVM_CAP_DIRTY_LOG_RING_ACQ_REL
+#define KVM_CAP_DIRTY_LOG_RING_ACQ_REL 223
+#endif
 #ifndef KVM_CAP_XSAVE2
 #define KVM_CAP_XSAVE2 208
 #endif

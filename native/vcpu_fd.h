@@ -33,6 +33,8 @@ class Vcpu {
   kvm_run* run() const { return run_; }
   size_t run_size() const { return run_size_; }
   uint32_t xsave_size() const { return xsave_size_; }
+  // The dirty ring, mapped on first use; nullptr with the errno if there is none. `size` in bytes.
+  uint8_t* DirtyRing(size_t* size, int* error);
   VmResources& resources() const { return *resources_; }
 
   // A thread owns the vCPU from TryEnter (false if another has it) to Leave: it is in KVM_RUN, or
@@ -50,6 +52,8 @@ class Vcpu {
   kvm_run* run_ = nullptr;
   size_t run_size_ = 0;
   uint32_t xsave_size_ = 0;
+  uint8_t* dirty_ring_ = nullptr;
+  size_t dirty_ring_size_ = 0;
   std::shared_ptr<VmResources> resources_;
   std::atomic<bool> busy_{false};
 };
@@ -69,12 +73,20 @@ class VcpuFd {
   napi_value RunPage(napi_env env);
   napi_value Ioctl(napi_env env, const Args& args);
   napi_value DeviceAttr(napi_env env, const Args& args);
+  napi_value DirtyRing(napi_env env, const Args& args);
+  napi_value SetSignalMask(napi_env env, const Args& args);
+  napi_value GetOneReg(napi_env env, const Args& args);
+  napi_value SetOneReg(napi_env env, const Args& args);
+  napi_value XenVcpuInfoHva(napi_env env, const Args& args);
+  napi_value MemoryEncryptOp(napi_env env, const Args& args);
+  napi_value Stats(napi_env env, const Args& args);
   napi_value Close(napi_env env, const Args& args);
 
  private:
   static napi_value Run(napi_env env, napi_callback_info info);
   // False with ERR_CLOSED or ERR_VCPU_RUNNING pending.
   bool CheckUsable(napi_env env);
+  napi_value OneReg(napi_env env, const Args& args, uint32_t request, const char* name);
 
   std::shared_ptr<Vcpu> vcpu_;
   BufferSet buffers_;

@@ -1,9 +1,11 @@
 #include "vm_fd.h"
 
 #include <cerrno>
+#include <cstring>
+#include <string>
 
 #include "device_fd.h"
-#include "event_fd.h"
+#include "stats_fd.h"
 #include "support/args.h"
 #include "support/checked_ioctl.h"
 #include "support/errors.h"
@@ -19,7 +21,29 @@ bool VmFd::CheckOpen(napi_env env) {
 napi_value VmFd::Fd(napi_env env) { return MakeInt32(env, fd_.get()); }
 
 napi_value VmFd::Ioctl(napi_env env, const Args& args) {
-  return CheckOpen(env) ? CheckedIoctl(env, fd_.get(), kVm, args) : nullptr;
+  if (!CheckOpen(env)) return nullptr;
+  uint32_t request = 0;
+  if (!GetUint32(env, args[0], "request", &request)) return nullptr;
+  return request == KVM_ENABLE_CAP ? EnableCap(env, args) : CheckedIoctl(env, fd_.get(), kVm, args);
+}
+
+napi_value VmFd::EnableCap(napi_env env, const Args& args) {
+  Bytes bytes;
+  kvm_enable_cap enable = {};
+  if (!GetBytes(env, args[1], "argument", &bytes)) return nullptr;
+  if (bytes.size < sizeof enable) {
+    return ThrowInvalidOption(
+        env, "argument", args[1],
+        "at least " + std::to_string(sizeof enable) + " bytes for KVM_ENABLE_CAP");
+  }
+  std::memcpy(&enable, bytes.data, sizeof enable);
+  int result = node_kvm::Ioctl(fd_.get(), KVM_ENABLE_CAP, &enable);
+  if (result < 0) return ThrowKvmError(env, -result, "KVM_ENABLE_CAP");
+  if (enable.cap == KVM_CAP_DIRTY_LOG_RING || enable.cap == KVM_CAP_DIRTY_LOG_RING_ACQ_REL) {
+    // A mapping beyond the ring would be SIGBUS when touched: the size must be known here.
+    resources_->dirty_ring_size = enable.args[0];
+  }
+  return MakeInt32(env, result);
 }
 
 napi_value VmFd::DeviceAttr(napi_env env, const Args& args) {
@@ -53,89 +77,8 @@ napi_value VmFd::CreateDevice(napi_env env, const Args& args) {
                      std::make_unique<DeviceFd>(UniqueFd(static_cast<int>(device.fd)), resources_));
 }
 
-// setUserMemoryRegion(slot, flags, guestAddress, size, mapping | null, offset)
-napi_value VmFd::SetUserMemoryRegion(napi_env env, const Args& args) {
-  kvm_userspace_memory_region region = {};
-  uint64_t guest_address = 0;
-  uint64_t size = 0;
-  uint64_t offset = 0;
-  if (!CheckOpen(env) || !GetUint32(env, args[0], "slot", &region.slot) ||
-      !GetUint32(env, args[1], "flags", &region.flags) ||
-      !GetInteger(env, args[2], "guestAddress", &guest_address) ||
-      !GetInteger(env, args[3], "size", &size)) {
-    return nullptr;
-  }
-  std::shared_ptr<const MappedMemory> memory;
-  if (IsNullish(env, args[4])) {
-    if (size)
-      return ThrowInvalidOption(env, "size", args[3], "0 to delete a slot (no mapping was given)");
-  } else {
-    auto* mapping = Unwrap<Mapping>(env, args[4], "mapping");
-    if (!mapping) return nullptr;
-    memory = mapping->memory();
-    if (!memory) return ThrowClosed(env, "mapping");
-    if (!size || size > memory->size()) {
-      return ThrowInvalidOption(env, "size", args[3],
-                                "from 1 byte to the mapping's " + std::to_string(memory->size()));
-    }
-    if (!GetInteger(env, args[5], "offset", &offset, memory->size() - size)) return nullptr;
-    region.userspace_addr = reinterpret_cast<uintptr_t>(memory->data() + offset);
-  }
-  region.guest_phys_addr = guest_address;
-  region.memory_size = size;
-  int result = node_kvm::Ioctl(fd_.get(), KVM_SET_USER_MEMORY_REGION, &region);
-  if (result < 0) return ThrowKvmError(env, -result, "KVM_SET_USER_MEMORY_REGION");
-  // Only now: until the kernel let go of the old slot its memory had to stay.
-  if (memory) {
-    resources_->slots[region.slot] = {size, std::move(memory)};
-  } else {
-    resources_->slots.erase(region.slot);
-  }
-  return nullptr;
-}
-
-// irqfd(event, gsi, flags, resample | null)
-napi_value VmFd::Irqfd(napi_env env, const Args& args) {
-  kvm_irqfd irqfd = {};
-  if (!CheckOpen(env)) return nullptr;
-  auto* event = Unwrap<EventFd>(env, args[0], "event");
-  if (!event || !GetUint32(env, args[1], "gsi", &irqfd.gsi) ||
-      !GetUint32(env, args[2], "flags", &irqfd.flags)) {
-    return nullptr;
-  }
-  if (event->fd() < 0) return ThrowClosed(env, "event");
-  irqfd.fd = static_cast<__u32>(event->fd());
-  irqfd.flags &= ~KVM_IRQFD_FLAG_RESAMPLE;
-  if (!IsNullish(env, args[3])) {
-    auto* resample = Unwrap<EventFd>(env, args[3], "resample");
-    if (!resample) return nullptr;
-    if (resample->fd() < 0) return ThrowClosed(env, "resample");
-    irqfd.resamplefd = static_cast<__u32>(resample->fd());
-    irqfd.flags |= KVM_IRQFD_FLAG_RESAMPLE;
-  }
-  int result = node_kvm::Ioctl(fd_.get(), KVM_IRQFD, &irqfd);
-  return result < 0 ? ThrowKvmError(env, -result, "KVM_IRQFD") : nullptr;
-}
-
-// ioeventfd(event, address, length, datamatch, flags)
-napi_value VmFd::Ioeventfd(napi_env env, const Args& args) {
-  kvm_ioeventfd ioeventfd = {};
-  uint64_t address = 0;
-  uint64_t datamatch = 0;
-  if (!CheckOpen(env)) return nullptr;
-  auto* event = Unwrap<EventFd>(env, args[0], "event");
-  if (!event || !GetInteger(env, args[1], "address", &address) ||
-      !GetUint32(env, args[2], "length", &ioeventfd.len) ||
-      !GetBigUint64(env, args[3], "datamatch", &datamatch) ||
-      !GetUint32(env, args[4], "flags", &ioeventfd.flags)) {
-    return nullptr;
-  }
-  if (event->fd() < 0) return ThrowClosed(env, "event");
-  ioeventfd.fd = event->fd();
-  ioeventfd.addr = address;
-  ioeventfd.datamatch = datamatch;
-  int result = node_kvm::Ioctl(fd_.get(), KVM_IOEVENTFD, &ioeventfd);
-  return result < 0 ? ThrowKvmError(env, -result, "KVM_IOEVENTFD") : nullptr;
+napi_value VmFd::Stats(napi_env env, const Args&) {
+  return CheckOpen(env) ? StatsFd::Open(env, fd_.get()) : nullptr;
 }
 
 napi_value VmFd::Close(napi_env, const Args&) {
@@ -153,8 +96,20 @@ bool DefineVmFd(napi_env env) {
       Method<&VmFd::CreateVcpu>("createVcpu"),
       Method<&VmFd::CreateDevice>("createDevice"),
       Method<&VmFd::SetUserMemoryRegion>("setUserMemoryRegion"),
+      Method<&VmFd::SetUserMemoryRegion2>("setUserMemoryRegion2"),
+      Method<&VmFd::CreateGuestMemfd>("createGuestMemfd"),
+      Method<&VmFd::SlotSize>("slotSize"),
+      Method<&VmFd::GetDirtyLog>("getDirtyLog"),
+      Method<&VmFd::ClearDirtyLog>("clearDirtyLog"),
       Method<&VmFd::Irqfd>("irqfd"),
       Method<&VmFd::Ioeventfd>("ioeventfd"),
+      Method<&VmFd::SetMsrFilter>("setMsrFilter"),
+      Method<&VmFd::HypervEventfd>("hypervEventfd"),
+      Method<&VmFd::XenHvmConfig>("xenHvmConfig"),
+      Method<&VmFd::XenSharedInfoHva>("xenSharedInfoHva"),
+      Method<&VmFd::MemoryEncryptOp>("memoryEncryptOp"),
+      Method<&VmFd::MemoryEncryptRegion>("memoryEncryptRegion"),
+      Method<&VmFd::Stats>("stats"),
       Method<&VmFd::Close>("close"),
   };
   return DefinePrivateClass<VmFd>(env, &EnvData::vm_class, members);

@@ -4,6 +4,7 @@
 
 #include <memory>
 
+#include "support/args.h"
 #include "support/class.h"
 #include "support/unique_fd.h"
 #include "vm_resources.h"
@@ -26,13 +27,32 @@ class VmFd {
   napi_value DeviceAttr(napi_env env, const Args& args);
   napi_value CreateVcpu(napi_env env, const Args& args);
   napi_value CreateDevice(napi_env env, const Args& args);
+  // vm_fd_memory.cc
   napi_value SetUserMemoryRegion(napi_env env, const Args& args);
+  napi_value SetUserMemoryRegion2(napi_env env, const Args& args);
+  napi_value CreateGuestMemfd(napi_env env, const Args& args);
+  napi_value SlotSize(napi_env env, const Args& args);
+  napi_value GetDirtyLog(napi_env env, const Args& args);
+  napi_value ClearDirtyLog(napi_env env, const Args& args);
+
+  // vm_fd_platform.cc
   napi_value Irqfd(napi_env env, const Args& args);
   napi_value Ioeventfd(napi_env env, const Args& args);
+  napi_value SetMsrFilter(napi_env env, const Args& args);
+  napi_value HypervEventfd(napi_env env, const Args& args);
+  napi_value XenHvmConfig(napi_env env, const Args& args);
+  napi_value XenSharedInfoHva(napi_env env, const Args& args);
+  napi_value MemoryEncryptOp(napi_env env, const Args& args);
+  napi_value MemoryEncryptRegion(napi_env env, const Args& args);
+
+  napi_value Stats(napi_env env, const Args& args);
   napi_value Close(napi_env env, const Args& args);
 
  private:
   bool CheckOpen(napi_env env);
+  napi_value EnableCap(napi_env env, const Args& args);
+  // The pages of a slot, and the bytes of its dirty bitmap; false with an exception pending.
+  bool DirtyBitmap(napi_env env, uint32_t slot, napi_value bitmap, Bytes* bytes, uint64_t* pages);
 
   UniqueFd fd_;
   std::shared_ptr<VmResources> resources_;

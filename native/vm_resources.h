@@ -21,8 +21,10 @@ struct VmResources {
   std::map<uint32_t, Slot> slots;
   // Memory that the kernel was told the address of once and for all.
   std::vector<std::shared_ptr<const void>> pinned;
-  // Bytes of the vCPUs' dirty rings, 0 without.
-  uint32_t dirty_ring_size = 0;
+  // The hypercall pages of KVM_XEN_HVM_CONFIG, for 32-bit and for 64-bit guests.
+  std::shared_ptr<const void> xen_blobs[2];
+  // Bytes of each vCPU's dirty ring, 0 without.
+  uint64_t dirty_ring_size = 0;
 };
 
 }  // namespace node_kvm

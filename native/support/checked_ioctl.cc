@@ -28,10 +28,16 @@ napi_value Result(napi_env env, int result, const IoctlEntry& entry) {
 bool SelfDescribedSize(napi_env env, const IoctlEntry& entry, napi_value argument,
                        const Bytes& bytes, size_t* size) {
   const IoctlArgument& form = entry.argument;
-  uint32_t count = 0;
-  if (bytes.size >= form.size) std::memcpy(&count, bytes.data + form.count_offset, sizeof count);
-  *size = form.kind == IoctlArgument::kList ? form.size + size_t{count} * form.entry_size
-                                            : std::max<size_t>(count, form.size);
+  uint64_t count = 0;
+  // Little-endian: a count of 4 bytes leaves the upper half 0.
+  if (bytes.size >= form.size) std::memcpy(&count, bytes.data + form.count_offset, form.count_size);
+  if (form.kind == IoctlArgument::kSized) {
+    *size = std::max<uint64_t>(count, form.size);
+  } else {
+    // Past the largest buffer there can be, whose exact size then no longer matters.
+    *size =
+        form.size + std::min<uint64_t>(count, kMaxSafeInteger / form.entry_size) * form.entry_size;
+  }
   if (bytes.size >= form.size && bytes.size >= *size) return true;
   std::string expected = "at least " + std::to_string(bytes.size < form.size ? form.size : *size) +
                          " bytes for " + entry.name + " as its own count says";
