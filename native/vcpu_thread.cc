@@ -66,8 +66,12 @@ int VcpuThread::Start() {
   int error = pthread_create(&thread_, &attributes, Main, this);
   pthread_sigmask(SIG_SETMASK, &before, nullptr);
   pthread_attr_destroy(&attributes);
-  started_ = error == 0;
-  return error;
+  if (error != 0) return error;
+  started_ = true;
+  char name[16];
+  std::snprintf(name, sizeof name, "vcpu%u", index_);
+  pthread_setname_np(thread_, name);
+  return 0;
 }
 
 void VcpuThread::Kick() {
@@ -113,15 +117,11 @@ bool VcpuThread::Complete(int64_t now) {
 }
 
 void* VcpuThread::Main(void* self) {
-  auto* thread = static_cast<VcpuThread*>(self);
-  char name[16];
-  std::snprintf(name, sizeof name, "vcpu%u", thread->index_);
-  pthread_setname_np(pthread_self(), name);
   sigset_t kick;
   sigemptyset(&kick);
   sigaddset(&kick, KickSignal());
   pthread_sigmask(SIG_UNBLOCK, &kick, nullptr);
-  thread->Loop();
+  static_cast<VcpuThread*>(self)->Loop();
   return nullptr;
 }
 
