@@ -150,7 +150,7 @@ try {
         )
       }
       step('load the prebuilt addon', () =>
-        node(`import { EventFd } from '${manifest.name}/kvm'; EventFd.create().close()`),
+        node(`import { EventFd } from '${manifest.name}/kvm'; new EventFd().close()`),
       )
       step('open KVM', useKvm)
       for (const name of Object.keys(manifest.bin)) {

@@ -1,5 +1,6 @@
 // npm run test:asan, test:tsan: builds the addon with sanitizers and runs tests with it.
-// Usage: node scripts/sanitize.mjs address|leak|thread [VITEST ARGUMENTS...]; `--project kvm` unless given.
+// Usage: node scripts/sanitize.mjs address|thread [VITEST ARGUMENTS...], `--project kvm` unless given
+//        node scripts/sanitize.mjs leak [PROGRAM...], scripts/leak-cycles.mjs unless given
 import { execFileSync, spawnSync } from 'node:child_process'
 import { mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
@@ -16,11 +17,13 @@ const kinds = {
     },
   },
   // Node frees little when it ends, so leaks by themselves fail nothing; those of ours are sought in the reports. They
-  // are found only if every allocation walks the stack through Node, which is slow: best for a few files.
+  // are found only if every allocation walks the stack through Node, which is slow, and if the process ends by itself,
+  // which a test runner's do not.
   leak: {
     script: 'build:asan',
     directory: 'build-asan',
     libraries: ['libasan.so', 'libubsan.so'],
+    program: [join(packageRoot, 'scripts/leak-cycles.mjs')],
     options: {
       ASAN_OPTIONS: 'detect_leaks=1:fast_unwind_on_malloc=0:handle_segv=0:use_sigaltstack=0',
       LSAN_OPTIONS: 'exitcode=0:report_objects=0',
@@ -38,7 +41,9 @@ const kinds = {
 const [kind, ...rest] = process.argv.slice(2)
 const sanitizer = kinds[kind]
 if (!sanitizer) {
-  console.error('usage: node scripts/sanitize.mjs address|leak|thread [VITEST ARGUMENTS...]')
+  console.error(
+    'usage: node scripts/sanitize.mjs address|thread [VITEST ARGUMENTS...] | leak [PROGRAM...]',
+  )
   process.exit(2)
 }
 const build = spawnSync('npm', ['run', '--silent', sanitizer.script], {
@@ -59,9 +64,10 @@ const options = Object.fromEntries(
 )
 
 const vitest = [join(packageRoot, 'node_modules/vitest/vitest.mjs'), 'run', '--testTimeout=300000']
-const tests = rest.length > 0 ? rest : ['--project', 'kvm']
+const tests = [...vitest, ...(rest.length > 0 ? rest : ['--project', 'kvm'])]
+const program = sanitizer.program && rest.length > 0 ? rest : sanitizer.program
 // Not through npx: a shell with libtsan in it crashes.
-const { status, signal } = spawnSync(process.execPath, [...vitest, ...tests], {
+const { status, signal } = spawnSync(process.execPath, program ?? tests, {
   cwd: packageRoot,
   stdio: 'inherit',
   env: {

@@ -1,0 +1,34 @@
+// What `npm run test:leaks` runs: opens and closes everything of the raw API a few times and ends as a program should,
+// which test runners' workers do not, so that LeakSanitizer gets its turn. Needs `npm run build:ts`.
+import { createGuestMemory, EventFd, KVM_EXIT_HLT, Kvm, KvmError } from '../dist/lib/kvm.js'
+
+const CYCLES = 20
+const HLT = 0xf4
+
+function cycle() {
+  const kvm = Kvm.open()
+  const vm = kvm.createVm()
+  const memory = createGuestMemory([{ guestAddress: 0, size: 0x10000 }])
+  memory.register(vm)
+  memory.write(0, Uint8Array.of(HLT))
+  const vcpu = vm.createVcpu(0)
+  const sregs = vcpu.getSregs()
+  sregs.cs.base = 0n
+  sregs.cs.selector = 0
+  vcpu.setSregs(sregs)
+  vcpu.setRegs({ rip: 0n, rflags: 2n })
+  if (vcpu.run() !== KVM_EXIT_HLT) throw new Error('the guest did not halt')
+  const event = new EventFd()
+  event.watch(() => {})
+  event.signal()
+  vm.ioeventfd(event, { space: 'pio', address: 0x100, length: 1 })
+  try {
+    vm.createVcpu(0)
+    throw new Error('a second vCPU 0 was made')
+  } catch (error) {
+    if (!(error instanceof KvmError)) throw error
+  }
+  for (const part of [event, vcpu, memory, vm, kvm]) part.close()
+}
+
+for (let i = 0; i < CYCLES; i++) cycle()
