@@ -1,0 +1,185 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { closeSync } from 'node:fs'
+import type { Duplex, Readable, Writable } from 'node:stream'
+import { VmmError } from '../errors.js'
+import { EndMark } from './end-mark.js'
+import { anonymousFile, type HostImage } from './host-image.js'
+import { FDS, lookUp } from './qemu.js'
+import { StallWatch } from './stall-watch.js'
+
+export interface Streams {
+  stdin: Readable | undefined
+  stdout: Writable
+  stderr: Writable
+  /** Whether `stdin` and `stdout` are a terminal, to be passed through as one. */
+  terminal: boolean
+}
+
+/** How one start of the host ended: with the command's status, or by a fault of the emulator itself. */
+export type Outcome =
+  | { exitCode: number; fault?: undefined }
+  | { exitCode?: undefined; fault: string }
+
+/** Characters of the host's console, and of QEMU's standard error, kept for messages. */
+const LOG_TAIL = 16_384
+
+/**
+ * Starts QEMU once and sees its job through. Whatever happens QEMU is gone when the promise settles, and if this
+ * process dies first, the kernel kills QEMU.
+ * @throws VmmError `ERR_EMULATED_HOST` if the host could not start or went down; what `signal` was aborted with
+ */
+export async function attempt(
+  qemu: string,
+  args: readonly string[],
+  image: HostImage,
+  streams: Streams,
+  options: { heartbeat: boolean; signal: AbortSignal; onReady: () => void },
+): Promise<Outcome> {
+  const initrd = anonymousFile(image.initramfs)
+  let child: ChildProcess
+  try {
+    child = startQemu(qemu, args, initrd, streams.terminal)
+  } finally {
+    closeSync(initrd)
+  }
+  const stdio: readonly unknown[] = child.stdio
+  const port = (name: keyof typeof FDS) => stdio[FDS[name]] as Duplex
+  const serial = keepTail(port('serial'))
+  const errors = keepTail(child.stderr!)
+  const ended = new Promise<{ code: number | null; signal: NodeJS.Signals | null }>((resolve) => {
+    child.on('error', () => resolve({ code: null, signal: null }))
+    child.on('exit', (code, signal) => resolve({ code, signal }))
+  })
+
+  let ready = false
+  let exitCode: number | undefined
+  let fault: string | undefined
+  const kill = () => child.kill('SIGKILL')
+  options.signal.addEventListener('abort', kill)
+  const watch = new StallWatch(() => {
+    fault = 'the emulator stalled'
+    kill()
+  })
+  if (options.heartbeat) watch.start()
+
+  const mark = Buffer.from(image.endMark)
+  const outputs = [
+    passOutput(streams.terminal ? port('terminal') : port('stdout'), streams.stdout, mark),
+    passOutput(port('stderr'), streams.stderr, mark),
+  ]
+  const control = port('control')
+  const input = streams.terminal ? port('terminal') : port('stdin')
+  const stopInput = { now: () => {} }
+  eachLine(control, (line) => {
+    watch.alive()
+    const [word, status] = line.split(' ')
+    if (word === 'ready') {
+      ready = true
+      options.onReady()
+      stopInput.now = passInput(streams, input, control)
+    } else if (word === 'exit') {
+      exitCode = Number(status)
+      void Promise.all(outputs).then(kill)
+    }
+  })
+  if (options.signal.aborted) kill()
+
+  const { code, signal } = await ended
+  watch.stop()
+  stopInput.now()
+  options.signal.removeEventListener('abort', kill)
+  for (const stream of [...child.stdio]) stream?.destroy()
+  if (exitCode !== undefined && !options.signal.aborted) return { exitCode }
+  options.signal.throwIfAborted()
+  if (fault === undefined && ready && (signal ?? code) !== 0)
+    fault = `the emulator ended with ${signal ?? `status ${code}`}`
+  if (fault !== undefined) return { fault }
+  const why = ready ? 'the host went down' : 'the host did not start'
+  const log = [errors(), serial()].filter((text) => text !== '').join('\n')
+  throw new VmmError('ERR_EMULATED_HOST', `the emulated KVM host failed: ${why}\n${log}`)
+}
+
+/** QEMU in a session of its own, where the terminal's signals do not reach it, but dead as soon as we are. */
+function startQemu(qemu: string, args: readonly string[], initrd: number, terminal: boolean) {
+  const setpriv = lookUp('setpriv')
+  const [program, ...rest] = setpriv ? [setpriv, '--pdeathsig', 'KILL', '--', qemu] : [qemu]
+  return spawn(program!, [...rest, ...args], {
+    detached: true,
+    // In the order of FDS.
+    stdio: [
+      'ignore',
+      'ignore',
+      'pipe',
+      'pipe',
+      'pipe',
+      'pipe',
+      'pipe',
+      'pipe',
+      terminal ? 'pipe' : 'ignore',
+      initrd,
+    ],
+  })
+}
+
+/** Copies a port up to the end mark. Resolves when all has been handed on; a reader that is gone loses the rest. */
+function passOutput(port: Duplex, target: Writable, mark: Buffer): Promise<void> {
+  const output = port.on('error', () => {}).pipe(new EndMark(mark))
+  return new Promise((resolve) => {
+    const drain = () => output.unpipe(target).resume()
+    target.once('error', drain).once('close', drain)
+    output.on('end', () => {
+      target.off('error', drain).off('close', drain)
+      resolve()
+    })
+    output.pipe(target, { end: false })
+  })
+}
+
+/** Passes standard input on, and of a terminal every key and its size. Returns what undoes it. */
+function passInput(
+  { stdin, stdout, terminal }: Streams,
+  port: Duplex,
+  control: Duplex,
+): () => void {
+  port.on('error', () => {})
+  if (!stdin) {
+    port.end()
+    return () => {}
+  }
+  const tty = terminal ? (stdin as NodeJS.ReadStream) : undefined
+  const sendSize = () => {
+    const { rows, columns } = stdout as NodeJS.WriteStream
+    control.write(`size ${rows} ${columns}\n`)
+  }
+  if (tty) {
+    tty.setRawMode(true)
+    sendSize()
+    stdout.on('resize', sendSize)
+  }
+  stdin.pipe(port)
+  return () => {
+    stdin.unpipe(port)
+    stdin.pause()
+    tty?.setRawMode(false)
+    stdout.off('resize', sendSize)
+  }
+}
+
+function keepTail(stream: Readable): () => string {
+  let text = ''
+  stream.on('error', () => {})
+  stream.setEncoding('utf8').on('data', (chunk: string) => {
+    text = (text + chunk).slice(-LOG_TAIL)
+  })
+  return () => text.replaceAll('\r', '').trim()
+}
+
+function eachLine(stream: Duplex, handle: (line: string) => void): void {
+  let rest = ''
+  stream.on('error', () => {})
+  stream.setEncoding('latin1').on('data', (chunk: string) => {
+    const lines = (rest + chunk).split('\n')
+    rest = lines.pop()!
+    for (const line of lines) handle(line)
+  })
+}
