@@ -5,27 +5,28 @@
 
 export const PAGE_SIZE = 0x1000
 
-/** The boot GDT: null, null, code, data. */
+/** The boot GDT: null, null, code, data, task. */
 export const BOOT_GDT_START = 0x500
-/** The boot IDT: empty, a fault before the kernel has its own is fatal. */
-export const BOOT_IDT_START = 0x520
+/** The boot IDT: empty, so that a fault before the kernel has its own is fatal at once. */
+export const BOOT_IDT_START = 0x540
+/** What a boot protocol hands over besides Linux's zero page: PVH's start info, Multiboot's information; one page. */
+export const BOOT_INFO_START = 0x6000
 /** Linux's `struct boot_params`, one page. */
 export const ZERO_PAGE_START = 0x7000
-/** The PVH start info and its memory map, one page. */
-export const PVH_INFO_START = 0x6000
-/** PML4, PDPT and 4 page directories: identity maps the first 4 GiB. */
+/** PML4, PDPT and 4 page directories: an identity map of the first 4 GiB. */
 export const BOOT_PAGE_TABLES_START = 0x9000
 export const BOOT_PAGE_TABLES_SIZE = 6 * PAGE_SIZE
 /** The kernel's command line, up to 64 KiB. */
-export const COMMAND_LINE_START = 0x20000
-export const COMMAND_LINE_SIZE = 0x10000
-/** The MP floating pointer is looked for in the last KiB of base memory. */
-export const MP_TABLE_START = 0x9fc00
-/** End of what the e820 map gives out below 1 MiB. */
-export const BASE_MEMORY_END = 0x9fc00
+export const COMMAND_LINE_START = 0x2_0000
+export const COMMAND_LINE_SIZE = 0x1_0000
+/** End of what the e820 map gives out below 1 MiB: 639 KiB, as on a PC with 1 KiB of EBDA. */
+export const BASE_MEMORY_END = 0x9_fc00
 /** The RSDP is looked for from here to 1 MiB on 16-byte boundaries (ACPI 6.5, section 5.2.5.1); the tables follow it. */
-export const ACPI_START = 0xe0000
-export const ACPI_SIZE = 0x20000
+export const ACPI_START = 0xe_0000
+export const ACPI_SIZE = 0x1_0000
+/** The MP floating pointer is looked for from here to 1 MiB (MultiProcessor Specification 1.4, section 4); its table follows. */
+export const MP_TABLE_START = 0xf_0000
+export const MP_TABLE_SIZE = 0x1_0000
 /** Extended memory; where kernels are loaded. */
 export const HIGH_MEMORY_START = 0x10_0000
 
@@ -48,14 +49,22 @@ export const CMOS_PORT = 0x70
 export const I8042_DATA_PORT = 0x60
 export const I8042_COMMAND_PORT = 0x64
 export const COM1_PORT = 0x3f8
-/** PM1 event and control blocks, PM timer and reset register. */
+/** ACPI's fixed hardware, as devices/legacy/acpi-pm.ts has it: each register block's offset from the first port. */
 export const ACPI_PM_PORT = 0x600
+export const ACPI_PM1_EVENT = 0x0
+export const ACPI_PM1_CONTROL = 0x4
+export const ACPI_PM_TIMER = 0x8
+export const ACPI_RESET = 0xc
 export const RESET_CONTROL_PORT = 0xcf9
 
 export const COM1_GSI = 4
 export const CMOS_GSI = 8
 export const SCI_GSI = 9
-/** Pins of the IOAPIC above the ISA interrupts and PIRQs' customary ones; one for each virtio-mmio slot while they last. */
+export const IOAPIC_PINS = 24
+/**
+ * An IOAPIC pin for each virtio-mmio window: interrupts by edge are not shared. First those that a PC leaves to PCI, then
+ * those above ISA's, then those of devices that this machine has not.
+ */
 export const VIRTIO_MMIO_GSIS: readonly number[] = [
   5, 10, 11, 12, 16, 17, 18, 19, 20, 21, 22, 23, 3, 7, 14, 15,
 ]

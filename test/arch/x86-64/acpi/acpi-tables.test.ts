@@ -1,0 +1,190 @@
+import { describe, expect, it } from 'vitest'
+import {
+  ACPI_RESET_VALUE,
+  type AcpiOptions,
+  buildAcpiTables,
+  S5_SLEEP_TYPE,
+} from '../../../../lib/arch/x86-64/acpi/acpi-tables.js'
+import * as layout from '../../../../lib/arch/x86-64/layout.js'
+import * as pm from '../../../../lib/devices/legacy/acpi-pm.js'
+import { disassemble, iaslMissing } from '../../../helpers/iasl.js'
+
+const virtioMmio = layout.VIRTIO_MMIO_GSIS.map((gsi, index) => ({
+  address: layout.VIRTIO_MMIO_START + index * layout.VIRTIO_MMIO_STRIDE,
+  size: 0x200,
+  gsi,
+}))
+
+function options(change: Partial<AcpiOptions> = {}): AcpiOptions {
+  return {
+    address: layout.ACPI_START,
+    cpus: cpus(2),
+    ioapic: { id: 0, address: layout.IOAPIC_START, gsiBase: 0 },
+    sciGsi: layout.SCI_GSI,
+    pmBase: layout.ACPI_PM_PORT,
+    uarts: [{ port: layout.COM1_PORT, gsi: layout.COM1_GSI }],
+    rtc: { port: layout.CMOS_PORT, gsi: layout.CMOS_GSI },
+    virtioMmio,
+    ...change,
+  }
+}
+
+function cpus(count: number): { apicId: number }[] {
+  return Array.from({ length: count }, (_, apicId) => ({ apicId }))
+}
+
+/** The tables by signature, found as a guest finds them: from the RSDP by the addresses in the tables. */
+function tablesOf(change?: Partial<AcpiOptions>): Map<string, { at: number; bytes: Uint8Array }> {
+  const { rsdpAddress, pieces } = buildAcpiTables(options(change))
+  const memory = new Uint8Array(layout.ACPI_START + layout.ACPI_SIZE)
+  for (const { address, bytes } of pieces) memory.set(bytes, address)
+  const view = new DataView(memory.buffer)
+  const tables = new Map<string, { at: number; bytes: Uint8Array }>()
+  const add = (
+    at: number,
+    signature = text(memory.subarray(at, at + 4)),
+    size = view.getUint32(at + 4, true),
+  ) => {
+    tables.set(signature, { at, bytes: memory.slice(at, at + size) })
+    return at
+  }
+  add(rsdpAddress, text(memory.subarray(rsdpAddress, rsdpAddress + 8)), 36)
+  const xsdt = add(Number(view.getBigUint64(rsdpAddress + 24, true)))
+  for (let at = xsdt + 36; at < xsdt + view.getUint32(xsdt + 4, true); at += 8) {
+    add(Number(view.getBigUint64(at, true)))
+  }
+  const fadt = tables.get('FACP')!.at
+  add(view.getUint32(fadt + 36, true))
+  add(Number(view.getBigUint64(fadt + 140, true)))
+  return tables
+}
+
+function text(bytes: Uint8Array): string {
+  return new TextDecoder().decode(bytes)
+}
+
+function sum(bytes: Uint8Array): number {
+  return bytes.reduce((total, byte) => total + byte, 0) & 0xff
+}
+
+describe('ACPI tables', () => {
+  it('are found from the RSDP and add up', () => {
+    const tables = tablesOf()
+    expect([...tables.keys()]).toEqual(['RSD PTR ', 'XSDT', 'FACP', 'APIC', 'FACS', 'DSDT'])
+    for (const [signature, { bytes }] of tables) {
+      if (signature !== 'FACS') expect(sum(bytes), signature).toBe(0)
+    }
+    expect(sum(tables.get('RSD PTR ')!.bytes.subarray(0, 20))).toBe(0)
+    expect(tables.get('FACS')!.at % 64).toBe(0)
+    expect(tables.get('RSD PTR ')!.at % 16).toBe(0)
+  })
+
+  it('do not overlap', () => {
+    const ranges = buildAcpiTables(options({ cpus: cpus(64) }))
+      .pieces.map(({ address, bytes }) => [address, address + bytes.length] as const)
+      .sort((a, b) => a[0] - b[0])
+    for (const [i, [start]] of ranges.slice(1).entries()) {
+      expect(start).toBeGreaterThanOrEqual(ranges[i]![1])
+    }
+  })
+
+  it('describe the power management device that there is', () => {
+    expect(layout.ACPI_PM1_EVENT).toBe(pm.PM1_STS)
+    expect(layout.ACPI_PM1_CONTROL).toBe(pm.PM1_CNT)
+    expect(layout.ACPI_PM_TIMER).toBe(pm.PM_TMR)
+    expect(layout.ACPI_RESET).toBe(pm.RESET_REG)
+    expect(S5_SLEEP_TYPE).toBe(pm.SLP_TYP_S5)
+    expect(ACPI_RESET_VALUE).toBe(pm.RESET_VALUE)
+  })
+
+  it.skipIf(iaslMissing)('are what ACPICA takes without a word', () => {
+    for (const [signature, { bytes }] of tablesOf({ cpus: [...cpus(255), { apicId: 300 }] })) {
+      if (signature === 'RSD PTR ') continue
+      const { messages } = disassemble(signature, bytes)
+      expect(messages, signature).toContain('0 Errors, 0 Warnings, 0 Remarks')
+      expect(messages, signature).not.toMatch(
+        /\b(error|warning|invalid|incorrect|corrupt)\b(?! *s?, )/i,
+      )
+    }
+  })
+
+  it.skipIf(iaslMissing)('list every device in the DSDT', () => {
+    const { asl } = disassemble('DSDT', tablesOf().get('DSDT')!.bytes)
+    const devices = asl.split('Device (').slice(1)
+    expect(devices.map((device) => device.slice(0, 4))).toEqual([
+      ...['C000', 'C001', 'COM1', 'RTC)'],
+      ...virtioMmio.map((_, i) => `VR0${i.toString(16).toUpperCase()}`),
+    ])
+    const uart = flat(devices[2]!)
+    expect(uart).toContain('Name (_HID, EisaId ("PNP0501")')
+    expect(uart).toContain('IO (Decode16, 0x03F8, // Range Minimum 0x03F8,')
+    expect(uart).toContain('IRQNoFlags () {4}')
+    const last = flat(devices.at(-1)!)
+    expect(last).toContain('Name (_HID, "LNRO0005")')
+    expect(last).toContain('Name (_UID, 0x0F)')
+    expect(last).toContain('Memory32Fixed (ReadWrite, 0xD000F000, // Address Base 0x00000200,')
+    expect(last).toContain(
+      'Interrupt (ResourceConsumer, Edge, ActiveHigh, Exclusive, ,, ) { 0x0000000F, }',
+    )
+    expect(flat(asl)).toContain('Name (\\_S5, Package (0x04) // _S5_: S5 System State { 0x05,')
+  })
+
+  it.skipIf(iaslMissing)('make the SCI a level and give every CPU its APIC id', () => {
+    const { asl } = disassemble(
+      'APIC',
+      tablesOf({ cpus: [{ apicId: 0 }, { apicId: 4 }] }).get('APIC')!.bytes,
+    )
+    expect(fields(asl, 'Local Apic ID')).toEqual(['00', '04'])
+    expect(fields(asl, 'Processor ID')).toEqual(['00', '01', 'FF'])
+    expect(fields(asl, 'Source')).toEqual(['09'])
+    expect(fields(asl, 'Polarity')).toEqual(['1', '0'])
+    expect(fields(asl, 'Trigger Mode')).toEqual(['3', '0'])
+    expect(asl).not.toContain('x2APIC')
+  })
+
+  it.skipIf(iaslMissing)('give CPUs beyond 8-bit ids x2APIC entries', () => {
+    const { asl } = disassemble('APIC', tablesOf({ cpus: cpus(257) }).get('APIC')!.bytes)
+    expect(fields(asl, 'Local Apic ID')).toHaveLength(255)
+    expect(fields(asl, 'Processor x2Apic ID')).toEqual(['000000FF', '00000100'])
+    expect(fields(asl, 'Processor UID')).toEqual(['000000FF', '00000100', 'FFFFFFFF'])
+  })
+
+  it.skipIf(iaslMissing)('announce RTC, keyboard controller and PM timer only where told', () => {
+    const fadt = (change: Partial<AcpiOptions>) =>
+      disassemble('FACP', tablesOf(change).get('FACP')!.bytes).asl
+    const withAll = fadt({ i8042: true })
+    expect(fields(withAll, '8042 Present on ports 60/64 (V2)')).toEqual(['1'])
+    expect(fields(withAll, 'CMOS RTC Not Present (V5)')).toEqual(['0'])
+    expect(fields(withAll, 'PM Timer Block Address')).toEqual(['00000608'])
+    expect(fields(withAll, 'RTC Century Index')).toEqual(['32'])
+    expect(fields(withAll, 'Reset Register Supported (V2)')).toEqual(['1'])
+    const { rtc: _, ...rest } = options()
+    const fadtTable = buildAcpiTables({ ...rest, pmTimer: false }).pieces.find(
+      ({ bytes }) => text(bytes.subarray(0, 4)) === 'FACP',
+    )!
+    const withNone = disassemble('FACP', fadtTable.bytes).asl
+    expect(fields(withNone, '8042 Present on ports 60/64 (V2)')).toEqual(['0'])
+    expect(fields(withNone, 'CMOS RTC Not Present (V5)')).toEqual(['1'])
+    expect(fields(withNone, 'PM Timer Block Address')).toEqual(['00000000'])
+    expect(fields(withNone, 'PM Timer Block Length')).toEqual(['00'])
+  })
+
+  it('refuse more vCPUs than their place holds', () => {
+    expect(() => buildAcpiTables(options({ cpus: cpus(1024) }))).not.toThrow()
+    expect(() => buildAcpiTables(options({ cpus: cpus(4096) }))).toThrow(
+      expect.objectContaining({ code: 'ERR_INVALID_OPTION', option: 'cpus', value: 4096 }),
+    )
+  })
+})
+
+function flat(asl: string): string {
+  return asl.replace(/\s+/g, ' ')
+}
+
+function fields(asl: string, label: string): string[] {
+  return asl
+    .split('\n')
+    .map((line) => /^(?:\[[^\]]*\])?\s*(.*?) : (\S+)/.exec(line))
+    .filter((match) => match?.[1] === label)
+    .map((match) => match![2]!)
+}
