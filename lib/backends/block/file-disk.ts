@@ -3,9 +3,8 @@ import { type FileHandle, open } from 'node:fs/promises'
 import { constants } from 'node:os'
 import { binding } from '../../binding.js'
 import { invalidOption, KvmError, VmmError } from '../../errors.js'
-import type { GuestMemory } from '../../memory/guest-memory.js'
 import { nativeAddressSpace } from '../native-memory.js'
-import type { BlockAttachment, BlockBackend, BlockChannel } from './block-backend.js'
+import type { BlockAttachment, BlockBackend, BlockChannel, BlockGeometry } from './block-backend.js'
 import { fileFunctions } from './file-functions.js'
 import { FlushGate } from './flush-gate.js'
 import { JsChannel } from './js-channel.js'
@@ -47,7 +46,9 @@ export class FileDisk implements BlockBackend {
   #id: string | undefined
   #file: FileHandle | undefined
   #capacity = 0
+  #physicalBlockSize = 512
   #discards = false
+  #attachment: BlockAttachment | undefined
   #channel: BlockChannel | undefined
 
   /**
@@ -80,6 +81,11 @@ export class FileDisk implements BlockBackend {
 
   get id(): string {
     return this.#id ?? ''
+  }
+
+  get geometry(): BlockGeometry {
+    const logicalBlockSize = 512
+    return { logicalBlockSize, physicalBlockSize: this.#physicalBlockSize }
   }
 
   get discards(): boolean {
@@ -117,6 +123,7 @@ export class FileDisk implements BlockBackend {
       }
       this.#capacity = capacity
       this.#discards = !this.readOnly && binding().fallocateWorks(file.fd, capacity)
+      this.#physicalBlockSize = stats.blksize >= 512 && stats.blksize <= 65536 ? stats.blksize : 512
       this.#id ??= `${stats.dev.toString(16)}-${stats.ino.toString(16)}`.slice(-20)
       this.#flushState.error = 0
       this.#file = file
@@ -132,7 +139,29 @@ export class FileDisk implements BlockBackend {
       throw new VmmError('ERR_STATE', `disk ${this.path} serves another device already`)
     const channel = this.#newChannel(this.#file, attachment)
     this.#channel = channel
+    this.#attachment = attachment
     return channel
+  }
+
+  /**
+   * Changes the size of the disk while the guest uses it; the guest is told. A block device takes the size that it has.
+   * @param capacity bytes, a multiple of 512. What lies beyond it is lost.
+   * @throws VmmError `ERR_INVALID_OPTION`; `ERR_STATE` if the disk is not open or is read-only
+   */
+  async resize(capacity: number): Promise<void> {
+    if (!this.#file || this.readOnly) {
+      throw new VmmError(
+        'ERR_STATE',
+        `disk ${this.path} is ${this.#file ? 'read-only' : 'not open'}`,
+      )
+    }
+    if (!Number.isSafeInteger(capacity) || capacity <= 0 || capacity % 512 !== 0) {
+      throw invalidOption('capacity', capacity, 'a multiple of 512 bytes, and not 0')
+    }
+    const stats = await this.#file.stat()
+    if (stats.isFile()) await this.#file.truncate(capacity)
+    this.#capacity = binding().fileSize(this.#file.fd)
+    this.#attachment?.resized()
   }
 
   async close(): Promise<void> {
@@ -214,9 +243,4 @@ export class FileDisk implements BlockBackend {
       cause === undefined ? details : { ...details, cause },
     )
   }
-}
-
-/** Which engine a disk in `memory` would get: for reports. */
-export function engineFor(memory: GuestMemory, choice: BlockEngineChoice): 'native' | 'js' {
-  return choice === 'js' || nativeAddressSpace(memory) === undefined ? 'js' : 'native'
 }

@@ -33,15 +33,30 @@ export interface SegmentSink {
   segment(address: number, length: number): void
 }
 
-/** How many segments a request's data has: `into` the driver's memory, or out of it. */
-export function dataSegmentCount(chain: DescriptorChain, into: boolean): number {
+/** Whether a request's data has no more segments, and none longer, than the driver was told. */
+export function dataSegmentsFit(
+  chain: DescriptorChain,
+  into: boolean,
+  segmentsMax: number,
+  sizeMax: number,
+): boolean {
+  if (everySegmentFits(chain, segmentsMax, sizeMax)) return true
   let count = 0
+  let longest = 0
   forEachDataSegment(chain, into, {
-    segment() {
+    segment(_address, length) {
       count++
+      longest = Math.max(longest, length)
     },
   })
-  return count
+  return count <= segmentsMax && longest <= sizeMax
+}
+
+/** Whether that holds for the whole chain, header and status included: the usual case. */
+function everySegmentFits(chain: DescriptorChain, segmentsMax: number, sizeMax: number): boolean {
+  if (chain.count > segmentsMax) return false
+  for (let i = 0; i < chain.count; i++) if (chain.lengths[i]! > sizeMax) return false
+  return true
 }
 
 /** Names the data of a request, without header and status, to `sink`. */

@@ -1,32 +1,40 @@
 import type { BlockBackend, BlockChannel } from '../../../backends/block/block-backend.js'
 import type { GuestMemory } from '../../../memory/guest-memory.js'
-import { type FeatureBits, featureBits, hasFeature, VIRTIO_ID_BLOCK } from '../abi.js'
+import { type FeatureBits, hasFeature, VIRTIO_ID_BLOCK } from '../abi.js'
 import type { DescriptorChain } from '../queue/descriptor-chain.js'
 import { GuestAccess } from '../queue/guest-access.js'
+import { checkCount, checkQueueSize } from '../queue/queue-size.js'
 import { drainQueue, type Virtqueue } from '../queue/virtqueue.js'
 import type { DeviceContext, VirtioDevice } from '../virtio-device.js'
 import {
+  CONFIG_WRITEBACK,
   SECTOR_SIZE,
+  VIRTIO_BLK_F_CONFIG_WCE,
+  VIRTIO_BLK_F_DISCARD,
   VIRTIO_BLK_F_FLUSH,
-  VIRTIO_BLK_F_RO,
-  VIRTIO_BLK_F_SEG_MAX,
+  VIRTIO_BLK_F_WRITE_ZEROES,
   VIRTIO_BLK_ID_BYTES,
   VIRTIO_BLK_S_IOERR,
   VIRTIO_BLK_S_OK,
   VIRTIO_BLK_S_UNSUPP,
+  VIRTIO_BLK_T_DISCARD,
   VIRTIO_BLK_T_FLUSH,
   VIRTIO_BLK_T_GET_ID,
   VIRTIO_BLK_T_IN,
   VIRTIO_BLK_T_OUT,
+  VIRTIO_BLK_T_WRITE_ZEROES,
 } from './abi.js'
-import { blockConfig } from './block-config.js'
-import { BlockRequest, dataSegmentCount, forEachDataSegment } from './block-request.js'
+import { blockConfig, blockFeatures, SEGMENT_SIZE_MAX, setCapacity } from './block-config.js'
+import { BlockRequest, dataSegmentsFit, forEachDataSegment } from './block-request.js'
+import { RangeRequest } from './range-request.js'
 
 export interface VirtioBlockOptions {
   /** For logs and errors: `'block'` unless told. */
   name?: string
   /** Entries of each queue, a power of two from 4 to 1024: 256 unless told. */
   queueSize?: number
+  /** Request queues, 1 to 16: 1 unless told. More help a guest with several vCPUs. */
+  queues?: number
 }
 
 /** What a block device has done. */
@@ -34,6 +42,7 @@ export interface VirtioBlockCounters {
   reads: number
   writes: number
   flushes: number
+  discards: number
   /** Requests answered with VIRTIO_BLK_S_IOERR or _UNSUPP. */
   errors: number
   /** Chains that were no requests: no header, or no status to write. */
@@ -51,36 +60,42 @@ export class VirtioBlock implements VirtioDevice {
     reads: 0,
     writes: 0,
     flushes: 0,
+    discards: 0,
     errors: 0,
     dropped: 0,
   }
 
   readonly #backend: BlockBackend
+  readonly #queueSize: number
   readonly #segmentsMax: number
   readonly #request = new BlockRequest()
+  readonly #range = new RangeRequest()
   #access!: GuestAccess
   #channel!: BlockChannel
   #context: DeviceContext | undefined
+  /** Writes are done only when they would survive a power cut. */
   #durable = false
-  /** By tag: where the status goes, and how many bytes a success writes before it. */
+  #mayDiscard = false
+  #mayWriteZeroes = false
+  /** By tag, which is queue index × queue size + chain: where the status goes, and how many bytes a success writes before it. */
   readonly #statusAddresses: Float64Array
   readonly #dataWritten: Float64Array
 
+  /** @throws VmmError `ERR_INVALID_OPTION` */
   constructor(backend: BlockBackend, options: VirtioBlockOptions = {}) {
-    const { name = 'block', queueSize = 256 } = options
+    const { name = 'block' } = options
+    const queueSize = checkQueueSize('queueSize', options.queueSize ?? 256)
+    const queues = checkCount('queues', options.queues ?? 1, 16)
     this.name = name
     this.#backend = backend
+    this.#queueSize = queueSize
     this.#segmentsMax = queueSize - 2 // a chain holds a header and a status too
-    this.queueSizes = [queueSize]
-    this.features = featureBits(
-      VIRTIO_BLK_F_SEG_MAX,
-      VIRTIO_BLK_F_FLUSH,
-      ...(backend.readOnly ? [VIRTIO_BLK_F_RO] : []),
-    )
-    this.config = blockConfig({ capacity: backend.capacity, segmentsMax: this.#segmentsMax })
-    const tags = queueSize
-    this.#statusAddresses = new Float64Array(tags)
-    this.#dataWritten = new Float64Array(tags)
+    this.queueSizes = Array(queues).fill(queueSize)
+    const limits = { backend, queues, segmentsMax: this.#segmentsMax }
+    this.features = blockFeatures(limits)
+    this.config = blockConfig(limits)
+    this.#statusAddresses = new Float64Array(queues * queueSize)
+    this.#dataWritten = new Float64Array(queues * queueSize)
   }
 
   /** What moves the disk's data: `'io_uring'`, `'threads'`, `'js'`. */
@@ -96,15 +111,26 @@ export class VirtioBlock implements VirtioDevice {
       segments: this.#segmentsMax,
       complete: (tag, error) => this.#complete(tag, error),
       completed: () => this.#publish(),
-      resized: () => {},
+      resized: () => this.#resized(),
       failed: (error) => this.#context?.fail(error),
     })
   }
 
   activate(context: DeviceContext): void {
     this.#context = context
-    // 5.2.6.2: a driver that cannot flush must not have to.
-    this.#durable = !hasFeature(context.features, VIRTIO_BLK_F_FLUSH)
+    const { features } = context
+    this.#mayDiscard = hasFeature(features, VIRTIO_BLK_F_DISCARD)
+    this.#mayWriteZeroes = hasFeature(features, VIRTIO_BLK_F_WRITE_ZEROES)
+    this.#chooseCacheMode()
+  }
+
+  /** The writeback field is the one that a driver may change (5.2.5.1). */
+  writeConfig(offset: number, width: number, value: number): void {
+    const context = this.#context
+    if (offset !== CONFIG_WRITEBACK || width !== 1 || value > 1 || context === undefined) return
+    if (!hasFeature(context.features, VIRTIO_BLK_F_CONFIG_WCE)) return
+    this.config[CONFIG_WRITEBACK] = value
+    this.#chooseCacheMode()
   }
 
   notify(queueIndex: number): boolean {
@@ -119,6 +145,7 @@ export class VirtioBlock implements VirtioDevice {
 
   reset(): void | Promise<void> {
     this.#context = undefined
+    this.config[CONFIG_WRITEBACK] = 1
     if (this.#channel.inFlight > 0) return this.#channel.drain()
   }
 
@@ -136,7 +163,7 @@ export class VirtioBlock implements VirtioDevice {
       this.#drop(queue, chain)
       return
     }
-    const tag = chain.id
+    const tag = queue.index * this.#queueSize + chain.id
     this.#statusAddresses[tag] = statusAddress
     this.#dataWritten[tag] = 0
     const status = this.#begin(chain, tag)
@@ -168,12 +195,26 @@ export class VirtioBlock implements VirtioDevice {
         return undefined
       case VIRTIO_BLK_T_GET_ID:
         return this.#writeId(chain, tag)
+      case VIRTIO_BLK_T_DISCARD:
+        return this.#mayDiscard ? this.#beginRange(chain, tag, false) : VIRTIO_BLK_S_UNSUPP
+      case VIRTIO_BLK_T_WRITE_ZEROES:
+        return this.#mayWriteZeroes ? this.#beginRange(chain, tag, true) : VIRTIO_BLK_S_UNSUPP
       default:
         return VIRTIO_BLK_S_UNSUPP
     }
   }
 
-  /** Whether data of `length` bytes is whole sectors inside the disk, in no more segments than announced. */
+  #beginRange(chain: DescriptorChain, tag: number, zero: boolean): number | undefined {
+    const range = this.#range
+    const status = range.parse(chain, this.#backend.capacity, zero)
+    if (status !== VIRTIO_BLK_S_OK) return status
+    this.counters.discards++
+    if (zero) this.#channel.writeZeroes(tag, range.offset, range.length, range.unmap)
+    else this.#channel.discard(tag, range.offset, range.length)
+    return undefined
+  }
+
+  /** Whether data of `length` bytes is whole sectors inside the disk, in such segments as were announced. */
   #inRange(chain: DescriptorChain, length: number, into: boolean): boolean {
     const { capacity } = this.#backend
     return (
@@ -181,7 +222,7 @@ export class VirtioBlock implements VirtioDevice {
       length % SECTOR_SIZE === 0 &&
       length <= capacity &&
       this.#request.offset <= capacity - length &&
-      (chain.count <= this.#segmentsMax || dataSegmentCount(chain, into) <= this.#segmentsMax)
+      dataSegmentsFit(chain, into, this.#segmentsMax, SEGMENT_SIZE_MAX)
     )
   }
 
@@ -200,9 +241,9 @@ export class VirtioBlock implements VirtioDevice {
   }
 
   #complete(tag: number, error: number): void {
-    const queue = this.#context?.queues[0]
-    if (queue !== undefined)
-      this.#finish(queue, tag, error === 0 ? VIRTIO_BLK_S_OK : VIRTIO_BLK_S_IOERR)
+    const queue = this.#context?.queues[Math.floor(tag / this.#queueSize)]
+    if (queue === undefined) return
+    this.#finish(queue, tag, error === 0 ? VIRTIO_BLK_S_OK : VIRTIO_BLK_S_IOERR)
   }
 
   #finish(queue: Virtqueue, tag: number, status: number): void {
@@ -211,7 +252,23 @@ export class VirtioBlock implements VirtioDevice {
     if (region !== undefined) region.u8[address - region.guestAddress] = status
     if (status !== VIRTIO_BLK_S_OK) this.counters.errors++
     // After an error nothing is promised about the bytes before the status.
-    queue.push(tag, status === VIRTIO_BLK_S_OK ? this.#dataWritten[tag]! + 1 : 1)
+    queue.push(
+      tag - queue.index * this.#queueSize,
+      status === VIRTIO_BLK_S_OK ? this.#dataWritten[tag]! + 1 : 1,
+    )
+  }
+
+  /** 5.2.6.2: a driver that cannot flush must not have to; one that can choose has the writeback field. */
+  #chooseCacheMode(): void {
+    const features = this.#context?.features ?? 0n
+    if (hasFeature(features, VIRTIO_BLK_F_CONFIG_WCE))
+      this.#durable = this.config[CONFIG_WRITEBACK] === 0
+    else this.#durable = !hasFeature(features, VIRTIO_BLK_F_FLUSH)
+  }
+
+  #resized(): void {
+    setCapacity(this.config, this.#backend.capacity)
+    this.#context?.configChanged()
   }
 
   #publish(): void {

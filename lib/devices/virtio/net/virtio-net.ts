@@ -2,6 +2,7 @@ import type { NetBackend, NetChannel } from '../../../backends/net/net-backend.j
 import type { GuestMemory } from '../../../memory/guest-memory.js'
 import { type FeatureBits, featureBits, VIRTIO_ID_NET } from '../abi.js'
 import type { DescriptorChain } from '../queue/descriptor-chain.js'
+import { checkQueueSize } from '../queue/queue-size.js'
 import { CHAIN_BUDGET, drainQueue, type Virtqueue } from '../queue/virtqueue.js'
 import type { DeviceContext, VirtioDevice } from '../virtio-device.js'
 import {
@@ -60,8 +61,10 @@ export class VirtioNet implements VirtioDevice {
   #receiveQueue: Virtqueue | undefined
   #transmitQueue: Virtqueue | undefined
 
+  /** @throws VmmError `ERR_INVALID_OPTION` */
   constructor(backend: NetBackend, options: VirtioNetOptions = {}) {
-    const { name = 'net', queueSize = 256 } = options
+    const { name = 'net' } = options
+    const queueSize = checkQueueSize('queueSize', options.queueSize ?? 256)
     this.name = name
     this.#backend = backend
     this.queueSizes = [queueSize, queueSize]

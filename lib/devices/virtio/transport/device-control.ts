@@ -44,11 +44,12 @@ export class DeviceControl {
   readonly device: VirtioDevice
   readonly queues: readonly QueueSetup[]
   readonly deviceFeatures: FeatureBits
-  /** Changes whenever the configuration space may have (2.5.1). */
-  configGeneration = 0
 
   readonly #memory: GuestMemory
   readonly #events: DeviceControlEvents
+  #configGeneration = 0
+  /** The configuration space when its generation was last asked for. */
+  #configSeen: Uint8Array
   #status = 0
   #driverFeatures: FeatureBits = 0n
   #virtqueues: readonly (Virtqueue | undefined)[] = []
@@ -64,10 +65,21 @@ export class DeviceControl {
     this.queues = device.queueSizes.map((maxSize) => new QueueSetup(maxSize))
     this.#memory = memory
     this.#events = events
+    this.#configSeen = device.config.slice()
   }
 
   get status(): number {
     return this.#status
+  }
+
+  /** Another number whenever the configuration space has changed since it was last asked for (2.5.1). */
+  get configGeneration(): number {
+    const { config } = this.device
+    if (!config.every((byte, i) => byte === this.#configSeen[i])) {
+      this.#configGeneration = (this.#configGeneration + 1) >>> 0
+      this.#configSeen = config.slice()
+    }
+    return this.#configGeneration
   }
 
   get driverOk(): boolean {
@@ -257,7 +269,6 @@ export class DeviceControl {
   }
 
   #configChanged(context: DeviceContext): void {
-    this.configGeneration = (this.configGeneration + 1) >>> 0
     if (this.#context === context) this.#events.configInterrupt()
   }
 

@@ -40,9 +40,12 @@ describe.each(['io_uring', 'threads', 'js'] as const)(
     let rig: BlockRig
     const memory = () => (engine === 'js' ? plainMemory([0, RAM]) : nativeMemory([0, RAM]))
 
-    async function open(options: { readOnly?: boolean } = {}): Promise<void> {
+    async function open(
+      options: { readOnly?: boolean } = {},
+      features: number[] = [],
+    ): Promise<void> {
       rig = await BlockRig.file(path, memory(), { engine, ...options })
-      rig.driver.start([VIRTIO_F_INDIRECT_DESC], 128)
+      rig.driver.start([VIRTIO_F_INDIRECT_DESC, ...features], 128)
     }
     beforeEach(() => {
       folder = mkdtempSync(join(tmpdir(), 'node-kvm-blk-'))
@@ -258,6 +261,94 @@ describe.each(['io_uring', 'threads', 'js'] as const)(
       rig.driver.kick(0)
       await rig.wait()
       expect(rig.memory.read(status, 1)[0]).toBe(IOERR) // 254 sectors of a disk of 64
+    })
+
+    /** A range as discard and write-zeroes take it: sector, sectors, flags. */
+    function range(
+      sector: bigint,
+      sectors: number,
+      flags = 0,
+    ): { address: number; length: number }[] {
+      const view = rig.memory.dataView(0x80000, 16)
+      view.setBigUint64(0, sector, true)
+      view.setUint32(8, sectors, true)
+      view.setUint32(12, flags, true)
+      return [{ address: 0x80000, length: 16 }]
+    }
+    const RANGES = [blk.VIRTIO_BLK_F_DISCARD, blk.VIRTIO_BLK_F_WRITE_ZEROES]
+    const { VIRTIO_BLK_T_DISCARD: DISCARD, VIRTIO_BLK_T_WRITE_ZEROES: ZEROES } = blk
+
+    it.each([0, 1])('gets ranges zeroed, with flags %i', async (flags) => {
+      await open({}, RANGES)
+      expect((await rig.request(ZEROES, 0, range(3n, 5, flags))).status).toBe(OK)
+      expect(new Uint8Array(readFileSync(path))).toEqual(image().fill(0, 3 * 512, 8 * 512))
+    })
+
+    it('gets ranges discarded', async () => {
+      await open({}, RANGES)
+      expect((await rig.request(DISCARD, 0, range(8n, 16))).status).toBe(OK)
+      const now = new Uint8Array(readFileSync(path))
+      expect(now.slice(0, 8 * 512)).toEqual(image().slice(0, 8 * 512))
+      expect(now.slice(24 * 512)).toEqual(image().slice(24 * 512))
+    })
+
+    it.each<[string, number, bigint, number, number, number]>([
+      ['discards no sectors', DISCARD, 0n, 0, 0, IOERR],
+      ['discards 2^32 - 1 sectors', DISCARD, 0n, 0xffff_ffff, 0, IOERR],
+      ['discards past the end', DISCARD, BigInt(SECTORS - 1), 2, 0, IOERR],
+      ['discards at a sector that overflows', DISCARD, 2n ** 64n - 1n, 1, 0, IOERR],
+      ['discards with the unmap flag', DISCARD, 0n, 1, 1, UNSUPP],
+      ['discards with unknown flags', DISCARD, 0n, 1, 0x8000_0000, UNSUPP],
+      ['zeroes no sectors', ZEROES, 0n, 0, 0, IOERR],
+      ['zeroes past the end', ZEROES, BigInt(SECTORS), 1, 1, IOERR],
+      ['zeroes with unknown flags', ZEROES, 0n, 1, 2, UNSUPP],
+    ])('that %s gets an error', async (_name, type, sector, sectors, flags, status) => {
+      await open({}, RANGES)
+      expect((await rig.request(type, 0, range(sector, sectors, flags))).status).toBe(status)
+      unchanged()
+    })
+
+    it.each([0, 1, 15, 17, 32, 0x10000])(
+      'that names ranges in %i bytes gets an error',
+      async (length) => {
+        await open({}, RANGES)
+        const segments = length === 0 ? [] : [{ address: 0x80000, length }]
+        expect((await rig.request(DISCARD, 0, segments)).status).toBe(IOERR)
+        unchanged()
+      },
+    )
+
+    it('may not discard without the feature, nor on a read-only disk', async () => {
+      await open()
+      expect((await rig.request(DISCARD, 0, range(0n, 1))).status).toBe(UNSUPP)
+      await rig.close()
+      await open({ readOnly: true }, RANGES)
+      expect((await rig.request(DISCARD, 0, range(0n, 1))).status).toBe(UNSUPP)
+      expect((await rig.request(ZEROES, 0, range(0n, 1))).status).toBe(UNSUPP)
+      unchanged()
+    })
+
+    it('may change the cache mode under load', async () => {
+      await open({}, [blk.VIRTIO_BLK_F_CONFIG_WCE])
+      for (let i = 0; i < 40; i++) {
+        rig.transport.write(0x100 + blk.CONFIG_WRITEBACK, 1, i % 2)
+        expect(rig.transport.read(0x100 + blk.CONFIG_WRITEBACK, 1)).toBe(i % 2)
+        expect((await rig.request(OUT, 1, data())).status).toBe(OK)
+      }
+      rig.transport.write(0x100 + blk.CONFIG_WRITEBACK, 1, 7)
+      expect(rig.transport.read(0x100 + blk.CONFIG_WRITEBACK, 1)).toBe(1)
+      writeFileSync(path, image())
+    })
+
+    it('may not write other fields of the configuration space', async () => {
+      await open({}, [blk.VIRTIO_BLK_F_CONFIG_WCE])
+      const before = rig.device.config.slice()
+      for (let offset = 0; offset < 256; offset++) {
+        if (offset !== blk.CONFIG_WRITEBACK) rig.transport.write(0x100 + offset, 1, 0xff)
+        rig.transport.write(0x100 + offset, 2, 0)
+        rig.transport.write(0x100 + offset, 4, 0)
+      }
+      expect(rig.device.config).toEqual(before)
     })
 
     it('that resets with requests in flight sees no byte and no used entry change after', async () => {

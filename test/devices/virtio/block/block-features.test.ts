@@ -1,0 +1,112 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { FileDisk } from '../../../../lib/backends/block/file-disk.js'
+import * as blk from '../../../../lib/devices/virtio/block/abi.js'
+import { VirtioBlock } from '../../../../lib/devices/virtio/block/virtio-block.js'
+import * as mmio from '../../../../lib/devices/virtio/transport/virtio-mmio.js'
+import { BlockRig } from '../../../helpers/block-driver.js'
+import { nativeMemory } from '../../../helpers/guest-memories.js'
+import { until } from '../../../helpers/virtio-driver.js'
+
+describe('virtio-blk', () => {
+  let folder: string
+  let rig: BlockRig | undefined
+  const path = () => join(folder, 'disk.img')
+
+  beforeEach(() => {
+    folder = mkdtempSync(join(tmpdir(), 'node-kvm-blk-'))
+    writeFileSync(path(), Buffer.alloc(512 * 128, 'd'))
+  })
+  afterEach(async () => {
+    await rig?.close()
+    rig = undefined
+    rmSync(folder, { recursive: true })
+  })
+
+  const capacity = (of: BlockRig) =>
+    of.driver.read(mmio.VIRTIO_MMIO_CONFIG) + of.driver.read(mmio.VIRTIO_MMIO_CONFIG + 4) * 2 ** 32
+
+  it('describes its disk', async () => {
+    rig = await BlockRig.file(path(), nativeMemory([0, 0x100000]), {}, { queues: 4, queueSize: 64 })
+    const config = new DataView(rig.device.config.buffer)
+    expect(capacity(rig)).toBe(128)
+    expect(config.getUint32(blk.CONFIG_SEG_MAX, true)).toBe(62)
+    expect(config.getUint32(blk.CONFIG_BLK_SIZE, true)).toBe(512)
+    expect(512 << config.getUint8(blk.CONFIG_PHYSICAL_BLOCK_EXP)).toBe(
+      (rig.backend as FileDisk).geometry.physicalBlockSize,
+    )
+    expect(config.getUint16(blk.CONFIG_NUM_QUEUES, true)).toBe(4)
+    expect(config.getUint8(blk.CONFIG_WRITEBACK)).toBe(1)
+    const has = (bit: number) => ((rig!.driver.deviceFeatures >> BigInt(bit)) & 1n) === 1n
+    expect(has(blk.VIRTIO_BLK_F_MQ)).toBe(true)
+    expect(has(blk.VIRTIO_BLK_F_RO)).toBe(false)
+  })
+
+  it('serves every queue by itself, with the same chain numbers in flight in each', async () => {
+    rig = await BlockRig.file(
+      path(),
+      nativeMemory([0, 0x100000]),
+      { engine: 'threads' },
+      { queues: 4, queueSize: 16 },
+    )
+    const { driver, memory } = rig
+    driver.start([blk.VIRTIO_BLK_F_MQ])
+    driver.queues.forEach((queue, q) => {
+      for (let i = 0; i < 4; i++) {
+        queue.add([
+          { address: rig!.header(blk.VIRTIO_BLK_T_IN, 4 * q + i), length: 16 },
+          { address: 0x80000 + 512 * (4 * q + i), length: 512, writable: true },
+          { address: 0x70000 + 4 * q + i, length: 1, writable: true },
+        ])
+      }
+    })
+    memory.fill(0x70000, 16, 0xee)
+    for (let q = 0; q < 4; q++) driver.kick(q)
+    await until(() => driver.queues.every((queue) => queue.deviceUsedIdx === 4), 'all requests')
+    expect(memory.read(0x70000, 16)).toEqual(new Uint8Array(16))
+    expect(memory.read(0x80000, 16 * 512).every((byte) => byte === 0x64)).toBe(true)
+    driver.queues.forEach((queue) => {
+      expect(new Set(queue.used().map(({ id }) => id)).size).toBe(4)
+    })
+  })
+
+  it('tells the guest of a new size', async () => {
+    rig = await BlockRig.file(path(), nativeMemory([0, 0x100000]))
+    rig.driver.start()
+    const disk = rig.backend as FileDisk
+    const last = { address: 0x80000, length: 512, writable: true }
+    expect((await rig.request(blk.VIRTIO_BLK_T_IN, 255, [last])).status).toBe(
+      blk.VIRTIO_BLK_S_IOERR,
+    )
+    const generation = rig.driver.read(mmio.VIRTIO_MMIO_CONFIG_GENERATION)
+    rig.driver.write(mmio.VIRTIO_MMIO_INTERRUPT_ACK, 3)
+    await disk.resize(512 * 256)
+    expect(rig.driver.read(mmio.VIRTIO_MMIO_INTERRUPT_STATUS)).toBe(mmio.VIRTIO_MMIO_INT_CONFIG)
+    expect(rig.driver.read(mmio.VIRTIO_MMIO_CONFIG_GENERATION)).not.toBe(generation)
+    expect(capacity(rig)).toBe(256)
+    expect((await rig.request(blk.VIRTIO_BLK_T_IN, 255, [last])).status).toBe(blk.VIRTIO_BLK_S_OK)
+    await disk.resize(512 * 10)
+    expect((await rig.request(blk.VIRTIO_BLK_T_IN, 10, [last])).status).toBe(blk.VIRTIO_BLK_S_IOERR)
+    for (const wrong of [0, 511, -512, 1.5, Number.NaN]) {
+      await expect(disk.resize(wrong)).rejects.toMatchObject({
+        code: 'ERR_INVALID_OPTION',
+        option: 'capacity',
+      })
+    }
+  })
+
+  it.each([
+    [{ queueSize: 3 }, 'queueSize'],
+    [{ queueSize: 2048 }, 'queueSize'],
+    [{ queueSize: 48 }, 'queueSize'],
+    [{ queues: 0 }, 'queues'],
+    [{ queues: 17 }, 'queues'],
+    [{ queues: 1.5 }, 'queues'],
+  ])('refuses %j', (options, option) => {
+    expect(() => new VirtioBlock(new FileDisk(path()), options)).toThrow(
+      expect.objectContaining({ code: 'ERR_INVALID_OPTION', option }),
+    )
+  })
+})
