@@ -134,7 +134,8 @@ function typeCheck() {
 }
 
 try {
-  if (step('pack', pack) && step('contents', contents)) {
+  if (step('pack', pack)) {
+    step('contents', contents)
     step(
       'publint',
       () => run(bin('publint'), ['run', tarball, '--strict'], { cwd: packageRoot }) && '',

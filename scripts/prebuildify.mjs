@@ -3,6 +3,7 @@
 // With g++ there is one for glibc, as new as this system's at least. With ZIG=/path/to/zig in the environment (a
 // cross-compiler that brings both C libraries and a C++ library along) there is one for glibc 2.28, the oldest that
 // Node 20 runs on, and one for musl: Debian's musl-tools compile C only, as it has no C++ library for musl.
+import { spawnSync } from 'node:child_process'
 import {
   chmodSync,
   cpSync,
