@@ -51,14 +51,13 @@ export class EchoDevice implements VirtioDevice {
     this.notifications++
     if (this.throwOnNotify) throw new Error('a fault in the device')
     const queue = this.context!.queues[index]!
-    return drainQueue(
-      queue,
-      (chain) => {
+    return drainQueue(queue, {
+      handle: (chain) => {
         this.seen.push(copy(chain, index))
         if (!this.hold) queue.push(chain.id, chain.writableLength)
       },
-      () => {},
-    )
+      submit() {},
+    })
   }
 
   finish(index: number, ids: readonly number[]): void {

@@ -91,6 +91,8 @@ export interface NetChannel {
   transmit(): void
   /** Makes the buffers begun ready to be filled, in order. */
   post(): void
+  /** Stops taking frames from the network, or goes on. Buffers stay posted. */
+  hold(on: boolean): void
   /** Buffers posted and not yet given back. */
   readonly posted: number
   /** Frames dropped for want of room in the buffers. */

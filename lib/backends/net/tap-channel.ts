@@ -24,6 +24,7 @@ export class TapChannel implements NetChannel {
   readonly #results: Int32Array
   #words = 0
   #item = 0
+  #held = false
   #closed = false
 
   constructor(native: NativeTap, memory: NativeAddressSpace, attachment: NetAttachment) {
@@ -80,7 +81,13 @@ export class TapChannel implements NetChannel {
     if (words === 0) return
     this.#words = 0
     this.#give(this.#native.post(words))
-    this.#native.watch(true)
+    this.#native.watch(!this.#held)
+  }
+
+  hold(on: boolean): void {
+    if (on === this.#held || this.#closed) return
+    this.#held = on
+    this.#native.watch(!on)
   }
 
   reset(): void {

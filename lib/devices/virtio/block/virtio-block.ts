@@ -4,7 +4,8 @@ import { type FeatureBits, hasFeature, VIRTIO_ID_BLOCK } from '../abi.js'
 import type { DescriptorChain } from '../queue/descriptor-chain.js'
 import { GuestAccess } from '../queue/guest-access.js'
 import { checkCount, checkQueueSize } from '../queue/queue-size.js'
-import { drainQueue, type Virtqueue } from '../queue/virtqueue.js'
+import { drainQueue, type QueueService, type Virtqueue } from '../queue/virtqueue.js'
+import { type RateLimit, RateLimiter } from '../rate-limiter.js'
 import type { DeviceContext, VirtioDevice } from '../virtio-device.js'
 import {
   CONFIG_WRITEBACK,
@@ -35,6 +36,8 @@ export interface VirtioBlockOptions {
   queueSize?: number
   /** Request queues, 1 to 16: 1 unless told. More help a guest with several vCPUs. */
   queues?: number
+  /** No limit unless told. */
+  rateLimit?: RateLimit
 }
 
 /** What a block device has done. */
@@ -70,9 +73,11 @@ export class VirtioBlock implements VirtioDevice {
   readonly #segmentsMax: number
   readonly #request = new BlockRequest()
   readonly #range = new RangeRequest()
+  readonly #limiter: RateLimiter | undefined
   #access!: GuestAccess
   #channel!: BlockChannel
   #context: DeviceContext | undefined
+  #services: readonly (QueueService | undefined)[] = []
   /** Writes are done only when they would survive a power cut. */
   #durable = false
   #mayDiscard = false
@@ -88,6 +93,7 @@ export class VirtioBlock implements VirtioDevice {
     const queues = checkCount('queues', options.queues ?? 1, 16)
     this.name = name
     this.#backend = backend
+    this.#limiter = options.rateLimit && new RateLimiter('rateLimit', options.rateLimit)
     this.#queueSize = queueSize
     this.#segmentsMax = queueSize - 2 // a chain holds a header and a status too
     this.queueSizes = Array(queues).fill(queueSize)
@@ -118,7 +124,8 @@ export class VirtioBlock implements VirtioDevice {
 
   activate(context: DeviceContext): void {
     this.#context = context
-    const { features } = context
+    const { features, queues } = context
+    this.#services = queues.map((queue) => queue && this.#service(context, queue))
     this.#mayDiscard = hasFeature(features, VIRTIO_BLK_F_DISCARD)
     this.#mayWriteZeroes = hasFeature(features, VIRTIO_BLK_F_WRITE_ZEROES)
     this.#chooseCacheMode()
@@ -135,22 +142,34 @@ export class VirtioBlock implements VirtioDevice {
 
   notify(queueIndex: number): boolean {
     const queue = this.#context?.queues[queueIndex]
-    if (queue === undefined) return false
-    return drainQueue(
-      queue,
-      (chain) => this.#handle(queue, chain),
-      () => this.#channel.submit(),
-    )
+    const service = this.#services[queueIndex]
+    return queue !== undefined && service !== undefined && drainQueue(queue, service)
   }
 
   reset(): void | Promise<void> {
     this.#context = undefined
+    this.#services = []
+    this.#limiter?.cancel()
     this.config[CONFIG_WRITEBACK] = 1
     if (this.#channel.inFlight > 0) return this.#channel.drain()
   }
 
   async close(): Promise<void> {
     await this.#channel.close()
+  }
+
+  #service(context: DeviceContext, queue: Virtqueue): QueueService {
+    const limiter = this.#limiter
+    const service = {
+      handle: (chain: DescriptorChain) => this.#handle(queue, chain),
+      submit: () => this.#channel.submit(),
+    }
+    if (limiter === undefined) return service
+    // Whichever queue had to wait, all may have something to go on with.
+    const resume = () => {
+      for (const waiting of context.queues) if (waiting) context.schedule(waiting.index)
+    }
+    return { ...service, admit: () => limiter.admit(resume) }
   }
 
   #handle(queue: Virtqueue, chain: DescriptorChain): void {
@@ -163,6 +182,7 @@ export class VirtioBlock implements VirtioDevice {
       this.#drop(queue, chain)
       return
     }
+    this.#limiter?.spend(chain.readableLength + chain.writableLength)
     const tag = queue.index * this.#queueSize + chain.id
     this.#statusAddresses[tag] = statusAddress
     this.#dataWritten[tag] = 0

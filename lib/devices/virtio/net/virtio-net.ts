@@ -3,7 +3,8 @@ import type { GuestMemory } from '../../../memory/guest-memory.js'
 import { type FeatureBits, featureBits, VIRTIO_ID_NET } from '../abi.js'
 import type { DescriptorChain } from '../queue/descriptor-chain.js'
 import { checkQueueSize } from '../queue/queue-size.js'
-import { CHAIN_BUDGET, drainQueue, type Virtqueue } from '../queue/virtqueue.js'
+import { CHAIN_BUDGET, drainQueue, type QueueService, type Virtqueue } from '../queue/virtqueue.js'
+import { type RateLimit, RateLimiter } from '../rate-limiter.js'
 import type { DeviceContext, VirtioDevice } from '../virtio-device.js'
 import {
   CONFIG_MAC,
@@ -27,6 +28,10 @@ export interface VirtioNetOptions {
   name?: string
   /** Entries of each queue, a power of two from 4 to 1024: 256 unless told. */
   queueSize?: number
+  /** For frames that the guest sends: no limit unless told. */
+  transmitLimit?: RateLimit
+  /** For frames to the guest: no limit unless told. What is over it waits in the backend, or is lost there. */
+  receiveLimit?: RateLimit
 }
 
 /** What a network device has done. */
@@ -58,6 +63,9 @@ export class VirtioNet implements VirtioDevice {
   readonly #backend: NetBackend
   #channel!: NetChannel
   #context: DeviceContext | undefined
+  readonly #transmitLimiter: RateLimiter | undefined
+  readonly #receiveLimiter: RateLimiter | undefined
+  #transmitService: QueueService | undefined
   #receiveQueue: Virtqueue | undefined
   #transmitQueue: Virtqueue | undefined
 
@@ -67,6 +75,8 @@ export class VirtioNet implements VirtioDevice {
     const queueSize = checkQueueSize('queueSize', options.queueSize ?? 256)
     this.name = name
     this.#backend = backend
+    this.#transmitLimiter = limiter('transmitLimit', options.transmitLimit)
+    this.#receiveLimiter = limiter('receiveLimit', options.receiveLimit)
     this.queueSizes = [queueSize, queueSize]
     this.features =
       offloadFeatures(backend) |
@@ -94,29 +104,40 @@ export class VirtioNet implements VirtioDevice {
     this.#context = context
     this.#receiveQueue = context.queues[RECEIVE_QUEUE]
     this.#transmitQueue = context.queues[TRANSMIT_QUEUE]
+    this.#transmitService = this.#transmitQueue && this.#service(context, this.#transmitQueue)
     this.#channel.agree(agreement(context.features))
   }
 
   notify(queueIndex: number): boolean {
     if (queueIndex === RECEIVE_QUEUE) return this.#refill()
     const queue = this.#transmitQueue
-    if (queue === undefined) return false
-    return drainQueue(
-      queue,
-      (chain) => this.#send(queue, chain),
-      () => this.#channel.transmit(),
-    )
+    const service = this.#transmitService
+    return queue !== undefined && service !== undefined && drainQueue(queue, service)
   }
 
   reset(): void {
     this.#context = undefined
     this.#receiveQueue = undefined
     this.#transmitQueue = undefined
+    this.#transmitService = undefined
+    this.#transmitLimiter?.cancel()
+    this.#receiveLimiter?.cancel()
+    this.#channel.hold(false)
     this.#channel.reset()
   }
 
   close(): Promise<void> {
     return this.#channel.close()
+  }
+
+  #service(context: DeviceContext, queue: Virtqueue): QueueService {
+    const limiter = this.#transmitLimiter
+    const service = {
+      handle: (chain: DescriptorChain) => this.#send(queue, chain),
+      submit: () => this.#channel.transmit(),
+    }
+    if (limiter === undefined) return service
+    return { ...service, admit: () => limiter.admit(() => context.schedule(TRANSMIT_QUEUE)) }
   }
 
   #send(queue: Virtqueue, chain: DescriptorChain): void {
@@ -126,6 +147,7 @@ export class VirtioNet implements VirtioDevice {
       queue.push(chain.id, 0)
       return
     }
+    this.#transmitLimiter?.spend(length)
     this.#channel.frame(chain.id)
     for (let i = 0; i < chain.readableCount; i++)
       this.#channel.segment(chain.addresses[i]!, chain.lengths[i]!)
@@ -173,6 +195,7 @@ export class VirtioNet implements VirtioDevice {
     if (length === 0) this.counters.rxDropped++
     else this.counters.rxBuffers++
     this.counters.rxBytes += length
+    if (length > 0) this.#receiveLimiter?.spend(length)
     this.#receiveQueue?.push(tag, length)
   }
 
@@ -180,8 +203,14 @@ export class VirtioNet implements VirtioDevice {
     const queue = this.#receiveQueue
     if (queue === undefined || this.#context?.memory.closed !== false) return
     queue.publish()
+    const admitted = this.#receiveLimiter?.admit(() => this.#channel.hold(false)) ?? true
+    this.#channel.hold(!admitted)
     if (this.#channel.posted === 0) this.#context.schedule(RECEIVE_QUEUE)
   }
+}
+
+function limiter(option: string, limit: RateLimit | undefined): RateLimiter | undefined {
+  return limit && new RateLimiter(option, limit)
 }
 
 function netConfig(backend: NetBackend): Uint8Array {

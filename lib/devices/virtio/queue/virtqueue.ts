@@ -67,28 +67,37 @@ export const chainLengthMax = 2 ** 32 + 4096
 export const CHAIN_BUDGET = 256
 export const DESCRIPTOR_BUDGET = 4096
 
+/** What {@link drainQueue} does with a queue's chains. */
+export interface QueueService {
+  /** Whether the next chain may be taken now. If not, the turn ends: whoever said so has the queue looked at later. */
+  admit?(): boolean
+  /** Takes one chain up. */
+  handle(chain: DescriptorChain): void
+  /** Starts what was taken up. Called after each run of chains; what was pushed by then is published. */
+  submit(): void
+}
+
 /**
  * Takes chains off `queue` until it is empty or the turn's budget is used up, with notifications off meanwhile.
- * `submit` is called after each run of chains, and what was pushed by then is published.
  * @returns `true` if the budget ended it, so that chains may be left with no kick to come
  */
-export function drainQueue(
-  queue: Virtqueue,
-  handle: (chain: DescriptorChain) => void,
-  submit: () => void,
-): boolean {
+export function drainQueue(queue: Virtqueue, service: QueueService): boolean {
   let chains = 0
   let descriptors = 0
   let spent = false
+  let held = false
   do {
     queue.disableNotifications()
-    for (let chain = queue.pop(); chain; chain = spent ? undefined : queue.pop()) {
-      handle(chain)
+    while (!spent && !held) {
+      held = service.admit?.() === false
+      const chain = held ? undefined : queue.pop()
+      if (chain === undefined) break
+      service.handle(chain)
       descriptors += chain.count + 1
       spent = ++chains >= CHAIN_BUDGET || descriptors >= DESCRIPTOR_BUDGET
     }
-    submit()
+    service.submit()
     queue.publish()
-  } while (!spent && queue.enableNotifications())
+  } while (!spent && !held && queue.enableNotifications())
   return spent
 }

@@ -97,6 +97,27 @@ describe('virtio-blk', () => {
     }
   })
 
+  it('keeps to its rate limit, and serves every request in the end', async () => {
+    rig = await BlockRig.file(
+      path(),
+      nativeMemory([0, 0x100000]),
+      {},
+      { rateLimit: { operations: { perSecond: 200, burst: 5 } } },
+    )
+    rig.driver.start([], 64)
+    const start = performance.now()
+    for (let i = 0; i < 20; i++) {
+      rig.queue.add([
+        { address: rig.header(blk.VIRTIO_BLK_T_IN, i), length: 16 },
+        { address: 0x80000, length: 512, writable: true },
+        { address: 0x70000 + i, length: 1, writable: true },
+      ])
+    }
+    rig.driver.kick(0)
+    await until(() => rig!.queue.deviceUsedIdx === 20, 'all requests')
+    expect(performance.now() - start).toBeGreaterThan((1000 * (20 - 5 - 1)) / 200) // the bound, not the machine's speed
+  })
+
   it.each([
     [{ queueSize: 3 }, 'queueSize'],
     [{ queueSize: 2048 }, 'queueSize'],
