@@ -19,13 +19,24 @@ export * from './kvm/abi/run.js'
 export * from './kvm/abi/stats.js'
 export * from './kvm/abi/vcpu-state.js'
 export * from './kvm/abi/vm.js'
+export { CoalescedRing, type CoalescedWrite } from './kvm/coalesced-ring.js'
 export { DeviceFd } from './kvm/device-fd.js'
+export { type DirtyPage, DirtyRing } from './kvm/dirty-ring.js'
 export { EventFd } from './kvm/event-fd.js'
 export type * from './kvm/exit.js'
 export { Kvm } from './kvm/kvm.js'
 export { RunPage } from './kvm/run-page.js'
+export { type Stat, StatsFd } from './kvm/stats-fd.js'
 export { VcpuFd } from './kvm/vcpu-fd.js'
-export { type IoeventfdOptions, type UserMemoryRegion, VmFd } from './kvm/vm-fd.js'
+export {
+  type IoeventfdOptions,
+  type MsrFilterRange,
+  type PmuEventFilter,
+  type UserMemoryRegion,
+  type UserMemoryRegion2,
+  VmFd,
+} from './kvm/vm-fd.js'
+export { GuestMemfd } from './kvm/vm-memory.js'
 export * from './memory/guest-memory.js'
 export * from './memory/guest-region.js'
 export * from './memory/mapping.js'

@@ -1,5 +1,11 @@
 import { VmmError } from '../errors.js'
-import { type CpuidEntry, KVM_MAX_CPUID_ENTRIES, KvmCpuid2, KvmCpuidEntry2 } from './abi/cpuid.js'
+import {
+  type CpuidEntry,
+  KVM_MAX_CPUID_ENTRIES,
+  KvmCpuid2,
+  KvmCpuidEntry,
+  KvmCpuidEntry2,
+} from './abi/cpuid.js'
 import { checkInteger } from './fd.js'
 
 /**
@@ -67,6 +73,22 @@ export function encodeCpuid(entries: readonly CpuidEntry[], ioctl: string): Uint
       checkInteger(value, `${ioctl} entries[${index}].${name}`, 0, UINT32)
       view.setUint32(at + word * 4, value, true)
     })
+  })
+  return bytesOf(view)
+}
+
+/** KVM_SET_CPUID's form: no index, no flags. */
+export function encodeLegacyCpuid(
+  entries: readonly Omit<CpuidEntry, 'index' | 'flags'>[],
+  ioctl: string,
+): Uint8Array {
+  checkInteger(entries.length, `${ioctl} entries.length`, 0, KVM_MAX_CPUID_ENTRIES)
+  const view = emptyList(KvmCpuid2.size, KvmCpuidEntry.size, entries.length)
+  entries.forEach((entry, index) => {
+    const { function: leaf, eax, ebx, ecx, edx } = entry
+    const at = KvmCpuid2.size + index * KvmCpuidEntry.size
+    const target = new KvmCpuidEntry(bytesOf(view).subarray(at))
+    target.assign({ function: leaf, eax, ebx, ecx, edx })
   })
   return bytesOf(view)
 }

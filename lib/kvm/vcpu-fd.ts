@@ -1,39 +1,34 @@
 import { getSystemErrorName } from 'node:util'
-import type { NativeVcpu } from '../binding.js'
+import type { NativeMapping, NativeVcpu } from '../binding.js'
 import { KvmError } from '../errors.js'
 import type { InitOfStruct } from '../util/struct.js'
 import type { CpuidEntry } from './abi/cpuid.js'
 import { KVM_EXIT_INTR, KVM_EXIT_MEMORY_FAULT } from './abi/exits.js'
+import { KvmXenVcpuAttr } from './abi/hyperv-xen.js'
 import * as request from './abi/ioctls.js'
-import { KVM_MAX_IO_MSRS, type MsrEntry } from './abi/msrs.js'
+import { KvmPreFaultMemory } from './abi/memory.js'
 import {
-  KVM_APIC_REG_SIZE,
-  KvmDebugregs,
-  KvmFpu,
-  KvmRegs,
-  KvmSregs,
-  KvmSregs2,
-  KvmXcrs,
-} from './abi/registers.js'
-import { KvmInterrupt, KvmMpState, KvmVcpuEvents } from './abi/vcpu-state.js'
+  KvmGuestDebug,
+  KvmInterrupt,
+  KvmTprAccessCtl,
+  KvmTranslation,
+  KvmVapicAddr,
+  KvmX86Mce,
+} from './abi/vcpu-state.js'
 import { KvmEnableCap } from './abi/vm.js'
-import { checkInteger, Fd } from './fd.js'
-import {
-  bytesOf,
-  checkMsrsDone,
-  decodeCpuid,
-  decodeMsrs,
-  encodeCpuid,
-  encodeMsrs,
-  readList,
-} from './lists.js'
+import { CoalescedRing } from './coalesced-ring.js'
+import { DirtyRing } from './dirty-ring.js'
+import { checkInteger } from './fd.js'
+import { bytesOf, decodeCpuid, readList } from './lists.js'
 import { RunPage } from './run-page.js'
+import { StatsFd } from './stats-fd.js'
+import { VcpuState } from './vcpu-state.js'
 
 /**
  * A vCPU's descriptor (KVM API section 4). Every method throws `ERR_VCPU_RUNNING` while another thread is inside
- * KVM_RUN on it, and `ERR_CLOSED` after `close()`.
+ * KVM_RUN on it, and `ERR_CLOSED` after `close()`; KvmError when the kernel refuses.
  */
-export class VcpuFd extends Fd<NativeVcpu> {
+export class VcpuFd extends VcpuState {
   /** Where KVM_RUN takes and leaves its data. */
   readonly runPage: RunPage
   readonly #run: () => number
@@ -58,121 +53,6 @@ export class VcpuFd extends Fd<NativeVcpu> {
     return result === 0 ? this.runPage.exitReason : this.#failed(-result)
   }
 
-  /** KVM_GET_REGS. */
-  getRegs(): KvmRegs {
-    return this.get(request.KVM_GET_REGS, new KvmRegs())
-  }
-
-  /** KVM_SET_REGS. Registers left out become 0. */
-  setRegs(regs: InitOfStruct<typeof KvmRegs>): void {
-    this.set(request.KVM_SET_REGS, KvmRegs.from(regs))
-  }
-
-  getSregs(): KvmSregs {
-    return this.get(request.KVM_GET_SREGS, new KvmSregs())
-  }
-
-  /** KVM_SET_SREGS. What is left out becomes 0: start from {@link getSregs}. */
-  setSregs(sregs: InitOfStruct<typeof KvmSregs>): void {
-    this.set(request.KVM_SET_SREGS, KvmSregs.from(sregs))
-  }
-
-  getSregs2(): KvmSregs2 {
-    return this.get(request.KVM_GET_SREGS2, new KvmSregs2())
-  }
-
-  setSregs2(sregs: InitOfStruct<typeof KvmSregs2>): void {
-    this.set(request.KVM_SET_SREGS2, KvmSregs2.from(sregs))
-  }
-
-  getFpu(): KvmFpu {
-    return this.get(request.KVM_GET_FPU, new KvmFpu())
-  }
-
-  setFpu(fpu: InitOfStruct<typeof KvmFpu>): void {
-    this.set(request.KVM_SET_FPU, KvmFpu.from(fpu))
-  }
-
-  getXcrs(): KvmXcrs {
-    return this.get(request.KVM_GET_XCRS, new KvmXcrs())
-  }
-
-  setXcrs(xcrs: InitOfStruct<typeof KvmXcrs>): void {
-    this.set(request.KVM_SET_XCRS, KvmXcrs.from(xcrs))
-  }
-
-  getDebugregs(): KvmDebugregs {
-    return this.get(request.KVM_GET_DEBUGREGS, new KvmDebugregs())
-  }
-
-  setDebugregs(debugregs: InitOfStruct<typeof KvmDebugregs>): void {
-    this.set(request.KVM_SET_DEBUGREGS, KvmDebugregs.from(debugregs))
-  }
-
-  /**
-   * KVM_GET_MSRS: the values of at most 256 MSRs, in the order asked for.
-   * @throws VmmError `ERR_KVM_UNSUPPORTED` naming the first that the vCPU has not.
-   */
-  getMsrs(indices: readonly number[]): bigint[] {
-    const entries = indices.map((index) => ({ index }))
-    const view = encodeMsrs(entries, 'KVM_GET_MSRS', KVM_MAX_IO_MSRS)
-    checkMsrsDone('KVM_GET_MSRS', this.native.ioctl(request.KVM_GET_MSRS, bytesOf(view)), indices)
-    return decodeMsrs(view)
-  }
-
-  /**
-   * KVM_SET_MSRS of at most 256.
-   * @throws VmmError `ERR_KVM_UNSUPPORTED` naming the first that was refused; those before it are set.
-   */
-  setMsrs(entries: readonly MsrEntry[]): void {
-    const view = encodeMsrs(entries, 'KVM_SET_MSRS', KVM_MAX_IO_MSRS)
-    const done = this.native.ioctl(request.KVM_SET_MSRS, bytesOf(view))
-    checkMsrsDone(
-      'KVM_SET_MSRS',
-      done,
-      entries.map((entry) => entry.index),
-    )
-  }
-
-  /** KVM_SET_CPUID2: what CPUID gives the guest, at most 256 entries; before the first run. */
-  setCpuid2(entries: readonly CpuidEntry[]): void {
-    this.native.ioctl(request.KVM_SET_CPUID2, encodeCpuid(entries, 'KVM_SET_CPUID2'))
-  }
-
-  getCpuid2(): CpuidEntry[] {
-    return decodeCpuid(
-      readList(8, 40, 128, (bytes) => this.native.ioctl(request.KVM_GET_CPUID2, bytes)),
-    )
-  }
-
-  /** KVM_GET_LAPIC: the local APIC's registers, each at its offset in the register page. Needs the irqchip. */
-  getLapic(): Uint8Array {
-    const registers = new Uint8Array(KVM_APIC_REG_SIZE)
-    this.native.ioctl(request.KVM_GET_LAPIC, registers)
-    return registers
-  }
-
-  setLapic(registers: Uint8Array): void {
-    this.native.ioctl(request.KVM_SET_LAPIC, registers)
-  }
-
-  /** KVM_GET_MP_STATE: one of KVM_MP_STATE_*. */
-  getMpState(): number {
-    return this.get(request.KVM_GET_MP_STATE, new KvmMpState()).mp_state
-  }
-
-  setMpState(state: number): void {
-    this.set(request.KVM_SET_MP_STATE, KvmMpState.from({ mp_state: state }))
-  }
-
-  getVcpuEvents(): KvmVcpuEvents {
-    return this.get(request.KVM_GET_VCPU_EVENTS, new KvmVcpuEvents())
-  }
-
-  setVcpuEvents(events: InitOfStruct<typeof KvmVcpuEvents>): void {
-    this.set(request.KVM_SET_VCPU_EVENTS, KvmVcpuEvents.from(events))
-  }
-
   /** KVM_INTERRUPT: queues an interrupt by its vector (without in-kernel irqchip, or with the split one). */
   interrupt(vector: number): void {
     checkInteger(vector, 'KVM_INTERRUPT irq', 0, 255)
@@ -184,19 +64,55 @@ export class VcpuFd extends Fd<NativeVcpu> {
     this.native.ioctl(request.KVM_NMI)
   }
 
-  /** KVM_SMI. */
+  /** KVM_SMI (KVM_CAP_X86_SMM). */
   smi(): void {
     this.native.ioctl(request.KVM_SMI)
   }
 
-  /** KVM_GET_TSC_KHZ. */
-  getTscKhz(): number {
-    return this.native.ioctl(request.KVM_GET_TSC_KHZ)
+  /** KVM_TRANSLATE: a linear address by the guest's present page tables. */
+  translate(linearAddress: bigint): KvmTranslation {
+    return this.get(request.KVM_TRANSLATE, KvmTranslation.from({ linear_address: linearAddress }))
   }
 
-  setTscKhz(khz: number): void {
-    checkInteger(khz, 'KVM_SET_TSC_KHZ', 0, 0xffffffff)
-    this.native.ioctl(request.KVM_SET_TSC_KHZ, khz)
+  /** KVM_SET_GUEST_DEBUG: single steps, breakpoints; `{ control: 0 }` ends it. */
+  setGuestDebug(debug: InitOfStruct<typeof KvmGuestDebug>): void {
+    this.set(request.KVM_SET_GUEST_DEBUG, KvmGuestDebug.from(debug))
+  }
+
+  /**
+   * KVM_SET_SIGNAL_MASK: the signals blocked inside KVM_RUN, signal n as bit n - 1; null for the thread's own mask.
+   * The library's own kick signal is never blocked.
+   */
+  setSignalMask(mask: bigint | null): void {
+    this.native.setSignalMask(mask)
+  }
+
+  /** KVM_TPR_ACCESS_REPORTING: whether the guest's accesses to the TPR exit with KVM_EXIT_TPR_ACCESS. */
+  setTprAccessReporting(enabled: boolean): void {
+    const control = KvmTprAccessCtl.from({ enabled: enabled ? 1 : 0 })
+    this.set(request.KVM_TPR_ACCESS_REPORTING, control)
+  }
+
+  /** KVM_SET_VAPIC_ADDR: where in guest memory KVM mirrors the TPR; 0 for nowhere. */
+  setVapicAddr(guestAddress: number): void {
+    this.set(request.KVM_SET_VAPIC_ADDR, KvmVapicAddr.from({ vapic_addr: guestAddress }))
+  }
+
+  /** KVM_X86_SETUP_MCE with MCG_CAP: the number of banks and the bits of {@link Kvm.getMceCapSupported}. */
+  setupMce(mcgCap: bigint): void {
+    const view = new DataView(new ArrayBuffer(8))
+    view.setBigUint64(0, mcgCap, true)
+    this.native.ioctl(request.KVM_X86_SETUP_MCE, bytesOf(view))
+  }
+
+  /** KVM_X86_SET_MCE: injects a machine check. */
+  setMce(mce: InitOfStruct<typeof KvmX86Mce>): void {
+    this.set(request.KVM_X86_SET_MCE, KvmX86Mce.from(mce))
+  }
+
+  /** KVM_KVMCLOCK_CTRL: tells the guest's soft-lockup detector that it was paused. EINVAL without kvmclock. */
+  kvmclockCtrl(): void {
+    this.native.ioctl(request.KVM_KVMCLOCK_CTRL)
   }
 
   /** KVM_ENABLE_CAP on the vCPU, with up to 4 arguments. */
@@ -204,9 +120,57 @@ export class VcpuFd extends Fd<NativeVcpu> {
     this.set(request.KVM_ENABLE_CAP, KvmEnableCap.from({ cap: capability, flags, args }))
   }
 
-  /** Closes the descriptor and detaches the run page. @throws VmmError `ERR_VCPU_RUNNING` while it runs. */
-  override close(): void {
-    super.close()
+  /** KVM_GET_SUPPORTED_HV_CPUID: Hyper-V's leaves, for this vCPU's settings. */
+  getSupportedHvCpuid(): CpuidEntry[] {
+    const call = (bytes: Uint8Array) => this.native.ioctl(request.KVM_GET_SUPPORTED_HV_CPUID, bytes)
+    return decodeCpuid(readList(8, 40, 64, call))
+  }
+
+  /**
+   * KVM_PRE_FAULT_MEMORY: maps guest memory before the guest touches it. What was left undone when a signal came is
+   * in `gpa` and `size` of the result.
+   */
+  preFaultMemory(range: InitOfStruct<typeof KvmPreFaultMemory>): KvmPreFaultMemory {
+    const { gpa, size, flags } = KvmPreFaultMemory.from(range)
+    return this.get(request.KVM_PRE_FAULT_MEMORY, KvmPreFaultMemory.from({ gpa, size, flags }))
+  }
+
+  /** The vCPU's dirty ring (`vm.enableDirtyRing()` first). @throws KvmError `ENXIO` without one. */
+  dirtyRing(): DirtyRing {
+    return new DirtyRing(this.native.dirtyRing())
+  }
+
+  /** The ring of coalesced writes: one for the whole VM, which every vCPU maps. */
+  coalescedRing(): CoalescedRing {
+    return new CoalescedRing(this.runPage.bytes.buffer as ArrayBuffer)
+  }
+
+  /** KVM_GET_STATS_FD: this vCPU's statistics. */
+  stats(): StatsFd {
+    return new StatsFd(this.native.stats())
+  }
+
+  /** KVM_XEN_VCPU_GET_ATTR of one KVM_XEN_VCPU_ATTR_TYPE_*. */
+  xenGetAttr(type: number): KvmXenVcpuAttr {
+    return this.get(request.KVM_XEN_VCPU_GET_ATTR, KvmXenVcpuAttr.from({ type }))
+  }
+
+  /** KVM_XEN_VCPU_SET_ATTR. */
+  xenSetAttr(attribute: InitOfStruct<typeof KvmXenVcpuAttr>): void {
+    this.set(request.KVM_XEN_VCPU_SET_ATTR, KvmXenVcpuAttr.from(attribute))
+  }
+
+  /** KVM_XEN_VCPU_SET_ATTR with KVM_XEN_VCPU_ATTR_TYPE_VCPU_INFO_HVA: vcpu_info at a place in a mapping. */
+  xenSetVcpuInfo(mapping: NativeMapping, offset: number): void {
+    this.native.xenVcpuInfoHva(mapping, offset)
+  }
+
+  /**
+   * KVM_MEMORY_ENCRYPT_OP on the vCPU (TDX): `command` is the 24 bytes of `struct kvm_tdx_cmd`, whose `data` becomes the
+   * address of `data`. Both are written back.
+   */
+  memoryEncryptOp(command: Uint8Array, data?: Uint8Array): number {
+    return this.native.memoryEncryptOp(command, data)
   }
 
   /** KVM_RUN's errors that are no errors. */

@@ -24,6 +24,15 @@ export const KvmCpuidEntry2 = struct('kvm_cpuid_entry2', 40, {
 })
 export type KvmCpuidEntry2 = StructOf<typeof KvmCpuidEntry2>
 
+/** KVM_SET_CPUID's entries. */
+export const KvmCpuidEntry = struct('kvm_cpuid_entry', 24, {
+  function: u32(0),
+  eax: u32(4),
+  ebx: u32(8),
+  ecx: u32(12),
+  edx: u32(16),
+})
+
 /** The header of KVM_*_CPUID2's list. */
 export const KvmCpuid2 = struct('kvm_cpuid2', 8, { nent: u32(0) })
 
