@@ -12,7 +12,8 @@ import { readVerified } from './manifest.js'
 /** `cloud-amd64` is small and meant for virtual machines; `amd64` has every driver, and 9p. */
 export type KernelFlavour = 'cloud-amd64' | 'amd64'
 
-export type KernelSeries = '6.12' | '6.1'
+export const KERNEL_SERIES = ['6.12', '6.1'] as const
+export type KernelSeries = (typeof KERNEL_SERIES)[number]
 
 /** A stock Debian kernel in the cache, checked when it was fetched and again now. */
 export interface KernelAsset {
