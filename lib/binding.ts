@@ -35,7 +35,14 @@ export interface NativeVm extends NativeFd {
   /** Nothing is made, and undefined returned, when `flags` has `KVM_CREATE_DEVICE_TEST`. */
   createDevice(type: number, flags: number): NativeDevice | undefined
   /** `mapping` null deletes the slot. The VM keeps a reference to the mapping while the slot exists. */
-  setUserMemoryRegion(slot: number, flags: number, guestAddress: number, size: number, mapping: NativeMapping | null, offset: number): void
+  setUserMemoryRegion(
+    slot: number,
+    flags: number,
+    guestAddress: number,
+    size: number,
+    mapping: NativeMapping | null,
+    offset: number,
+  ): void
   /** The same, with memory of a guest_memfd beside the mapping's (KVM_SET_USER_MEMORY_REGION2). */
   setUserMemoryRegion2(
     slot: number,
@@ -53,11 +60,25 @@ export interface NativeVm extends NativeFd {
   getDirtyLog(slot: number, bitmap: Uint8Array): void
   clearDirtyLog(slot: number, firstPage: number, pages: number, bitmap: Uint8Array): void
   irqfd(event: NativeEventFd, gsi: number, flags: number, resample: NativeEventFd | null): void
-  ioeventfd(event: NativeEventFd, address: number, length: number, datamatch: bigint, flags: number): void
+  ioeventfd(
+    event: NativeEventFd,
+    address: number,
+    length: number,
+    datamatch: bigint,
+    flags: number,
+  ): void
   /** Ranges as `[flags, base, count, bitmap]`. */
-  setMsrFilter(flags: number, ranges: readonly (readonly [number, number, number, Uint8Array])[]): void
+  setMsrFilter(
+    flags: number,
+    ranges: readonly (readonly [number, number, number, Uint8Array])[],
+  ): void
   hypervEventfd(event: NativeEventFd | null, connectionId: number, flags: number): void
-  xenHvmConfig(flags: number, msr: number, blob32: Uint8Array | null, blob64: Uint8Array | null): void
+  xenHvmConfig(
+    flags: number,
+    msr: number,
+    blob32: Uint8Array | null,
+    blob64: Uint8Array | null,
+  ): void
   xenSharedInfoHva(mapping: NativeMapping, offset: number): void
   memoryEncryptOp: MemoryEncryptOp
   memoryEncryptRegion(register: boolean, mapping: NativeMapping, offset: number, size: number): void
@@ -162,7 +183,13 @@ export interface NativeExitChannel {
    * @returns the route's id, never 0 and never used twice; posted writes carry it.
    * @throws VmmError `ERR_BUS_CONFLICT` if the range overlaps another route's
    */
-  addRoute(space: 'pio' | 'mmio', base: number, size: number, posted: Uint32Array, latched: Uint32Array): number
+  addRoute(
+    space: 'pio' | 'mmio',
+    base: number,
+    size: number,
+    posted: Uint32Array,
+    latched: Uint32Array,
+  ): number
   /** Writes that were posted before still come. */
   removeRoute(id: number): void
   /** What reads of a latched register get from now on; -1 makes them synchronous, which they are at first. */
@@ -249,7 +276,12 @@ export interface NativeTap {
   readonly counters: readonly [number, number, number]
   /** TUN_F_* bits; false if the kernel refuses them. */
   setOffload(bits: number): boolean
-  attach(memory: NativeAddressSpace, batch: Float64Array, results: Int32Array, onReadable: () => void): void
+  attach(
+    memory: NativeAddressSpace,
+    batch: Float64Array,
+    results: Int32Array,
+    onReadable: () => void,
+  ): void
   detach(): void
   features(txChecksum: boolean, txGsoTypes: number, rxChecksum: boolean, mergeable: boolean): void
   transmit(words: number): number
@@ -284,7 +316,11 @@ export interface Binding {
     onCompletions: (count: number) => void,
   ) => NativeBlockEngine
   /** Unless `create`, an interface of that name must exist. */
-  Tap: new (name: string, create: boolean, multiQueue: boolean) => NativeTap
+  Tap: new (
+    name: string,
+    create: boolean,
+    multiQueue: boolean,
+  ) => NativeTap
   /** 0, or the errno: EAGAIN if another open file description holds a lock that excludes this one. */
   lockFile(fd: number, exclusive: boolean): number
   /** Bytes, of a block device too. */
@@ -302,14 +338,21 @@ let loaded: Binding | undefined
 export function binding(): Binding {
   if (loaded) return loaded
   if (process.platform !== 'linux' || process.arch !== 'x64') {
-    throw new VmmError('ERR_PLATFORM', `node-kvm needs Linux on x86-64, this is ${process.platform} on ${process.arch}`)
+    throw new VmmError(
+      'ERR_PLATFORM',
+      `node-kvm needs Linux on x86-64, this is ${process.platform} on ${process.arch}`,
+    )
   }
   const require = createRequire(import.meta.url)
   try {
     const load = require('node-gyp-build') as (directory: string) => Binding
     loaded = load(packageRoot())
   } catch (cause) {
-    throw new VmmError('ERR_ADDON', 'the native addon is not there: run `npm rebuild node-kvm` (needs python3, make and g++)', { cause })
+    throw new VmmError(
+      'ERR_ADDON',
+      'the native addon is not there: run `npm rebuild node-kvm` (needs python3, make and g++)',
+      { cause },
+    )
   }
   loaded.setErrorClasses(KvmError, VmmError)
   return loaded
@@ -318,5 +361,7 @@ export function binding(): Binding {
 /** The package's own folder, both from `lib/` (tests) and from `dist/lib/`. */
 function packageRoot(): string {
   const here = fileURLToPath(new URL('.', import.meta.url))
-  return here.endsWith('/dist/lib/') ? here.slice(0, -'dist/lib/'.length) : here.slice(0, -'lib/'.length)
+  return here.endsWith('/dist/lib/')
+    ? here.slice(0, -'dist/lib/'.length)
+    : here.slice(0, -'lib/'.length)
 }

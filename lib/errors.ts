@@ -73,18 +73,24 @@ export class VmmError extends Error {
 
 /** `invalidOption('cpus', 0, 'an integer from 1 to 8')`: the commonest error, in one form everywhere. */
 export function invalidOption(option: string, value: unknown, expected: string): VmmError {
-  return new VmmError('ERR_INVALID_OPTION', `${option}: expected ${expected}, got ${describe(value)}`, {
-    option,
-    value,
-    expected,
-  })
+  return new VmmError(
+    'ERR_INVALID_OPTION',
+    `${option}: expected ${expected}, got ${describe(value)}`,
+    {
+      option,
+      value,
+      expected,
+    },
+  )
 }
 
 /** A value as an error message shows it: short, on one line, and safe for any value. */
 export function describe(value: unknown): string {
-  if (typeof value === 'string') return JSON.stringify(value.length > 80 ? `${value.slice(0, 77)}...` : value)
+  if (typeof value === 'string')
+    return JSON.stringify(value.length > 80 ? `${value.slice(0, 77)}...` : value)
   if (typeof value === 'bigint') return `${value}n`
   if (typeof value === 'function') return 'a function'
-  if (typeof value === 'object' && value !== null) return Array.isArray(value) ? 'an array' : 'an object'
+  if (typeof value === 'object' && value !== null)
+    return Array.isArray(value) ? 'an array' : 'an object'
   return String(value)
 }

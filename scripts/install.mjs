@@ -15,7 +15,7 @@ if (platformSupported && !there()) {
   const missing = missingBuildTools()
   if (missing.length > 0 && isCheckout) {
     console.log(
-      `node-kvm: no addon yet, as ${missing.join(', ')} is not installed; 'npm start' and 'npm test' will see to it`,
+      `node-kvm: no addon yet, for want of ${missing.join(', ')}; 'npm start' and 'npm test' will install what is missing`,
     )
   } else {
     try {

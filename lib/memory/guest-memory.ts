@@ -18,7 +18,10 @@ export class GuestMemory {
       const before = this.regions[i - 1]!
       const region = this.regions[i]!
       if (before.guestAddress + before.size > region.guestAddress) {
-        throw new VmmError('ERR_OUT_OF_RANGE', `guest regions at ${hex(before.guestAddress)} and ${hex(region.guestAddress)} overlap`)
+        throw new VmmError(
+          'ERR_OUT_OF_RANGE',
+          `guest regions at ${hex(before.guestAddress)} and ${hex(region.guestAddress)} overlap`,
+        )
       }
     }
   }
@@ -35,10 +38,19 @@ export class GuestMemory {
   /** The region that holds all of `[address, address + length)`, or `undefined`. */
   findRegion(address: number, length: number): GuestRegion | undefined {
     if (this.#closed) throw new VmmError('ERR_CLOSED', 'guest memory is closed')
-    if (!(Number.isSafeInteger(address) && address >= 0 && Number.isSafeInteger(length) && length >= 0)) return undefined
+    if (
+      !(
+        Number.isSafeInteger(address) &&
+        address >= 0 &&
+        Number.isSafeInteger(length) &&
+        length >= 0
+      )
+    )
+      return undefined
     for (const region of this.regions) {
       const offset = address - region.guestAddress
-      if (offset >= 0 && offset < region.size) return length <= region.size - offset ? region : undefined
+      if (offset >= 0 && offset < region.size)
+        return length <= region.size - offset ? region : undefined
     }
     return undefined
   }
@@ -46,13 +58,20 @@ export class GuestMemory {
   /** A live view of `[address, address + length)`: what the guest writes shows in it, and the other way round. */
   view(address: number, length: number): Uint8Array {
     const region = this.#region(address, length)
-    return region.bytes.subarray(address - region.guestAddress, address - region.guestAddress + length)
+    return region.bytes.subarray(
+      address - region.guestAddress,
+      address - region.guestAddress + length,
+    )
   }
 
   /** A live `DataView` of `[address, address + length)`. Not for ring indices: its accesses can tear. */
   dataView(address: number, length: number): DataView {
     const region = this.#region(address, length)
-    return new DataView(region.buffer, region.bytes.byteOffset + address - region.guestAddress, length)
+    return new DataView(
+      region.buffer,
+      region.bytes.byteOffset + address - region.guestAddress,
+      length,
+    )
   }
 
   /** A copy of `[address, address + length)`. */
@@ -79,11 +98,15 @@ export class GuestMemory {
   #region(address: number, length: number): GuestRegion {
     const region = this.findRegion(address, length)
     if (region) return region
-    throw new VmmError('ERR_OUT_OF_RANGE', `guest memory [${hex(address)}, +${hex(length)}) lies in no one region`, {
-      option: 'address',
-      value: address,
-      expected: `a range inside ${this.regions.map((r) => `[${hex(r.guestAddress)}, ${hex(r.guestAddress + r.size)})`).join(' or ')}`,
-    })
+    throw new VmmError(
+      'ERR_OUT_OF_RANGE',
+      `guest memory [${hex(address)}, +${hex(length)}) lies in no one region`,
+      {
+        option: 'address',
+        value: address,
+        expected: `a range inside ${this.regions.map((r) => `[${hex(r.guestAddress)}, ${hex(r.guestAddress + r.size)})`).join(' or ')}`,
+      },
+    )
   }
 }
 

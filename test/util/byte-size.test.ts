@@ -14,10 +14,21 @@ describe('parseByteSize', () => {
     ['1T', 2 ** 40],
   ])('%s', (text, bytes) => expect(parseByteSize(text)).toBe(bytes))
 
-  test.each(['', ' ', 'M', '-1', '1e9', '0x10', '1..5G', '1.3', '1M2', 'NaN', '9007199254740993', '99999999T', '1P'])(
-    'refuses %j',
-    (text) => expect(parseByteSize(text)).toBeUndefined(),
-  )
+  test.each([
+    '',
+    ' ',
+    'M',
+    '-1',
+    '1e9',
+    '0x10',
+    '1..5G',
+    '1.3',
+    '1M2',
+    'NaN',
+    '9007199254740993',
+    '99999999T',
+    '1P',
+  ])('refuses %j', (text) => expect(parseByteSize(text)).toBeUndefined())
 
   test('never gives anything but a whole number of bytes', () => {
     fc.assert(

@@ -26,5 +26,7 @@ test('runs every step when some fail, and reports them all', async () => {
   cleanup.defer(() => {
     throw new Error('c')
   })
-  await expect(cleanup.run()).rejects.toMatchObject({ errors: [{ message: 'c' }, { message: 'b' }] })
+  await expect(cleanup.run()).rejects.toMatchObject({
+    errors: [{ message: 'c' }, { message: 'b' }],
+  })
 })
