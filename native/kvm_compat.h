@@ -1,7 +1,21 @@
 #pragma once
 
-#include <linux/kvm.h>
+// The way to <linux/kvm.h>: include this instead.
+#include <linux/stddef.h>
 #include <linux/types.h>
+
+// As Linux 6.5 and later define it for C++. Before, an empty struct stood before the array, which
+// has a size in C++: so had kvm_cpuid2, and with it the numbers of the ioctls, 4 or 8 bytes more
+// than in the kernel.
+#undef __DECLARE_FLEX_ARRAY
+#define __DECLARE_FLEX_ARRAY(type, name) type name[0]
+
+#include <linux/kvm.h>
+
+static_assert(sizeof(kvm_msr_list) == 4 && sizeof(kvm_msrs) == 8 && sizeof(kvm_cpuid) == 8);
+static_assert(sizeof(kvm_cpuid2) == 8 && sizeof(kvm_xsave) == 4096 && sizeof(kvm_reg_list) == 8);
+static_assert(sizeof(kvm_irq_routing) == 8 && sizeof(kvm_pmu_event_filter) == 32);
+static_assert(sizeof(kvm_nested_state) == 128 && sizeof(kvm_run) == 2352);
 
 // What <linux/kvm.h> may be too old for (Debian 12 has 6.1's). Numbers and layouts as in the
 // kernel's ABI; the structs have names of our own, since a macro can be tested for and a struct

@@ -1,6 +1,5 @@
 #pragma once
 
-#include <linux/kvm.h>
 #include <node_api.h>
 
 #include <atomic>
@@ -8,6 +7,7 @@
 #include <cstdint>
 #include <memory>
 
+#include "kvm_compat.h"
 #include "mapping.h"
 #include "support/class.h"
 #include "support/unique_fd.h"
