@@ -61,9 +61,11 @@ async function main() {
   const spinner = progress(options.quiet)
   try {
     const { runInEmulatedHost } = await library('testing', spinner.report)
-    const { shareRw: shareReadWrite, quiet: _, ...rest } = options
+    const { shareRw: shareReadWrite, memory: memoryMiB, timeout: timeoutSeconds, ...rest } = options
     const result = await runInEmulatedHost(program.args, {
       ...rest,
+      timeoutSeconds,
+      memoryMiB,
       shareReadWrite,
       report: spinner.report,
       onReady: spinner.stop,

@@ -13,11 +13,11 @@ export const INSIDE_VARIABLE = 'NODE_KVM_EMULATED_HOST'
 
 export interface EmulatedHostOptions {
   /** MiB of memory, 512 up to what this machine has; 4096 unless told. */
-  memory?: number
+  memoryMiB?: number
   /** Processors, 1 to 64; 2 unless told. */
   cpus?: number
   /** Seconds after which the host is ended and `ERR_TIMEOUT` thrown, the boot included. No limit unless told. */
-  timeout?: number
+  timeoutSeconds?: number
   /** Path of another QEMU than the `qemu-system-x86_64` of `PATH`. */
   qemu?: string
   /**
@@ -109,7 +109,7 @@ export async function runInEmulatedHost(
 }
 
 function checkOptions(command: readonly string[], options: EmulatedHostOptions) {
-  const { memory = 4096, icount = false, timeout, shareReadWrite = [] } = options
+  const { memoryMiB = 4096, icount = false, timeoutSeconds, shareReadWrite = [] } = options
   const cpus = options.cpus ?? (icount ? 1 : 2)
   if (process.env[INSIDE_VARIABLE]) {
     throw new VmmError('ERR_EMULATED_HOST', 'an emulated KVM host cannot run inside another')
@@ -117,18 +117,26 @@ function checkOptions(command: readonly string[], options: EmulatedHostOptions) 
   if (command.length === 0 || command[0] === '')
     throw invalidOption('command', command, 'a program and its arguments')
   const most = Math.floor(totalmem() / 2 ** 20)
-  if (!Number.isInteger(memory) || memory < 512 || memory > most) {
-    throw invalidOption('memory', memory, `MiB, from 512 to the ${most} that this machine has`)
+  if (!Number.isInteger(memoryMiB) || memoryMiB < 512 || memoryMiB > most) {
+    throw invalidOption(
+      'memoryMiB',
+      memoryMiB,
+      `an integer from 512 to the ${most} that this machine has`,
+    )
   }
   const cpuLimit = icount ? 1 : 64
   if (!Number.isInteger(cpus) || cpus < 1 || cpus > cpuLimit) {
     throw invalidOption('cpus', cpus, icount ? '1 with icount' : 'an integer from 1 to 64')
   }
-  if (timeout !== undefined && !(timeout > 0 && timeout <= MAX_TIMEOUT_S)) {
-    throw invalidOption('timeout', timeout, `seconds, above 0 and at most ${MAX_TIMEOUT_S}`)
+  if (timeoutSeconds !== undefined && !(timeoutSeconds > 0 && timeoutSeconds <= MAX_TIMEOUT_S)) {
+    throw invalidOption(
+      'timeoutSeconds',
+      timeoutSeconds,
+      `a number above 0 and at most ${MAX_TIMEOUT_S}`,
+    )
   }
   return {
-    memory,
+    memory: memoryMiB,
     cpus,
     cwd: options.cwd ?? process.cwd(),
     shareReadWrite: shareReadWrite.map(checkFolder),
@@ -158,16 +166,19 @@ function streamsOf(options: EmulatedHostOptions): Streams {
   return { stdin, stdout, stderr, terminal: isTerminal(stdin) && isTerminal(stdout) }
 }
 
-function timeLimit({ timeout, signal }: EmulatedHostOptions) {
+function timeLimit({ timeoutSeconds, signal }: EmulatedHostOptions) {
   const controller = new AbortController()
   const onAbort = () => controller.abort(signal?.reason)
   if (signal?.aborted) onAbort()
   signal?.addEventListener('abort', onAbort)
   const expire = () =>
     controller.abort(
-      new VmmError('ERR_TIMEOUT', `the emulated KVM host was ended after ${timeout} seconds`),
+      new VmmError(
+        'ERR_TIMEOUT',
+        `the emulated KVM host was ended after ${timeoutSeconds} seconds`,
+      ),
     )
-  const timer = timeout === undefined ? undefined : setTimeout(expire, timeout * 1000)
+  const timer = timeoutSeconds === undefined ? undefined : setTimeout(expire, timeoutSeconds * 1000)
   const clear = () => {
     clearTimeout(timer)
     signal?.removeEventListener('abort', onAbort)
