@@ -226,6 +226,7 @@ napi_value ExitChannel::Run(napi_env env, const Args& args) {
   // One that is there may be the very function that is running.
   if (!on_work_) on_work_.Set(env, args.self, args[0], "node-kvm:exits");
   group_.want.store(Want::kRun, std::memory_order_seq_cst);
+  runs_++;
   for (const auto& thread : threads_) thread->Unpark();
   group_.changed.notify_all();
   if (ref_) group_.wake.Ref();
@@ -319,8 +320,12 @@ void ExitChannel::OnWork() {
   slice_over_ = true;
   // The function may close this channel, and a channel that is closed may be collected.
   std::shared_ptr<Target> target = target_;
+  // It is told only of what holds now. It may also run and pause the vCPUs again: then another call
+  // is due.
+  bool parked = ParkedNow();
+  uint64_t runs = runs_;
   on_work_.Call();
-  if (target->channel && group_.want.load() == Want::kPause && ParkedNow()) Rest();
+  if (target->channel && parked && runs == runs_) Rest();
 }
 
 void ExitChannel::Poll() {

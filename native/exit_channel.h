@@ -102,6 +102,8 @@ class ExitChannel {
   Callback on_work_;
   TimerHandle poll_timer_;
   bool polling_ = false;
+  // Calls of run().
+  uint64_t runs_ = 0;
   bool ref_ = true;
   bool closed_ = false;
   bool hooked_ = false;

@@ -34,6 +34,21 @@ describe('pause', () => {
     expect(pausesInside).toBeGreaterThan(0)
   })
 
+  it('of several vCPUs, a thousand times, waits for each', async () => {
+    const posting = asm.forever([...asm.out8(0x10), ...asm.incAl])
+    using rig = runLoopRig([asm.spin, posting, asm.forever(asm.in8(0x11))])
+    const device = recorder(undefined, { posted: [0] })
+    rig.pio.attach(0x10, 2, device)
+    for (let i = 0; i < 1000; i++) {
+      rig.loop.run()
+      if (i % 10 === 0) await new Promise((resolve) => setImmediate(resolve))
+      await rig.loop.pause()
+      for (const vcpu of rig.vcpus) expect(vcpu.getRegs().rip).toBeGreaterThanOrEqual(0x1000n)
+    }
+    const posted = device.accesses.filter(([what]) => what === 'write').map((access) => access[3])
+    expect(posted).toEqual(posted.map((_, i) => i & 0xff))
+  })
+
   it('completes the instruction whose exit was answered, so that registers are whole', async () => {
     using rig = runLoopRig([[...asm.in8(0x10), ...asm.spin]])
     let pausing: Promise<void> | undefined
