@@ -4,6 +4,7 @@ import type { ImageFile } from './image-file.js'
 
 /** What a boot protocol is given. */
 export interface BootRequest {
+  /** RAM from address 0 on, at least 1 MiB of it, all zero where nothing has been written yet. */
   readonly memory: GuestMemory
   readonly kernel: ImageFile
   readonly initrd: ImageFile | undefined
@@ -17,7 +18,7 @@ export interface BootRequest {
 export interface BootProtocol {
   /** For people: `'Linux bzImage'`. */
   readonly name: string
-  /** Whether the image's first bytes (up to 1024) are of this kind. Says nothing of whether it is whole. */
+  /** Whether the image's first bytes (up to {@link HEAD_SIZE}) are of this kind. Says nothing of whether it is whole. */
   recognizes(head: Uint8Array): boolean
   /**
    * Writes the kernel, the initrd, the command line and the tables into memory.
@@ -25,3 +26,6 @@ export interface BootProtocol {
    */
   load(request: BootRequest): EntryState
 }
+
+/** Bytes of an image that {@link BootProtocol.recognizes} sees. */
+export const HEAD_SIZE = 8192

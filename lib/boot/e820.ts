@@ -1,4 +1,4 @@
-import { ACPI_SIZE, ACPI_START, BASE_MEMORY_END, HIGH_MEMORY_START } from '../arch/x86-64/layout.js'
+import { BASE_MEMORY_END, HIGH_MEMORY_START } from '../arch/x86-64/layout.js'
 
 export const E820_RAM = 1
 export const E820_RESERVED = 2
@@ -9,20 +9,30 @@ export interface E820Entry {
   readonly type: number
 }
 
-/** What of the guest's memory it may use: base memory, and all above 1 MiB. */
+/**
+ * What of the guest's memory it may use: base memory, and all from 1 MiB on. Regions that touch become one entry, so that
+ * there are at most four, whatever the size.
+ * @param ram in order of addresses
+ */
 export function e820Map(ram: readonly { guestAddress: number; size: number }[]): E820Entry[] {
   const entries: E820Entry[] = [
     { address: 0, size: BASE_MEMORY_END, type: E820_RAM },
     {
       address: BASE_MEMORY_END,
-      size: ACPI_START + ACPI_SIZE - BASE_MEMORY_END,
+      size: HIGH_MEMORY_START - BASE_MEMORY_END,
       type: E820_RESERVED,
     },
   ]
   for (const { guestAddress, size } of ram) {
-    const start = Math.max(guestAddress, HIGH_MEMORY_START)
+    const address = Math.max(guestAddress, HIGH_MEMORY_START)
     const end = guestAddress + size
-    if (end > start) entries.push({ address: start, size: end - start, type: E820_RAM })
+    const last = entries.at(-1)!
+    if (end <= address) continue
+    if (last.type === E820_RAM && last.address + last.size === address) {
+      entries[entries.length - 1] = { ...last, size: end - last.address }
+    } else {
+      entries.push({ address, size: end - address, type: E820_RAM })
+    }
   }
   return entries
 }

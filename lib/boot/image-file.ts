@@ -1,17 +1,23 @@
-import { closeSync, constants, fstatSync, openSync, readSync } from 'node:fs'
-import { type ErrorCode, VmmError } from '../errors.js'
+import { closeSync, constants, fstatSync, openSync, readSync, statSync } from 'node:fs'
+import { describe, type ErrorCode, VmmError } from '../errors.js'
 
 /** The most that any one image may have: no kernel or initrd comes near. */
 const MAX_IMAGE = 2 ** 32
+/** Bytes of one read: Node takes a 32-bit length. */
+const MAX_READ = 2 ** 30
+
+const READABLE_FILE = 'a regular file that exists and can be read'
 
 /**
  * An image to be loaded: a file, opened once and read where asked, or bytes.
- * Only regular files are taken, and without waiting: a FIFO or a device in a kernel's place is refused at once.
+ * Only regular files are taken, and without waiting: a FIFO or a device in a kernel's place is refused unopened.
  */
 export class ImageFile {
+  /** Bytes when it was opened. */
   readonly size: number
+  readonly #path: string | undefined
   readonly #bytes: Uint8Array | undefined
-  readonly #fd: number
+  #fd = -1
 
   /**
    * @param option what the image is to the user, for errors: `'kernel'`, `'initrd'`
@@ -24,32 +30,37 @@ export class ImageFile {
   ) {
     if (typeof source !== 'string') {
       this.#bytes = source
-      this.#fd = -1
       this.size = source.byteLength
       return
     }
+    this.#path = source
     this.#fd = this.#open(source)
     try {
       const stat = fstatSync(this.#fd)
-      if (!stat.isFile()) throw this.error(`${source} is no regular file`, source, 'a regular file')
+      if (!stat.isFile()) throw this.error('is no regular file', source, READABLE_FILE)
+      if (stat.size > MAX_IMAGE)
+        throw this.error(`has ${stat.size} bytes`, stat.size, 'at most 4 GiB')
       this.size = stat.size
-      if (this.size > MAX_IMAGE)
-        throw this.error(`${source} has ${this.size} bytes`, source, 'at most 4 GiB')
     } catch (error) {
-      closeSync(this.#fd)
+      this.close()
       throw error
     }
   }
 
-  /** Fills `into` from `offset` on. @throws VmmError if the image ends before that (a file may shrink meanwhile) */
+  /**
+   * Fills `into` from `offset` on; a file is read straight into it.
+   * @throws VmmError if the image ends before that, as a file may that shrinks meanwhile, or cannot be read
+   */
   readInto(into: Uint8Array, offset: number): void {
-    if (offset > this.size - into.byteLength) throw this.#short(offset + into.byteLength)
     if (this.#bytes) {
-      into.set(this.#bytes.subarray(offset, offset + into.byteLength))
+      const bytes = this.#bytes.subarray(offset, offset + into.byteLength)
+      // Shorter than it was if its buffer has been detached or resized since.
+      if (bytes.byteLength !== into.byteLength) throw this.#short(offset + into.byteLength)
+      into.set(bytes)
       return
     }
     for (let done = 0; done < into.byteLength; ) {
-      const count = readSync(this.#fd, into, done, into.byteLength - done, offset + done)
+      const count = this.#read(into.subarray(done, done + MAX_READ), offset + done)
       if (count === 0) throw this.#short(offset + into.byteLength)
       done += count
     }
@@ -64,37 +75,48 @@ export class ImageFile {
 
   close(): void {
     if (this.#fd >= 0) closeSync(this.#fd)
+    this.#fd = -1
   }
 
-  /** An error about this image. */
-  error(message: string, value: unknown, expected: string): VmmError {
-    return new VmmError(this.code, `${this.option}: ${message}; expected ${expected}`, {
+  /**
+   * An error about this image: `kernel "/boot/vmlinuz" is empty; expected a Linux bzImage`.
+   * @param problem a predicate
+   */
+  error(problem: string, value: unknown, expected: string, cause?: unknown): VmmError {
+    const name = this.#path === undefined ? '' : ` ${describe(this.#path)}`
+    return new VmmError(this.code, `${this.option}${name} ${problem}; expected ${expected}`, {
       option: this.option,
       value,
       expected,
+      cause,
     })
   }
 
   #open(path: string): number {
     try {
+      // Opening some devices acts on them. What is there may change until it is open, so the caller looks again then.
+      if (!statSync(path).isFile()) throw this.error('is no regular file', path, READABLE_FILE)
       return openSync(path, constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOCTTY)
     } catch (cause) {
-      const expected = 'a file that exists and can be read'
-      const { code = 'failed' } = cause as NodeJS.ErrnoException
-      throw new VmmError(
-        this.code,
-        `${this.option}: cannot open ${JSON.stringify(path)} (${code}); expected ${expected}`,
-        {
-          option: this.option,
-          value: path,
-          expected,
-          cause,
-        },
-      )
+      if (cause instanceof VmmError) throw cause
+      throw this.error(`cannot be opened (${errno(cause)})`, path, READABLE_FILE, cause)
+    }
+  }
+
+  #read(into: Uint8Array, position: number): number {
+    if (this.#fd < 0) throw new VmmError('ERR_CLOSED', `the ${this.option} image is closed`)
+    try {
+      return readSync(this.#fd, into, 0, into.byteLength, position)
+    } catch (cause) {
+      throw this.error(`cannot be read (${errno(cause)})`, this.#path, READABLE_FILE, cause)
     }
   }
 
   #short(wanted: number): VmmError {
-    return this.error(`the image ends after ${this.size} bytes`, this.size, `at least ${wanted}`)
+    return this.error(`ends before byte ${wanted}`, this.size, 'a whole image')
   }
+}
+
+function errno(error: unknown): string {
+  return (error as NodeJS.ErrnoException).code ?? 'failed'
 }

@@ -1,6 +1,13 @@
 import { PAGE_SIZE } from '../arch/x86-64/layout.js'
 import type { GuestMemory } from '../memory/guest-memory.js'
+import { alignDown } from '../util/bits.js'
 import type { ImageFile } from './image-file.js'
+
+/** A range of guest memory. */
+export interface MemoryRange {
+  readonly address: number
+  readonly size: number
+}
 
 /**
  * Puts an initrd as high as it may lie, as loaders do, out of the way of a kernel that unpacks itself upwards.
@@ -13,18 +20,20 @@ export function placeInitrd(
   initrd: ImageFile,
   floor: number,
   ceiling: number,
-): { address: number; size: number } {
+): MemoryRange {
+  const { size } = initrd
+  if (size === 0) throw initrd.error('is empty', 0, 'at least one byte')
   const region = memory.regions[0]!
   const top = Math.min(region.guestAddress + region.size, ceiling + 1)
-  const address = Math.floor((top - initrd.size) / PAGE_SIZE) * PAGE_SIZE
-  if (initrd.size === 0) throw initrd.error('the image is empty', 0, 'at least one byte')
+  const address = alignDown(top - size, PAGE_SIZE)
   if (address < floor) {
+    const room = Math.max(0, alignDown(top, PAGE_SIZE) - Math.ceil(floor / PAGE_SIZE) * PAGE_SIZE)
     throw initrd.error(
-      `${initrd.size} bytes do not fit beside the kernel`,
-      initrd.size,
-      `at most ${Math.max(0, top - floor)} bytes with this kernel and this much memory`,
+      `has ${size} bytes`,
+      size,
+      `at most ${room}, which is what this kernel leaves of ${memory.size} bytes of memory`,
     )
   }
-  initrd.readInto(memory.view(address, initrd.size), 0)
-  return { address, size: initrd.size }
+  initrd.readInto(memory.view(address, size), 0)
+  return { address, size }
 }
