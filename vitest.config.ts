@@ -5,7 +5,7 @@ const KVM = 'test/**/*.kvm.test.ts'
 const GUEST = 'test/guest/**'
 
 // The addon's threads and the finalizers of its objects want a process of their own for each file.
-const common = { pool: 'forks', execArgv: ['--expose-gc'] } as const
+const common = { pool: 'forks' as const, execArgv: ['--expose-gc'] }
 
 export default defineConfig({
   test: {

@@ -1,7 +1,9 @@
 import type { CharSink, CharSource } from '../../backends/char/char-backend.js'
-import type { BusDevice, Latch, Shortcuts } from '../../bus/bus-device.js'
+import type { BusDevice, Shortcuts } from '../../bus/bus-device.js'
 import type { IrqLine } from '../../interrupt/irq-line.js'
+import { ModemLines } from './modem-lines.js'
 import { ReceiveFifo } from './receive-fifo.js'
+import { RegisterLatches } from './register-latches.js'
 import * as reg from './registers.js'
 
 export interface Uart16550AOptions {
@@ -15,9 +17,6 @@ export interface Uart16550AOptions {
 /** Crystal of a PC's serial port, Hz; the divisor counts sixteenths of it. */
 const CLOCK = 1_843_200
 const RESET_DIVISOR = 12
-/** The peer is always there: carrier, data set ready, clear to send. */
-const PEER_LINES = reg.UART_MSR_DCD | reg.UART_MSR_DSR | reg.UART_MSR_CTS
-const NO_LATCH = -1
 
 /**
  * A 16550A UART on an infinitely fast line: a byte is sent the moment it is written, so THRE and TEMT are always set,
@@ -37,21 +36,17 @@ export class Uart16550A implements BusDevice {
   readonly #output: CharSink
   readonly #input: CharSource | undefined
   readonly #fifo = new ReceiveFifo()
-  readonly #latches: (Latch | undefined)[] = new Array(reg.UART_PORTS).fill(undefined)
-  readonly #latched = new Int16Array(reg.UART_PORTS).fill(NO_LATCH)
+  readonly #modem = new ModemLines()
+  readonly #latches = new RegisterLatches(reg.UART_PORTS)
   #ier = 0
   #fcr = 0
   #lcr = 0
-  #mcr = 0
-  #modemDeltas = 0
   #scr = 0
   #divisor = RESET_DIVISOR
   #thrEmptyPending = false
   #asserted = false
   /** Bytes that a FIFO reset gave back; at most one FIFO's worth, as they go first. */
   #held: number[] = []
-  #modemControlled = false
-  #rtsSeen = false
   #refillScheduled = false
 
   constructor(options: Uart16550AOptions) {
@@ -71,8 +66,7 @@ export class Uart16550A implements BusDevice {
         reg.UART_SCR,
       ],
       latch: (offset, latch) => {
-        this.#latches[offset] = latch
-        this.#latched[offset] = NO_LATCH
+        this.#latches.attach(offset, latch)
         this.#update()
       },
     }
@@ -86,7 +80,7 @@ export class Uart16550A implements BusDevice {
 
   /** The guest sees a break: Linux takes one followed by a letter within 5 s for a SysRq. */
   receiveBreak(): void {
-    if (this.#mcr & reg.UART_MCR_LOOP) return
+    if (this.#modem.loopback) return
     this.#fifo.push(0, reg.UART_LSR_BI, true)
     this.#update()
   }
@@ -94,9 +88,10 @@ export class Uart16550A implements BusDevice {
   /** Master reset. Input that waits in the backend stays. */
   reset(): void {
     this.#fifo.reset()
-    this.#ier = this.#fcr = this.#lcr = this.#mcr = this.#modemDeltas = this.#scr = 0
+    this.#modem.reset()
+    this.#ier = this.#fcr = this.#lcr = this.#scr = 0
     this.#divisor = RESET_DIVISOR
-    this.#thrEmptyPending = this.#modemControlled = this.#rtsSeen = false
+    this.#thrEmptyPending = false
     this.#held = []
     this.#fill()
     this.#update()
@@ -120,7 +115,7 @@ export class Uart16550A implements BusDevice {
       case reg.UART_LCR:
         return this.#lcr
       case reg.UART_MCR:
-        return this.#mcr
+        return this.#modem.mcr
       case reg.UART_LSR: {
         const lsr = this.#lsr()
         if (lsr & reg.UART_LSR_BRK_ERROR_BITS) {
@@ -130,9 +125,9 @@ export class Uart16550A implements BusDevice {
         return lsr
       }
       case reg.UART_MSR: {
-        const msr = this.#msr()
-        if (this.#modemDeltas !== 0) {
-          this.#modemDeltas = 0
+        const { msr } = this.#modem
+        if (this.#modem.deltas !== 0) {
+          this.#modem.clearDeltas()
           this.#update()
         }
         return msr
@@ -163,7 +158,8 @@ export class Uart16550A implements BusDevice {
         this.#writeLcr(byte)
         break
       case reg.UART_MCR:
-        this.#writeMcr(byte & 0x1f)
+        this.#modem.mcr = byte
+        this.#fill()
         break
       case reg.UART_SCR:
         this.#scr = byte
@@ -177,15 +173,12 @@ export class Uart16550A implements BusDevice {
     return (this.#lcr & reg.UART_LCR_DLAB) !== 0
   }
 
-  get #loopback(): boolean {
-    return (this.#mcr & reg.UART_MCR_LOOP) !== 0
-  }
-
   /** The console's hot path: in a burst only the first byte after an IIR read changes anything but the output. */
   #transmit(byte: number): void {
-    if (this.#loopback) this.#fifo.push(byte, 0, false)
+    const { loopback } = this.#modem
+    if (loopback) this.#fifo.push(byte, 0, false)
     else this.#output.put(byte)
-    if (this.#thrEmptyPending && !this.#loopback) return
+    if (this.#thrEmptyPending && !loopback) return
     this.#thrEmptyPending = true
     this.#update()
   }
@@ -215,7 +208,7 @@ export class Uart16550A implements BusDevice {
     const clear = toggled | (byte & reg.UART_FCR_ENABLE_FIFO && byte & reg.UART_FCR_CLEAR_RCVR)
     if (clear) {
       const bytes = this.#fifo.clear()
-      if ((this.#mcr & reg.UART_MCR_RTS) === 0) this.#held = [...bytes, ...this.#held]
+      if (!this.#modem.rts) this.#held = [...bytes, ...this.#held]
     }
     // The other bits do not program while bit 0 is 0 (section 8.5).
     this.#fcr = byte & reg.UART_FCR_ENABLE_FIFO ? byte & 0xc9 : 0
@@ -224,36 +217,9 @@ export class Uart16550A implements BusDevice {
   }
 
   #writeLcr(byte: number): void {
-    if (this.#loopback && byte & ~this.#lcr & reg.UART_LCR_SBC)
+    if (this.#modem.loopback && byte & ~this.#lcr & reg.UART_LCR_SBC)
       this.#fifo.push(0, reg.UART_LSR_BI, false)
     this.#lcr = byte
-  }
-
-  #writeMcr(mcr: number): void {
-    const before = this.#modemLines()
-    this.#mcr = mcr
-    const after = this.#modemLines()
-    this.#modemDeltas |=
-      ((before ^ after) >> 4) & (reg.UART_MSR_DCTS | reg.UART_MSR_DDSR | reg.UART_MSR_DDCD)
-    if (before & ~after & reg.UART_MSR_RI) this.#modemDeltas |= reg.UART_MSR_TERI
-    this.#modemControlled = true
-    if (!this.#loopback && mcr & reg.UART_MCR_RTS) this.#rtsSeen = true
-    this.#fill()
-  }
-
-  /** Loopback connects the four outputs to the four inputs (section 8.7). */
-  #modemLines(): number {
-    if (!this.#loopback) return PEER_LINES
-    return (
-      (this.#mcr & reg.UART_MCR_RTS ? reg.UART_MSR_CTS : 0) |
-      (this.#mcr & reg.UART_MCR_DTR ? reg.UART_MSR_DSR : 0) |
-      (this.#mcr & reg.UART_MCR_OUT1 ? reg.UART_MSR_RI : 0) |
-      (this.#mcr & reg.UART_MCR_OUT2 ? reg.UART_MSR_DCD : 0)
-    )
-  }
-
-  #msr(): number {
-    return this.#modemLines() | this.#modemDeltas
   }
 
   #lsr(): number {
@@ -273,19 +239,14 @@ export class Uart16550A implements BusDevice {
       return this.#fifo.reachedTrigger ? reg.UART_IIR_RDI : reg.UART_IIR_RX_TIMEOUT
     }
     if (ier & reg.UART_IER_THRI && this.#thrEmptyPending) return reg.UART_IIR_THRI
-    if (ier & reg.UART_IER_MSI && this.#modemDeltas) return reg.UART_IIR_MSI
+    if (ier & reg.UART_IER_MSI && this.#modem.deltas) return reg.UART_IIR_MSI
     return reg.UART_IIR_NO_INT
   }
 
-  /** Whether a peer that looks at RTS may send. Until a driver writes MCR, and to one that never raised RTS but wants the interrupt, it may. */
-  get #mayReceive(): boolean {
-    if (this.#loopback) return false
-    if (this.#mcr & reg.UART_MCR_RTS || !this.#modemControlled) return true
-    return !this.#rtsSeen && (this.#ier & reg.UART_IER_RDI) !== 0
-  }
-
+  /** Takes what the peer may send and the FIFO has room for. */
   #fill(): void {
-    if (!this.#mayReceive || this.#fifo.full) return
+    const wanted = (this.#ier & reg.UART_IER_RDI) !== 0
+    if (!this.#modem.mayReceive(wanted) || this.#fifo.full) return
     while (!this.#fifo.full) {
       const byte = this.#held.shift() ?? this.#input?.take() ?? -1
       if (byte < 0) break
@@ -317,20 +278,15 @@ export class Uart16550A implements BusDevice {
     }
     // Latched only while the read has no side effect and no posted write could change the value.
     const lsr = this.#lsr()
-    const loopback = this.#loopback
-    this.#latch(reg.UART_LSR, loopback || lsr & reg.UART_LSR_BRK_ERROR_BITS ? NO_LATCH : lsr)
-    this.#latch(reg.UART_IIR, loopback || this.#ier & reg.UART_IER_THRI ? NO_LATCH : this.#iir())
-    this.#latch(reg.UART_MSR, this.#modemDeltas ? NO_LATCH : this.#msr())
-    this.#latch(reg.UART_IER, this.#readIer())
-    this.#latch(reg.UART_LCR, this.#lcr)
-    this.#latch(reg.UART_MCR, this.#mcr)
-    this.#latch(reg.UART_SCR, this.#scr)
-  }
-
-  #latch(offset: number, value: number): void {
-    const latch = this.#latches[offset]
-    if (!latch || this.#latched[offset] === value) return
-    this.#latched[offset] = value
-    latch.set(value === NO_LATCH ? undefined : value)
+    const { loopback, mcr, msr, deltas } = this.#modem
+    const lsrChanges = loopback || (lsr & reg.UART_LSR_BRK_ERROR_BITS) !== 0
+    const iirChanges = loopback || (this.#ier & reg.UART_IER_THRI) !== 0
+    this.#latches.set(reg.UART_LSR, lsrChanges ? undefined : lsr)
+    this.#latches.set(reg.UART_IIR, iirChanges ? undefined : this.#iir())
+    this.#latches.set(reg.UART_MSR, deltas ? undefined : msr)
+    this.#latches.set(reg.UART_IER, this.#readIer())
+    this.#latches.set(reg.UART_LCR, this.#lcr)
+    this.#latches.set(reg.UART_MCR, mcr)
+    this.#latches.set(reg.UART_SCR, this.#scr)
   }
 }
