@@ -323,6 +323,8 @@ export interface Binding {
   ) => NativeTap
   /** 0, or the errno: EAGAIN if another open file description holds a lock that excludes this one. */
   lockFile(fd: number, exclusive: boolean): number
+  /** A descriptor of new, empty memory of that many bytes as a file (memfd). The caller closes it. */
+  memoryFile(size: number): number
   /** Bytes, of a block device too. */
   fileSize(fd: number): number
   /** Whether fallocate can punch holes in the file; `end` is its size. */

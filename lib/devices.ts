@@ -3,11 +3,11 @@
  * @module
  */
 export * from './backends/block/block-backend.js'
-export {
-  type BlockEngineChoice,
-  FileDisk,
-  type FileDiskOptions,
-} from './backends/block/file-disk.js'
+export { CustomDisk, type DiskProvider } from './backends/block/custom-disk.js'
+export type { BlockEngineChoice } from './backends/block/file-channel.js'
+export { FileDisk, type FileDiskOptions } from './backends/block/file-disk.js'
+export { MemoryDisk, type MemoryDiskOptions } from './backends/block/memory-disk.js'
+export { OverlayDisk, type OverlayDiskOptions } from './backends/block/overlay-disk.js'
 export * from './backends/net/net-backend.js'
 export { Tap, type TapOptions } from './backends/net/tap.js'
 export * from './bus/bus-device.js'
@@ -23,7 +23,7 @@ export {
   type VirtioNetOptions,
 } from './devices/virtio/net/virtio-net.js'
 export { DescriptorChain } from './devices/virtio/queue/descriptor-chain.js'
-export { drainQueue, type Virtqueue } from './devices/virtio/queue/virtqueue.js'
+export { drainQueue, type QueueService, type Virtqueue } from './devices/virtio/queue/virtqueue.js'
 export {
   DeviceControl,
   type DeviceControlEvents,

@@ -2,13 +2,16 @@
 
 #include <fcntl.h>
 #include <linux/falloc.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <iterator>
 
 #include "support/args.h"
 #include "support/class.h"
 #include "support/errors.h"
+#include "support/unique_fd.h"
 
 namespace node_kvm {
 namespace {
@@ -53,16 +56,29 @@ napi_value FallocateWorks(napi_env env, napi_callback_info info) {
   return MakeBool(env, fallocate(fd, mode, static_cast<off_t>(end), 4096) == 0);
 }
 
+napi_value MemoryFile(napi_env env, napi_callback_info info) {
+  Args args(env, info);
+  uint64_t size = 0;
+  if (!GetInteger(env, args[0], "size", &size)) return nullptr;
+  UniqueFd fd(memfd_create("node-kvm-disk", MFD_CLOEXEC));
+  if (!fd) return ThrowKvmError(env, errno, "memfd_create");
+  if (ftruncate(fd.get(), static_cast<off_t>(size)) < 0) {
+    return ThrowKvmError(env, errno, "ftruncate");
+  }
+  return MakeInt32(env, fd.release());
+}
+
 }  // namespace
 
 bool DefineBlockFile(napi_env env, napi_value exports) {
   napi_property_descriptor functions[] = {
       {"lockFile", nullptr, LockFile, nullptr, nullptr, nullptr, napi_default_method, nullptr},
       {"fileSize", nullptr, FileSize, nullptr, nullptr, nullptr, napi_default_method, nullptr},
+      {"memoryFile", nullptr, MemoryFile, nullptr, nullptr, nullptr, napi_default_method, nullptr},
       {"fallocateWorks", nullptr, FallocateWorks, nullptr, nullptr, nullptr, napi_default_method,
        nullptr},
   };
-  return napi_define_properties(env, exports, 3, functions) == napi_ok;
+  return napi_define_properties(env, exports, std::size(functions), functions) == napi_ok;
 }
 
 }  // namespace node_kvm

@@ -63,6 +63,10 @@ class BlockIo {
 
 inline int BlockRequest::Advance(int64_t result) {
   if (result == -EINTR || (result == -EAGAIN && ++tries < 1000)) return kMore;
+  if (result == -EOPNOTSUPP && op == kWriteZeroes && !flag) {
+    flag = true;  // tmpfs among others zeroes by punching holes only; the zeroes count, the space is second to them
+    return kMore;
+  }
   if (result < 0) return static_cast<int>(-result);
   if (!transfers()) return 0;
   if (result == 0)

@@ -2,18 +2,10 @@ import { constants as fsConstants, type Stats } from 'node:fs'
 import { type FileHandle, open } from 'node:fs/promises'
 import { constants } from 'node:os'
 import { binding } from '../../binding.js'
-import { invalidOption, KvmError, VmmError } from '../../errors.js'
-import { nativeAddressSpace } from '../native-memory.js'
-import type { BlockAttachment, BlockBackend, BlockChannel, BlockGeometry } from './block-backend.js'
-import { fileFunctions } from './file-functions.js'
-import { FlushGate } from './flush-gate.js'
-import { JsChannel } from './js-channel.js'
-import { NativeChannel } from './native-channel.js'
-
-/** What moves a file's data. `auto`: io_uring where the kernel allows it, else threads. */
-export type BlockEngineChoice = 'auto' | 'io_uring' | 'threads' | 'js'
-
-const ENGINES: readonly BlockEngineChoice[] = ['auto', 'io_uring', 'threads', 'js']
+import { invalidOption, VmmError } from '../../errors.js'
+import type { BlockAttachment, BlockChannel, BlockGeometry } from './block-backend.js'
+import { BLOCK_ENGINES, type BlockEngineChoice, newFileChannel } from './file-channel.js'
+import { OpenBackend } from './open-backend.js'
 
 export interface FileDiskOptions {
   /** The guest may not write, and the file is opened for reading only. `false` unless told. */
@@ -37,7 +29,7 @@ export interface FileDiskOptions {
  *
  * @example `new FileDisk('disk.img')`
  */
-export class FileDisk implements BlockBackend {
+export class FileDisk extends OpenBackend {
   readonly name: string
   readonly path: string
   readonly readOnly: boolean
@@ -48,19 +40,18 @@ export class FileDisk implements BlockBackend {
   #capacity = 0
   #physicalBlockSize = 512
   #discards = false
-  #attachment: BlockAttachment | undefined
-  #channel: BlockChannel | undefined
 
   /**
    * Does no I/O: the file is looked at by {@link FileDisk.open}.
    * @throws VmmError `ERR_INVALID_OPTION`
    */
   constructor(path: string, options: FileDiskOptions = {}) {
+    super()
     const { readOnly = false, engine = 'auto', direct = false, lock = true, id } = options
     if (typeof path !== 'string' || path === '' || path.includes('\0')) {
       throw invalidOption('path', path, 'the path of a disk image or block device')
     }
-    if (!ENGINES.includes(engine))
+    if (!BLOCK_ENGINES.includes(engine))
       throw invalidOption('engine', engine, "'auto', 'io_uring', 'threads' or 'js'")
     for (const [name, value] of Object.entries({ readOnly, direct, lock })) {
       if (typeof value !== 'boolean') throw invalidOption(name, value, 'true or false')
@@ -96,18 +87,16 @@ export class FileDisk implements BlockBackend {
     return this.discards
   }
 
-  /** What moves the data, once a device is attached. */
-  get engine(): string | undefined {
-    return this.#channel?.engine
-  }
-
   /**
    * @throws VmmError `ERR_DISK` if the file is missing, may not be opened, is no regular file or block device,
    *   is empty, has a size that is no multiple of 512, or is locked by someone else
    * @throws VmmError `ERR_STATE` if it is open already
    */
-  async open(): Promise<void> {
-    if (this.#file) throw new VmmError('ERR_STATE', `disk ${this.path} is open already`)
+  override async open(): Promise<void> {
+    await super.open()
+  }
+
+  protected async openStore(): Promise<void> {
     const file = await this.#openFile()
     try {
       const stats = await file.stat()
@@ -133,14 +122,8 @@ export class FileDisk implements BlockBackend {
     }
   }
 
-  attach(attachment: BlockAttachment): BlockChannel {
-    if (!this.#file) throw new VmmError('ERR_STATE', `disk ${this.path} is not open`)
-    if (this.#channel)
-      throw new VmmError('ERR_STATE', `disk ${this.path} serves another device already`)
-    const channel = this.#newChannel(this.#file, attachment)
-    this.#channel = channel
-    this.#attachment = attachment
-    return channel
+  protected newChannel(attachment: BlockAttachment): BlockChannel {
+    return newFileChannel(this.#options.engine, this.#file!, attachment, this.#flushState)
   }
 
   /**
@@ -161,39 +144,12 @@ export class FileDisk implements BlockBackend {
     const stats = await this.#file.stat()
     if (stats.isFile()) await this.#file.truncate(capacity)
     this.#capacity = binding().fileSize(this.#file.fd)
-    this.#attachment?.resized()
+    this.resized()
   }
 
-  async close(): Promise<void> {
-    const file = this.#file
+  protected async closeStore(): Promise<void> {
+    await this.#file?.close()
     this.#file = undefined
-    await this.#channel?.close()
-    this.#channel = undefined
-    await file?.close()
-  }
-
-  #newChannel(file: FileHandle, attachment: BlockAttachment): BlockChannel {
-    const { engine } = this.#options
-    const memory = engine === 'js' ? undefined : nativeAddressSpace(attachment.memory)
-    if (memory === undefined) {
-      if (engine !== 'auto' && engine !== 'js') {
-        throw invalidOption(
-          'engine',
-          engine,
-          "'auto' or 'js' for guest memory that no mapping backs",
-        )
-      }
-      return new JsChannel('js', fileFunctions(file), attachment, this.#flushState)
-    }
-    const make = (kind: 'io_uring' | 'threads') =>
-      new NativeChannel(kind, file.fd, memory, attachment, new FlushGate(this.#flushState))
-    if (engine === 'threads') return make('threads')
-    try {
-      return make('io_uring')
-    } catch (error) {
-      if (engine === 'auto' && error instanceof KvmError) return make('threads')
-      throw error
-    }
   }
 
   async #openFile(): Promise<FileHandle> {

@@ -5,8 +5,10 @@ import type { BlockFunctions } from './js-channel.js'
 /** A file by Node's own `fs`, for guest memory that no mapping backs. */
 export function fileFunctions(file: FileHandle): BlockFunctions {
   return {
-    read: (offset, buffers) =>
-      transfer(offset, buffers, (left, at) => file.readv(left, at).then((r) => r.bytesRead)),
+    async read(offset, buffers) {
+      await transfer(offset, buffers, (left, at) => file.readv(left, at).then((r) => r.bytesRead))
+      return undefined
+    },
     async write(offset, buffers, durable) {
       await transfer(offset, buffers, (left, at) =>
         file.writev(left, at).then((r) => r.bytesWritten),

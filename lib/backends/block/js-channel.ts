@@ -7,12 +7,14 @@ import { FlushGate, type FlushState } from './flush-gate.js'
 
 /**
  * A disk as asynchronous functions: what a {@link JsChannel} calls. `buffers` are views of guest memory, used in place;
- * they must not be touched after the promise has settled. A rejection with a numeric `errno` reaches the guest as an
- * I/O error; so does any other.
+ * they must not be touched after the promise has settled. A rejection is an I/O error to the guest.
  */
 export interface BlockFunctions {
-  /** Fills all of `buffers` from byte `offset` on. */
-  read(offset: number, buffers: readonly Uint8Array[]): Promise<void>
+  /**
+   * Fills all of `buffers` from byte `offset` on, or gives a function that does so at once: one that is not called if
+   * nobody waits for the data any more.
+   */
+  read(offset: number, buffers: readonly Uint8Array[]): Promise<(() => void) | undefined>
   write(offset: number, buffers: readonly Uint8Array[], durable: boolean): Promise<void>
   flush(): Promise<void>
   /** Absent: discarding does nothing, which the guest is told to expect. */
@@ -25,7 +27,14 @@ interface Pending {
   readonly tag: number
   readonly buffers: Uint8Array[]
   error: number
-  run: (buffers: readonly Uint8Array[]) => Promise<void>
+  run: (buffers: readonly Uint8Array[]) => Promise<unknown>
+}
+
+/** For functions that hold no guest memory: how long a drain waits for them before it fails what is left. */
+export interface Patience {
+  readonly milliseconds: number
+  /** The time is up; what the functions still do concerns nobody. */
+  expired(): void
 }
 
 /** Requests by functions in TypeScript, over any guest memory. */
@@ -40,13 +49,19 @@ export class JsChannel implements BlockChannel {
   #done: { tag: number; error: number }[] = []
   #reporting = false
   readonly #drain = new DrainWait()
+  readonly #patience: Patience | undefined
+  #timer: NodeJS.Timeout | undefined
+  /** Calls in progress: what each does when it ends, unless it was given up. */
+  readonly #calls = new Set<(error: number) => void>()
 
   constructor(
     engine: string,
     disk: BlockFunctions,
     attachment: BlockAttachment,
     flushState: FlushState,
+    patience?: Patience,
   ) {
+    this.#patience = patience
     this.engine = engine
     this.#disk = disk
     this.#attachment = attachment
@@ -90,16 +105,21 @@ export class JsChannel implements BlockChannel {
     this.#batch = []
     for (const { tag, buffers, error, run } of batch) {
       if (error !== 0) this.#finish(tag, error)
-      else
-        this.#settle(
-          () => run(buffers),
-          (result) => this.#finish(tag, result),
-        )
+      else this.#settle(run, (result) => this.#finish(tag, result), buffers)
     }
   }
 
   drain(): Promise<void> {
-    return this.inFlight === 0 ? Promise.resolve() : this.#drain.wait()
+    if (this.inFlight === 0) return Promise.resolve()
+    const patience = this.#patience
+    if (patience) {
+      this.#timer ??= setTimeout(() => {
+        this.#timer = undefined
+        patience.expired()
+        for (const end of [...this.#calls]) end(constants.errno.ETIMEDOUT)
+      }, patience.milliseconds)
+    }
+    return this.#drain.wait()
   }
 
   close(): Promise<void> {
@@ -125,12 +145,23 @@ export class JsChannel implements BlockChannel {
   }
 
   /** A function that throws, or gives no promise, is as good as one that rejects. */
-  #settle(action: () => Promise<void>, done: (error: number) => void): void {
+  #settle(
+    action: Pending['run'] | (() => Promise<void>),
+    done: (error: number) => void,
+    buffers: readonly Uint8Array[] = [],
+  ): void {
+    const end = (error: number) => {
+      if (this.#calls.delete(end)) done(error)
+    }
+    this.#calls.add(end)
     Promise.resolve()
-      .then(action)
+      .then(() => action(buffers))
+      .then((copy) => {
+        if (typeof copy === 'function' && this.#calls.has(end)) copy()
+      })
       .then(
-        () => done(0),
-        (error: unknown) => done(errnoOf(error)),
+        () => end(0),
+        (error: unknown) => end(errnoOf(error)),
       )
   }
 
@@ -158,7 +189,10 @@ export class JsChannel implements BlockChannel {
     } catch (error) {
       this.#attachment.failed(error instanceof Error ? error : new Error(String(error)))
     }
-    if (this.inFlight === 0) this.#drain.done()
+    if (this.inFlight > 0) return
+    clearTimeout(this.#timer)
+    this.#timer = undefined
+    this.#drain.done()
   }
 }
 

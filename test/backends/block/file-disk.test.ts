@@ -93,21 +93,32 @@ describe('FileDisk', () => {
     await disk.close()
   })
 
-  it.each(['io_uring', 'threads'] as const)('gives its lock back at once when it closes, by %s', async (engine) => {
-    const path = image()
-    const memory = nativeMemory([0, 4096])
-    for (let round = 0; round < 30; round++) {
-      const disk = new FileDisk(path, { engine })
-      await disk.open()
-      const attachment = { memory, tags: 1, segments: 1, complete() {}, completed() {}, resized() {}, failed() {} }
-      const channel = disk.attach(attachment)
-      channel.read(0, 0)
-      channel.segment(0, 4096)
-      channel.submit()
-      await disk.close()
-    }
-    memory.close()
-  })
+  it.each(['io_uring', 'threads'] as const)(
+    'gives its lock back at once when it closes, by %s',
+    async (engine) => {
+      const path = image()
+      const memory = nativeMemory([0, 4096])
+      for (let round = 0; round < 30; round++) {
+        const disk = new FileDisk(path, { engine })
+        await disk.open()
+        const attachment = {
+          memory,
+          tags: 1,
+          segments: 1,
+          complete() {},
+          completed() {},
+          resized() {},
+          failed() {},
+        }
+        const channel = disk.attach(attachment)
+        channel.read(0, 0)
+        channel.segment(0, 4096)
+        channel.submit()
+        await disk.close()
+      }
+      memory.close()
+    },
+  )
 
   it('has a serial number of its own, or the one given', async () => {
     const disk = new FileDisk(image())
