@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { GUEST_MODULES, guestInit } from '../initramfs/guest-init.js'
+import { GUEST_MODULES, guestInit, OPTIONAL_GUEST_MODULES } from '../initramfs/guest-init.js'
 import { buildInitramfs } from '../initramfs/initramfs.js'
 import { resolveModules } from '../initramfs/module-order.js'
 import { busyboxAsset } from './busybox.js'
@@ -27,13 +27,13 @@ export async function guestInitramfs(
   const init = guestInit()
   const names = [...GUEST_MODULES, ...more]
   const key = createHash('sha256')
-    .update(JSON.stringify([kernel.package.sha256, init, names]))
+    .update(JSON.stringify([kernel.package.sha256, init, names, OPTIONAL_GUEST_MODULES]))
     .update(busybox)
     .digest('hex')
     .slice(0, 16)
   const build = async (directory: string) => {
     report('building the initramfs')
-    const modules = await resolveModules(kernel.modules, names)
+    const modules = await resolveModules(kernel.modules, names, OPTIONAL_GUEST_MODULES)
     await writeFile(join(directory, 'initrd.img'), buildInitramfs({ init, busybox, modules }))
     return { kernel: kernel.version, modules: modules.map(({ name }) => name).join(' ') }
   }

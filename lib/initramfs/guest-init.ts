@@ -1,6 +1,9 @@
 /** Modules for virtio-mmio devices and an ext4 disk; what is built into a kernel is left out. */
 export const GUEST_MODULES = ['virtio_mmio', 'virtio_blk', 'virtio_net', 'ext4']
 
+/** Added where a kernel has it as a module: other monitors, to compare with, have their devices on PCI. */
+export const OPTIONAL_GUEST_MODULES = ['virtio_pci']
+
 /** The first thing that the guest's `/init` prints, a line of its own on the console. */
 export const INIT_MARKER = 'node-kvm: init'
 
@@ -12,6 +15,7 @@ export const INIT_MARKER = 'node-kvm: init'
  * - `nodekvm.mode=selfcheck`: prints a line `node-kvm: check NAME ok|failed DETAIL` for each of `kernel`, `disk` and
  *   `net`, then `node-kvm: done`, and powers off.
  * - `nodekvm.exec=BASE64`: runs that shell script, prints `node-kvm: exit STATUS`, and powers off.
+ * - `nodekvm.mode=none`: loads the modules, prints `node-kvm: ready`, and sleeps for ever.
  * - `nodekvm.mode=poweroff` and `nodekvm.mode=reboot`: at once, without loading a module.
  *
  * `nodekvm.ip=ADDRESS/LENGTH` is eth0's address, `nodekvm.peer=ADDRESS` whom the self-check pings.
@@ -24,6 +28,7 @@ sent() { /bin/busybox stty opost; }
 say() { echo "node-kvm: $*"; sent; }
 sent
 # The shell finds its own commands by /proc/self/exe.
+/bin/busybox mkdir -p /proc /sys /dev
 /bin/busybox mount -t proc proc /proc
 
 mode=shell
@@ -84,7 +89,11 @@ case $mode in
     mount -t ext4 /dev/vda /mnt 2>/dev/null
     stty rows \${rows:-24} cols \${columns:-80} </dev/ttyS0
     # A controlling terminal, without which there is no job control.
-    PS1='\\u@guest:\\w\\$ ' setsid -c sh </dev/ttyS0 >/dev/ttyS0 2>&1
+    PS1='root@guest:\\w\\$ ' setsid -c sh </dev/ttyS0 >/dev/ttyS0 2>&1
+    ;;
+  none)
+    say ready
+    while :; do sleep 1000; done
     ;;
   *) say "unknown mode $mode" ;;
 esac
