@@ -7,9 +7,9 @@ import type { RunPage } from '../kvm/run-page.js'
 export function serveIo(page: RunPage, bus: Bus): void {
   const size = page.ioSize
   const port = page.ioPort
-  // The kernel keeps within the mapping; nothing else may make this loop longer than that.
+  // The kernel keeps within the mapping; whatever else stands here, no more than that is touched.
   const room = page.bytes.length - page.ioDataOffset()
-  const count = Math.min(page.ioCount, room / size)
+  const count = size > 0 ? Math.min(page.ioCount, Math.floor(room / size)) : 0
   if (page.ioIsIn) {
     for (let i = 0; i < count; i++) page.setIoData(bus.read(port, size), i)
   } else {
@@ -26,10 +26,9 @@ export function serveMmio(page: RunPage, bus: Bus): void {
     else bus.write(address, length, page.mmioData)
   } else if (length === 8) {
     page.mmioData64 = bus.read64(address)
-  } else if (length === 1 || length === 2 || length === 4) {
-    page.mmioData = bus.read(address, length)
   } else {
-    bus.read(address, length)
-    page.mmioData64 = -1n
+    const value = bus.read(address, length)
+    if (length === 1 || length === 2 || length === 4) page.mmioData = value
+    else page.mmioData64 = 0xffff_ffff_ffff_ffffn
   }
 }
