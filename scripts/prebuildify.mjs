@@ -45,8 +45,6 @@ function toolchain({ target }) {
   return {
     CC: script('cc', `exec '${zig}' cc -target ${target}`),
     CXX: script('c++', `exec '${zig}' c++ -target ${target} -include '${compat}'`),
-    ZIG_GLOBAL_CACHE_DIR: join(work, 'zig-cache'),
-    ZIG_LOCAL_CACHE_DIR: join(work, 'zig-cache'),
     // Names that Node provides are not there when linking.
     LDFLAGS: '-Wl,--allow-shlib-undefined',
   }
