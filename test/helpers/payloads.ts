@@ -23,7 +23,21 @@ export interface TinyVmOptions {
 
 export const CODE = 0x1000
 
+let anchor: unknown
+
+/**
+ * Keeps one VM with a vCPU open for as long as the process lives. The first VM and the last make KVM patch the running
+ * kernel's code, which an emulated host with two processors does not always survive.
+ */
+export function holdAnchor(): void {
+  if (anchor) return
+  const kvm = Kvm.open()
+  const vm = kvm.createVm()
+  anchor = [kvm, vm, vm.createVcpu(0)]
+}
+
 export function tinyVm(code: readonly number[], options: TinyVmOptions = {}): TinyVm {
+  holdAnchor()
   const kvm = Kvm.open()
   const vm = kvm.createVm()
   options.prepare?.(vm)

@@ -2,6 +2,9 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 
+/** Whether this processor is emulated: everything takes some thirty times as long. */
+export const slow = readFileSync('/proc/cpuinfo', 'utf8').includes('QEMU TCG')
+
 /** Open descriptors of this process. */
 export function openFds(): number {
   return readdirSync('/proc/self/fd').length
@@ -17,11 +20,11 @@ export function threads(): number {
   return readdirSync('/proc/self/task').length
 }
 
-/** Collects garbage and lets finalizers run until `done` holds, for at most five seconds. */
-export async function collect(done: () => boolean): Promise<boolean> {
+/** Collects garbage and lets finalizers run until `done` holds, for at most five seconds or so. */
+export async function collect(done: () => boolean, rounds = 50): Promise<boolean> {
   const { gc } = globalThis
   if (!gc) throw new Error('run with --expose-gc')
-  for (let i = 0; i < 50 && !done(); i++) {
+  for (let i = 0; i < rounds && !done(); i++) {
     gc()
     await sleep(100)
   }
