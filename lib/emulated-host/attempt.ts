@@ -1,9 +1,10 @@
-import { type ChildProcess, spawn } from 'node:child_process'
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { closeSync } from 'node:fs'
 import type { Duplex, Readable, Writable } from 'node:stream'
 import { VmmError } from '../errors.js'
 import { EndMark } from './end-mark.js'
 import { anonymousFile, type HostImage } from './host-image.js'
+import type { Terminal } from './host-init.js'
 import { FDS, lookUp } from './qemu.js'
 import { StallWatch } from './stall-watch.js'
 
@@ -11,8 +12,8 @@ export interface Streams {
   stdin: Readable | undefined
   stdout: Writable
   stderr: Writable
-  /** Whether `stdin` and `stdout` are a terminal, to be passed through as one. */
-  terminal: boolean
+  /** Which of them are a terminal, to be passed through as one. */
+  terminal: Terminal
 }
 
 /** How one start of the host ended: with the command's status, or by a fault of the emulator itself. */
@@ -65,7 +66,7 @@ export async function attempt(
   const mark = Buffer.from(image.endMark)
   const outputs = [
     passOutput(streams.terminal ? port('terminal') : port('stdout'), streams.stdout, mark),
-    passOutput(port('stderr'), streams.stderr, mark),
+    ...(streams.terminal === 'all' ? [] : [passOutput(port('stderr'), streams.stderr, mark)]),
   ]
   const control = port('control')
   const input = streams.terminal ? port('terminal') : port('stdin')
@@ -89,18 +90,25 @@ export async function attempt(
   stopInput.now()
   options.signal.removeEventListener('abort', kill)
   for (const stream of [...child.stdio]) stream?.destroy()
-  if (exitCode !== undefined && !options.signal.aborted) return { exitCode }
-  options.signal.throwIfAborted()
+  const log = [errors(), serial()].filter((text) => text !== '').join('\n')
+  if (options.signal.aborted)
+    throw ready ? options.signal.reason : withLog(options.signal.reason, log)
+  if (exitCode !== undefined) return { exitCode }
   if (fault === undefined && ready && (signal ?? code) !== 0)
     fault = `the emulator ended with ${signal ?? `status ${code}`}`
   if (fault !== undefined) return { fault }
   const why = ready ? 'the host went down' : 'the host did not start'
-  const log = [errors(), serial()].filter((text) => text !== '').join('\n')
   throw new VmmError('ERR_EMULATED_HOST', `the emulated KVM host failed: ${why}\n${log}`)
 }
 
+/** A host that was ended before it was up says on its console why it was not. */
+function withLog(reason: unknown, log: string): unknown {
+  if (!(reason instanceof VmmError) || log === '') return reason
+  return new VmmError(reason.code, `${reason.message}, before it was up\n${log}`)
+}
+
 /** QEMU in a session of its own, where the terminal's signals do not reach it, but dead as soon as we are. */
-function startQemu(qemu: string, args: readonly string[], initrd: number, terminal: boolean) {
+function startQemu(qemu: string, args: readonly string[], initrd: number, terminal: Terminal) {
   const setpriv = lookUp('setpriv')
   const [program, ...rest] = setpriv ? [setpriv, '--pdeathsig', 'KILL', '--', qemu] : [qemu]
   return spawn(program!, [...rest, ...args], {
@@ -153,6 +161,8 @@ function passInput(
   }
   if (tty) {
     tty.setRawMode(true)
+    // Node's raw mode would still make \r\n of \n. What it restores at the end includes this.
+    spawnSync('stty', ['-opost'], { stdio: [tty, 'ignore', 'ignore'] })
     sendSize()
     stdout.on('resize', sendSize)
   }

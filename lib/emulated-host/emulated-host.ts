@@ -82,7 +82,7 @@ export async function runInEmulatedHost(
   const args = qemuArguments({
     ...settings,
     icount,
-    terminal: streams.terminal,
+    terminal: streams.terminal !== false,
     kernel: image.kernel.vmlinuz,
   })
   const limit = timeLimit(options)
@@ -163,7 +163,8 @@ function streamsOf(options: EmulatedHostOptions): Streams {
   const stderr = options.stderr ?? process.stderr
   const isTerminal = (stream: unknown) =>
     (stream as { isTTY?: boolean } | undefined)?.isTTY === true
-  return { stdin, stdout, stderr, terminal: isTerminal(stdin) && isTerminal(stdout) }
+  const terminal = isTerminal(stdin) && isTerminal(stdout)
+  return { stdin, stdout, stderr, terminal: terminal && (isTerminal(stderr) ? 'all' : 'output') }
 }
 
 function timeLimit({ timeoutSeconds, signal }: EmulatedHostOptions) {

@@ -7,7 +7,13 @@ import type { AssetOptions } from '../assets/cache.js'
 import { type KernelAsset, kernelAsset } from '../assets/kernel.js'
 import { buildInitramfs } from '../initramfs/initramfs.js'
 import { resolveModules } from '../initramfs/module-order.js'
-import { HOST_MODULES, hostInit, hostMain, OPTIONAL_HOST_MODULES } from './host-init.js'
+import {
+  HOST_MODULES,
+  hostInit,
+  hostMain,
+  OPTIONAL_HOST_MODULES,
+  type Terminal,
+} from './host-init.js'
 import { commandScript } from './shell.js'
 
 export interface Job {
@@ -15,7 +21,7 @@ export interface Job {
   cwd: string
   env: Readonly<Record<string, string | undefined>>
   shareReadWrite: readonly string[]
-  terminal: boolean
+  terminal: Terminal
   heartbeat: boolean
 }
 

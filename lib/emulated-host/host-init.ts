@@ -11,6 +11,9 @@ export const shareTag = (index: number) => `share${index}`
 export const HOST_MODULES = ['9p', '9pnet_virtio', 'overlay', 'kvm_amd', 'tun']
 export const OPTIONAL_HOST_MODULES = ['vhost_net', 'tap']
 
+/** Which of the command's streams are a terminal: none, standard input and output, or standard error as well. */
+export type Terminal = false | 'output' | 'all'
+
 /** Where the host keeps what is its own, on a tmpfs of that machine. */
 const OWN = '/run/node-kvm'
 
@@ -66,14 +69,16 @@ const P9 = 'trans=virtio,version=9p2000.L,msize=262144'
  * After the last byte of each output stream comes `endMark`.
  */
 export function hostMain(options: {
-  terminal: boolean
+  terminal: Terminal
   endMark: string
   heartbeat: boolean
 }): string {
   const { terminal, endMark, heartbeat } = options
   const run = `busybox sh ${OWN}/run`
   // A session of its own tells the command's descendants from the host's own processes.
-  const start = terminal ? `setsid -c ${run} <>/dev/hvc0 >&0 2>err` : `setsid ${run} <in >out 2>err`
+  const start = terminal
+    ? `setsid -c ${run} <>/dev/hvc0 >&0 2>${terminal === 'all' ? '&0' : 'err'}`
+    : `setsid ${run} <in >out 2>err`
   const pass = (fifo: string, port: string) =>
     `{ cat <${fifo}; printf ${endMark}; } >${port} & outputs="$outputs $!"`
   return `cd ${OWN}
@@ -96,11 +101,11 @@ ulimit -n 65536
 mkfifo in out err
 ${terminal ? '' : `cat <stdin >in &`}
 ${terminal ? '' : pass('out', 'stdout')}
-${pass('err', 'stderr')}
+${terminal === 'all' ? '' : pass('err', 'stderr')}
 echo ready >&3
 ${heartbeat ? 'while :; do sleep 1; echo alive; done >&3 &' : ''}
-${start} &
-wait $!
+# Not with &, which would leave it deaf to SIGINT.
+${start}
 status=$?
 # What the command left running would keep its streams open: everything of another session than ours, which is 0.
 for directory in /proc/[0-9]*; do
@@ -108,7 +113,7 @@ for directory in /proc/[0-9]*; do
   set -- \${stat##*) }
   [ "$4" != 0 ] && kill -9 \${directory#/proc/}
 done 2>/dev/null
-wait $outputs
+${terminal === 'all' ? '' : 'wait $outputs'}
 ${terminal ? `printf ${endMark} >/dev/hvc0` : ''}
 sync
 echo exit $status >&3
