@@ -1,0 +1,24 @@
+import { expect, it } from 'vitest'
+import { alignDown, alignUp, hex, isPowerOfTwo } from '../../lib/util/bits.js'
+
+it('alignUp and alignDown', () => {
+  expect([alignUp(0, 4096), alignUp(1, 4096), alignUp(4096, 4096)]).toEqual([0, 4096, 4096])
+  expect([alignDown(4095, 4096), alignDown(8191, 4096)]).toEqual([0, 4096])
+  expect(alignUp(2 ** 40 + 1, 4096)).toBe(2 ** 40 + 4096)
+})
+
+it('isPowerOfTwo', () => {
+  for (const value of [1, 2, 256, 2 ** 31, 2 ** 52]) expect(isPowerOfTwo(value)).toBe(true)
+  for (const value of [0, -1, 3, 257, 2 ** 52 - 1, 2 ** 53 - 1, 0.5, Number.NaN, Infinity]) {
+    expect(isPowerOfTwo(value)).toBe(false)
+  }
+})
+
+it('hex', () => {
+  expect([hex(0xfee00000), hex(0n), hex(2n ** 64n - 1n), hex(-16)]).toEqual([
+    '0xfee00000',
+    '0x0',
+    '0xffffffffffffffff',
+    '-0x10',
+  ])
+})
