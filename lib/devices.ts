@@ -18,16 +18,29 @@ export {
   type VirtioBlockOptions,
 } from './devices/virtio/block/virtio-block.js'
 export {
+  VirtioConsole,
+  type VirtioConsoleOptions,
+} from './devices/virtio/console/virtio-console.js'
+export {
   VirtioNet,
   type VirtioNetCounters,
   type VirtioNetOptions,
 } from './devices/virtio/net/virtio-net.js'
 export { DescriptorChain } from './devices/virtio/queue/descriptor-chain.js'
 export { drainQueue, type QueueService, type Virtqueue } from './devices/virtio/queue/virtqueue.js'
+export { type Rate, type RateLimit, RateLimiter } from './devices/virtio/rate-limiter.js'
+export { VirtioRng, type VirtioRngOptions } from './devices/virtio/rng/virtio-rng.js'
 export {
   DeviceControl,
   type DeviceControlEvents,
 } from './devices/virtio/transport/device-control.js'
 export * from './devices/virtio/transport/virtio-mmio.js'
 export * from './devices/virtio/virtio-device.js'
+export { UnixVsockBridge } from './devices/virtio/vsock/unix-vsock-bridge.js'
+export {
+  VirtioVsock,
+  type VirtioVsockOptions,
+  type VsockListener,
+} from './devices/virtio/vsock/virtio-vsock.js'
+export { VsockStream } from './devices/virtio/vsock/vsock-stream.js'
 export * from './interrupt/irq-line.js'

@@ -279,10 +279,13 @@ export class MmioDriver {
     this.status = this.status | VIRTIO_CONFIG_S_DRIVER_OK
   }
 
-  /** The whole of initialization, with every queue at the same size. */
+  /** The whole of initialization, with every queue of `size`, or as large as it can be. */
   start(wanted: readonly number[] = [], size = 16): DriverQueue[] {
     this.negotiate(wanted)
-    for (let i = 0; i < this.transport.queueCount; i++) this.setUpQueue(i, size)
+    for (let i = 0; i < this.transport.queueCount; i++) {
+      this.write(mmio.VIRTIO_MMIO_QUEUE_SEL, i)
+      this.setUpQueue(i, Math.min(size, this.read(mmio.VIRTIO_MMIO_QUEUE_NUM_MAX)))
+    }
     this.driverOk()
     return this.queues
   }

@@ -1,0 +1,214 @@
+import { Duplex } from 'node:stream'
+import {
+  VIRTIO_VSOCK_OP_CREDIT_REQUEST,
+  VIRTIO_VSOCK_OP_CREDIT_UPDATE,
+  VIRTIO_VSOCK_OP_REQUEST,
+  VIRTIO_VSOCK_OP_RESPONSE,
+  VIRTIO_VSOCK_OP_RST,
+  VIRTIO_VSOCK_OP_RW,
+  VIRTIO_VSOCK_OP_SHUTDOWN,
+  VIRTIO_VSOCK_SHUTDOWN_RCV,
+  VIRTIO_VSOCK_SHUTDOWN_SEND,
+  VIRTIO_VSOCK_TYPE_STREAM,
+} from './abi.js'
+import type { Packet } from './packet.js'
+
+/** Bytes that we buffer for one connection: what the guest may send before we have read any. */
+export const BUFFER_ALLOCATION = 262144
+
+/** How a stream reaches its device. */
+export interface VsockStreamEvents {
+  /** A packet without data is to go to the guest. */
+  send(packet: Packet): void
+  /** There is data that may go to the guest. */
+  ready(): void
+  /** The connection is over: forget it. */
+  closed(): void
+}
+
+type Done = (error?: Error | null) => void
+
+/** A connection with a program in the guest, as a Node stream. Emits `connect` when the guest has accepted it. */
+export class VsockStream extends Duplex {
+  /** The port on the host's side, and on the guest's. */
+  readonly localPort: number
+  readonly remotePort: number
+  connecting: boolean
+  readonly #events: VsockStreamEvents
+  #chunk: Buffer | undefined
+  #done: Done | undefined
+  #received = 0
+  #announced = 0
+  #sent = 0
+  #peerAllocation = 0
+  #peerForwarded = 0
+  #creditAsked = false
+  #over = false
+
+  constructor(
+    localPort: number,
+    remotePort: number,
+    connecting: boolean,
+    events: VsockStreamEvents,
+  ) {
+    super({ allowHalfOpen: true, readableHighWaterMark: BUFFER_ALLOCATION / 2 })
+    this.localPort = localPort
+    this.remotePort = remotePort
+    this.connecting = connecting
+    this.#events = events
+    this.#send(connecting ? VIRTIO_VSOCK_OP_REQUEST : VIRTIO_VSOCK_OP_RESPONSE)
+  }
+
+  /** The guest's packet about this connection. `data` is the stream's own. */
+  receive(packet: Packet, data: Buffer): void {
+    this.#peerAllocation = packet.bufferAllocation
+    this.#peerForwarded = packet.forwardCount
+    this.#creditAsked = false
+    switch (packet.op) {
+      case VIRTIO_VSOCK_OP_RESPONSE:
+        if (this.connecting) {
+          this.connecting = false
+          this.emit('connect')
+        }
+        break
+      case VIRTIO_VSOCK_OP_RST:
+        this.#over = true
+        this.#endReading()
+        if (this.connecting) this.destroy(refused(this.remotePort))
+        else this.destroy()
+        return
+      case VIRTIO_VSOCK_OP_SHUTDOWN:
+        if (packet.flags & VIRTIO_VSOCK_SHUTDOWN_SEND) this.#endReading()
+        if (packet.flags & VIRTIO_VSOCK_SHUTDOWN_RCV) this.#endWriting()
+        break
+      case VIRTIO_VSOCK_OP_RW:
+        this.#takeData(data)
+        break
+      case VIRTIO_VSOCK_OP_CREDIT_REQUEST:
+        this.#send(VIRTIO_VSOCK_OP_CREDIT_UPDATE)
+        break
+    }
+    if (this.#sendable > 0) this.#events.ready()
+  }
+
+  /** Whether data may go to the guest now. */
+  get hasData(): boolean {
+    return !this.connecting && this.#sendable > 0
+  }
+
+  /** The next data packet, of at most `room` bytes of data. */
+  next(room: number): { packet: Packet; data: Uint8Array } {
+    const chunk = this.#chunk!
+    const data = chunk.subarray(0, Math.min(this.#sendable, room))
+    this.#sent = (this.#sent + data.length) >>> 0
+    const rest = chunk.subarray(data.length)
+    this.#chunk = rest.length > 0 ? rest : undefined
+    if (rest.length === 0) {
+      const done = this.#done
+      this.#done = undefined
+      done?.()
+    }
+    return { packet: this.#packet(VIRTIO_VSOCK_OP_RW), data }
+  }
+
+  override _read(): void {
+    // The reader has caught up: say so before the guest runs out of credit.
+    if (this.#over || this.connecting) return
+    if ((this.#forwarded - this.#announced) >>> 0 >= BUFFER_ALLOCATION / 2) {
+      this.#send(VIRTIO_VSOCK_OP_CREDIT_UPDATE)
+    }
+  }
+
+  override _write(chunk: Buffer, _encoding: BufferEncoding, done: Done): void {
+    if (this.#over) {
+      done(reset(this.remotePort))
+      return
+    }
+    this.#chunk = chunk.length > 0 ? chunk : undefined
+    this.#done = chunk.length > 0 ? done : undefined
+    if (chunk.length === 0) done()
+    else if (this.#sendable > 0) this.#events.ready()
+    else if (!this.connecting && !this.#creditAsked) {
+      this.#creditAsked = true
+      this.#send(VIRTIO_VSOCK_OP_CREDIT_REQUEST)
+    }
+  }
+
+  override _final(done: Done): void {
+    if (!this.#over) this.#send(VIRTIO_VSOCK_OP_SHUTDOWN, VIRTIO_VSOCK_SHUTDOWN_SEND)
+    done()
+  }
+
+  override _destroy(error: Error | null, callback: Done): void {
+    if (!this.#over) this.#send(VIRTIO_VSOCK_OP_RST)
+    this.#over = true
+    const done = this.#done
+    this.#done = undefined
+    this.#chunk = undefined
+    this.#events.closed()
+    done?.(error ?? reset(this.remotePort))
+    callback(error)
+  }
+
+  /** The guest has reset its device: there is nobody to tell. */
+  abandon(): void {
+    this.#over = true
+    this.destroy()
+  }
+
+  get #sendable(): number {
+    const credit = (this.#peerAllocation - ((this.#sent - this.#peerForwarded) >>> 0)) | 0
+    return Math.max(0, Math.min(this.#chunk?.length ?? 0, credit))
+  }
+
+  /** Bytes that the reader has taken. */
+  get #forwarded(): number {
+    return (this.#received - this.readableLength) >>> 0
+  }
+
+  #takeData(data: Buffer): void {
+    if (this.readableEnded || data.length === 0) return
+    // 5.10.6.3: no more than we have said that we can buffer.
+    if (data.length > BUFFER_ALLOCATION - this.readableLength) {
+      this.destroy() // without an error: what a guest does must not end a program that listens for none
+      return
+    }
+    this.#received = (this.#received + data.length) >>> 0
+    this.push(data)
+  }
+
+  #endReading(): void {
+    if (!this.readableEnded) this.push(null)
+  }
+
+  #endWriting(): void {
+    if (!this.writableEnded) this.end()
+  }
+
+  #packet(op: number, flags = 0): Packet {
+    this.#announced = this.#forwarded
+    return {
+      sourcePort: this.localPort,
+      destinationPort: this.remotePort,
+      type: VIRTIO_VSOCK_TYPE_STREAM,
+      op,
+      flags,
+      bufferAllocation: BUFFER_ALLOCATION,
+      forwardCount: this.#announced,
+    }
+  }
+
+  #send(op: number, flags = 0): void {
+    this.#events.send(this.#packet(op, flags))
+  }
+}
+
+function refused(port: number): Error {
+  return Object.assign(new Error(`connect ECONNREFUSED vsock port ${port}`), {
+    code: 'ECONNREFUSED',
+  })
+}
+
+function reset(port: number): Error {
+  return Object.assign(new Error(`ECONNRESET vsock port ${port}`), { code: 'ECONNRESET' })
+}
