@@ -12,11 +12,11 @@ export {
 } from './assets/kernel.js'
 export { prepareGuestAssets } from './assets/prepare.js'
 export {
-  type EmulatedHostOptions,
   type EmulatedHostResult,
   INSIDE_VARIABLE,
   runInEmulatedHost,
 } from './emulated-host/emulated-host.js'
+export type { EmulatedHostOptions } from './emulated-host/options.js'
 export { type CpioEntry, writeCpio } from './initramfs/cpio.js'
 export { GUEST_MODULES, guestInit, INIT_MARKER } from './initramfs/guest-init.js'
 export { buildInitramfs, type InitramfsOptions } from './initramfs/initramfs.js'

@@ -1,28 +1,26 @@
-import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
+import { type ChildProcess, spawn } from 'node:child_process'
 import { closeSync } from 'node:fs'
-import type { Duplex, Readable, Writable } from 'node:stream'
+import type { Duplex } from 'node:stream'
 import { VmmError } from '../errors.js'
-import { EndMark } from './end-mark.js'
 import { anonymousFile, type HostImage } from './host-image.js'
 import type { Terminal } from './host-init.js'
 import { FDS, lookUp } from './qemu.js'
 import { StallWatch } from './stall-watch.js'
+import { eachLine, keepTail, passInput, passOutput, type Streams } from './streams.js'
 
-export interface Streams {
-  stdin: Readable | undefined
-  stdout: Writable
-  stderr: Writable
-  /** Which of them are a terminal, to be passed through as one. */
-  terminal: Terminal
+export interface AttemptOptions {
+  /** Whether the host gives signs of life. */
+  heartbeat: boolean
+  /** Milliseconds without one that mean that the emulator stalled. */
+  stallLimit: number
+  signal: AbortSignal
+  onReady: () => void
 }
 
 /** How one start of the host ended: with the command's status, or by a fault of the emulator itself. */
 export type Outcome =
   | { exitCode: number; fault?: undefined }
   | { exitCode?: undefined; fault: string }
-
-/** Characters of the host's console, and of QEMU's standard error, kept for messages. */
-const LOG_TAIL = 16_384
 
 /**
  * Starts QEMU once and sees its job through. Whatever happens QEMU is gone when the promise settles, and if this
@@ -34,7 +32,7 @@ export async function attempt(
   args: readonly string[],
   image: HostImage,
   streams: Streams,
-  options: { heartbeat: boolean; signal: AbortSignal; onReady: () => void },
+  options: AttemptOptions,
 ): Promise<Outcome> {
   const initrd = anonymousFile(image.initramfs)
   let child: ChildProcess
@@ -57,10 +55,11 @@ export async function attempt(
   let fault: string | undefined
   const kill = () => child.kill('SIGKILL')
   options.signal.addEventListener('abort', kill)
-  const watch = new StallWatch(() => {
+  const onStall = () => {
     fault = 'the emulator stalled'
     kill()
-  })
+  }
+  const watch = new StallWatch(onStall, options.stallLimit)
   if (options.heartbeat) watch.start()
 
   const mark = Buffer.from(image.endMark)
@@ -126,70 +125,5 @@ function startQemu(qemu: string, args: readonly string[], initrd: number, termin
       terminal ? 'pipe' : 'ignore',
       initrd,
     ],
-  })
-}
-
-/** Copies a port up to the end mark. Resolves when all has been handed on; a reader that is gone loses the rest. */
-function passOutput(port: Duplex, target: Writable, mark: Buffer): Promise<void> {
-  const output = port.on('error', () => {}).pipe(new EndMark(mark))
-  return new Promise((resolve) => {
-    const drain = () => output.unpipe(target).resume()
-    target.once('error', drain).once('close', drain)
-    output.on('end', () => {
-      target.off('error', drain).off('close', drain)
-      resolve()
-    })
-    output.pipe(target, { end: false })
-  })
-}
-
-/** Passes standard input on, and of a terminal every key and its size. Returns what undoes it. */
-function passInput(
-  { stdin, stdout, terminal }: Streams,
-  port: Duplex,
-  control: Duplex,
-): () => void {
-  port.on('error', () => {})
-  if (!stdin) {
-    port.end()
-    return () => {}
-  }
-  const tty = terminal ? (stdin as NodeJS.ReadStream) : undefined
-  const sendSize = () => {
-    const { rows, columns } = stdout as NodeJS.WriteStream
-    control.write(`size ${rows} ${columns}\n`)
-  }
-  if (tty) {
-    tty.setRawMode(true)
-    // Node's raw mode would still make \r\n of \n. What it restores at the end includes this.
-    spawnSync('stty', ['-opost'], { stdio: [tty, 'ignore', 'ignore'] })
-    sendSize()
-    stdout.on('resize', sendSize)
-  }
-  stdin.pipe(port)
-  return () => {
-    stdin.unpipe(port)
-    stdin.pause()
-    tty?.setRawMode(false)
-    stdout.off('resize', sendSize)
-  }
-}
-
-function keepTail(stream: Readable): () => string {
-  let text = ''
-  stream.on('error', () => {})
-  stream.setEncoding('utf8').on('data', (chunk: string) => {
-    text = (text + chunk).slice(-LOG_TAIL)
-  })
-  return () => text.replaceAll('\r', '').trim()
-}
-
-function eachLine(stream: Duplex, handle: (line: string) => void): void {
-  let rest = ''
-  stream.on('error', () => {})
-  stream.setEncoding('latin1').on('data', (chunk: string) => {
-    const lines = (rest + chunk).split('\n')
-    rest = lines.pop()!
-    for (const line of lines) handle(line)
   })
 }

@@ -15,8 +15,7 @@ export const FDS = {
 } as const
 
 export interface QemuOptions {
-  /** MiB. */
-  memory: number
+  memoryMiB: number
   cpus: number
   icount: boolean
   terminal: boolean
@@ -26,9 +25,9 @@ export interface QemuOptions {
 
 /** QEMU's arguments: a q35 whose CPUs are translated and have SVM, with the streams on inherited descriptors. */
 export function qemuArguments(options: QemuOptions): string[] {
-  const { memory, cpus, icount, terminal, kernel, shareReadWrite } = options
+  const { memoryMiB, cpus, icount, terminal, kernel, shareReadWrite } = options
   return [
-    ...['-M', 'q35', '-cpu', 'max', '-smp', String(cpus), '-m', String(memory)],
+    ...['-M', 'q35', '-cpu', 'max', '-smp', String(cpus), '-m', String(memoryMiB)],
     ...['-nodefaults', '-no-user-config', '-no-reboot', '-display', 'none'],
     ...(icount
       ? ['-accel', 'tcg,thread=single', '-icount', 'shift=0,sleep=on']

@@ -1,6 +1,5 @@
-/** Milliseconds without a sign of life, until the first and after it, that no load on this machine explains. */
+/** Milliseconds until the first sign of life that no load on this machine explains. */
 const BOOT_LIMIT_MS = 180_000
-const ALIVE_LIMIT_MS = 60_000
 const TICK_MS = 1000
 
 /**
@@ -13,7 +12,11 @@ export class StallWatch {
   #last = 0
   #timer: NodeJS.Timeout | undefined
 
-  constructor(private readonly onStall: () => void) {}
+  constructor(
+    private readonly onStall: () => void,
+    /** Milliseconds between two signs of life. */
+    private readonly aliveLimit: number,
+  ) {}
 
   start(): void {
     this.#last = performance.now()
@@ -23,7 +26,7 @@ export class StallWatch {
   /** A sign of life. */
   alive(): void {
     this.#silent = 0
-    this.#limit = ALIVE_LIMIT_MS
+    this.#limit = this.aliveLimit
   }
 
   stop(): void {
