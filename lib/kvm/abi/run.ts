@@ -13,7 +13,7 @@ import { KvmRegs, KvmSregs } from './registers.js'
 import { KvmVcpuEvents } from './vcpu-state.js'
 
 const Hw = struct('kvm_run.hw', 8, { hardware_exit_reason: u64(0) })
-const FailEntry = struct('kvm_run.fail_entry', 12, {
+const FailEntry = struct('kvm_run.fail_entry', 16, {
   hardware_entry_failure_reason: u64(0),
   cpu: u32(8),
 })

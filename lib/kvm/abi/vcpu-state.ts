@@ -116,7 +116,7 @@ export const KvmX86Mce = struct('kvm_x86_mce', 64, {
 export type KvmX86Mce = StructOf<typeof KvmX86Mce>
 
 const VmxNestedSmm = struct('kvm_vmx_nested_state_hdr.smm', 2, { flags: u16(0) })
-const VmxNestedHdr = struct('kvm_vmx_nested_state_hdr', 40, {
+const VmxNestedHdr = struct('kvm_vmx_nested_state_hdr', 32, {
   vmxon_pa: u64(0),
   vmcs12_pa: u64(8),
   smm: nested(VmxNestedSmm, 16),
