@@ -53,10 +53,10 @@ export class ImageFile {
    */
   readInto(into: Uint8Array, offset: number): void {
     if (this.#bytes) {
-      const bytes = this.#bytes.subarray(offset, offset + into.byteLength)
       // Shorter than it was if its buffer has been detached or resized since.
-      if (bytes.byteLength !== into.byteLength) throw this.#short(offset + into.byteLength)
-      into.set(bytes)
+      const end = offset + into.byteLength
+      if (end > this.#bytes.byteLength) throw this.#short(end)
+      into.set(this.#bytes.subarray(offset, end))
       return
     }
     for (let done = 0; done < into.byteLength; ) {
@@ -68,8 +68,9 @@ export class ImageFile {
 
   /** A copy of `[offset, offset + length)`, or of as much of it as the image has. */
   read(offset: number, length: number): Uint8Array {
-    const bytes = new Uint8Array(Math.max(0, Math.min(length, this.size - offset)))
-    this.readInto(bytes, offset)
+    const start = Math.min(offset, this.size)
+    const bytes = new Uint8Array(Math.min(length, this.size - start))
+    this.readInto(bytes, start)
     return bytes
   }
 

@@ -21,10 +21,11 @@ export const linuxBzImage: BootProtocol = {
     const header = parseSetupHeader(kernel)
     const { loadAddress, kernelSize, memoryNeeded } = header
     if (memory.findRegion(loadAddress, memoryNeeded) === undefined) {
+      const { guestAddress, size } = memory.regions[0]!
       throw kernel.error(
-        `needs ${memoryNeeded} bytes of memory from ${hex(loadAddress)} on`,
+        `needs ${memoryNeeded} bytes from ${hex(loadAddress)} on`,
         memoryNeeded,
-        `no more than there is of the guest's ${memory.size} bytes`,
+        `at most ${Math.max(0, guestAddress + size - loadAddress)}, the memory that is there`,
       )
     }
     const limit = Math.min(header.commandLineLimit, COMMAND_LINE_SIZE - 1)
