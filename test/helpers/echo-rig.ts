@@ -17,10 +17,12 @@ export class EchoRig {
   constructor(
     readonly device = new EchoDevice(),
     readonly memory: GuestMemory = plainMemory([0, RAM], [0x1000000, 0x10000]),
+    packed = false,
   ) {
     this.transport = new VirtioMmioTransport(device, {
       memory,
       irq: this.irq,
+      packed,
       onNeedsReset: (reason) => this.reasons.push(reason),
       onError: (error) => this.errors.push(error),
     })

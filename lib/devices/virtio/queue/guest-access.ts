@@ -61,3 +61,17 @@ export function readU32(region: RegionAccess, offset: number): number {
     (u8[offset]! | (u8[offset + 1]! << 8) | (u8[offset + 2]! << 16) | (u8[offset + 3]! << 24)) >>> 0
   )
 }
+
+/** Where in its buffer a checked area of guest memory lies, for views of it. */
+export function areaOf(
+  access: GuestAccess,
+  address: number,
+  bytes: number,
+): { buffer: ArrayBuffer; offset: number } {
+  const region = access.find(address, bytes)
+  if (region === undefined) throw new RangeError('the geometry was not checked')
+  return {
+    buffer: region.u8.buffer as ArrayBuffer,
+    offset: region.u8.byteOffset + address - region.guestAddress,
+  }
+}

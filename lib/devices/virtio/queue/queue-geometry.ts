@@ -33,6 +33,14 @@ export const splitLayout: QueueLayout = {
   deviceArea: (size) => ({ bytes: 6 + 8 * size, alignment: 4 }),
 }
 
+/** 2.8: one ring, and an event suppression structure each way. */
+export const packedLayout: QueueLayout = {
+  powerOfTwo: false,
+  descriptorArea: (size) => ({ bytes: 16 * size, alignment: 16 }),
+  driverArea: () => ({ bytes: 4, alignment: 4 }),
+  deviceArea: () => ({ bytes: 4, alignment: 4 }),
+}
+
 const QUEUE_AREAS = ['descriptorArea', 'driverArea', 'deviceArea'] as const
 
 /**

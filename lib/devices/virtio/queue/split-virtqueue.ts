@@ -6,7 +6,7 @@ import {
   VIRTQ_USED_F_NO_NOTIFY,
 } from '../abi.js'
 import { DescriptorChain } from './descriptor-chain.js'
-import { type GuestAccess, guestAddress, type RegionAccess, readU32 } from './guest-access.js'
+import { areaOf, type GuestAccess, guestAddress, readU32 } from './guest-access.js'
 import type { QueueGeometry } from './queue-geometry.js'
 import {
   chainLengthMax,
@@ -241,18 +241,5 @@ export class SplitVirtqueue implements Virtqueue {
     this.stopped = true
     this.#events.broken(this.index, rule)
     return undefined
-  }
-}
-
-function areaOf(
-  access: GuestAccess,
-  address: number,
-  bytes: number,
-): { buffer: ArrayBuffer; offset: number } {
-  const region: RegionAccess | undefined = access.find(address, bytes)
-  if (region === undefined) throw new RangeError('the geometry was not checked')
-  return {
-    buffer: region.u8.buffer as ArrayBuffer,
-    offset: region.u8.byteOffset + address - region.guestAddress,
   }
 }

@@ -11,10 +11,17 @@ import {
   VIRTIO_CONFIG_S_NEEDS_RESET,
   VIRTIO_F_EVENT_IDX,
   VIRTIO_F_INDIRECT_DESC,
+  VIRTIO_F_RING_PACKED,
   VIRTIO_F_VERSION_1,
 } from '../abi.js'
 import { GuestAccess } from '../queue/guest-access.js'
-import { brokenGeometryRule, queuesOverlap, splitLayout } from '../queue/queue-geometry.js'
+import { PackedVirtqueue } from '../queue/packed-virtqueue.js'
+import {
+  brokenGeometryRule,
+  packedLayout,
+  queuesOverlap,
+  splitLayout,
+} from '../queue/queue-geometry.js'
 import { SplitVirtqueue } from '../queue/split-virtqueue.js'
 import type { Virtqueue } from '../queue/virtqueue.js'
 import type { DeviceContext, VirtioDevice } from '../virtio-device.js'
@@ -31,6 +38,12 @@ export interface DeviceControlEvents {
   needsReset?(reason: string): void
   /** The device model threw. */
   failed?(error: Error): void
+}
+
+/** What a transport may choose for its device. */
+export interface DeviceControlOptions {
+  /** Offer packed virtqueues (VIRTIO_F_RING_PACKED) besides split ones. `false` unless told. */
+  readonly packed?: boolean
 }
 
 /** Ring features, offered for every device alike. */
@@ -58,10 +71,16 @@ export class DeviceControl {
   #scheduled = new Set<number>()
   #closed = false
 
-  constructor(device: VirtioDevice, memory: GuestMemory, events: DeviceControlEvents) {
+  constructor(
+    device: VirtioDevice,
+    memory: GuestMemory,
+    events: DeviceControlEvents,
+    options: DeviceControlOptions = {},
+  ) {
     device.attach?.(memory)
     this.device = device
-    this.deviceFeatures = device.features | RING_FEATURES
+    this.deviceFeatures =
+      device.features | RING_FEATURES | (options.packed ? featureBits(VIRTIO_F_RING_PACKED) : 0n)
     this.queues = device.queueSizes.map((maxSize) => new QueueSetup(maxSize))
     this.#memory = memory
     this.#events = events
@@ -205,6 +224,7 @@ export class DeviceControl {
     }
     const features = this.#driverFeatures
     const access = new GuestAccess(this.#memory)
+    const Ring = this.#packed ? PackedVirtqueue : SplitVirtqueue
     const virtqueues = this.queues.map((setup, index): Virtqueue | undefined => {
       if (!setup.ready) return undefined
       const ring = {
@@ -212,7 +232,7 @@ export class DeviceControl {
         eventIdx: hasFeature(features, VIRTIO_F_EVENT_IDX),
         chainCountMax: setup.maxSize,
       }
-      return new SplitVirtqueue(index, setup.geometry(), access, ring, {
+      return new Ring(index, setup.geometry(), access, ring, {
         interrupt: (queueIndex) => this.#events.queueInterrupt(queueIndex),
         broken: (queueIndex, reason) => this.#needsReset(`queue ${queueIndex}: ${reason}`),
       })
@@ -238,17 +258,20 @@ export class DeviceControl {
     for (const queue of virtqueues) if (queue) this.#schedule(queue.index)
   }
 
+  get #packed(): boolean {
+    return hasFeature(this.#driverFeatures, VIRTIO_F_RING_PACKED)
+  }
+
   #brokenQueueRule(): string | undefined {
+    const layout = this.#packed ? packedLayout : splitLayout
     const ready = this.queues.filter((setup) => setup.ready)
     if (ready.length === 0) return '3.1.1: DRIVER_OK with no queue set up'
     for (const setup of ready) {
-      const rule = brokenGeometryRule(setup.geometry(), splitLayout, setup.maxSize, this.#memory)
+      const rule = brokenGeometryRule(setup.geometry(), layout, setup.maxSize, this.#memory)
       if (rule !== undefined) return `2.7: ${rule}`
     }
     const geometries = ready.map((setup) => setup.geometry())
-    return queuesOverlap(geometries, splitLayout)
-      ? '2.7: the parts of the queues overlap'
-      : undefined
+    return queuesOverlap(geometries, layout) ? '2.7: the parts of the queues overlap' : undefined
   }
 
   #deactivate(): void {

@@ -57,6 +57,8 @@ export interface VirtioMmioOptions {
   readonly memory: GuestMemory
   /** Pulsed at each interrupt: the line is edge-triggered. */
   readonly irq: IrqLine
+  /** Offer packed virtqueues besides split ones. `false` unless told. */
+  readonly packed?: boolean
   /** The device stopped for what the driver did (DEVICE_NEEDS_RESET). At most once between two resets. */
   readonly onNeedsReset?: (reason: string) => void
   /** The device model itself failed. */
@@ -94,13 +96,14 @@ export class VirtioMmioTransport implements BusDevice {
   constructor(device: VirtioDevice, options: VirtioMmioOptions) {
     this.name = device.name
     this.#irq = options.irq
-    const { onNeedsReset, onError } = options
-    this.#control = new DeviceControl(device, options.memory, {
+    const { onNeedsReset, onError, packed = false } = options
+    const events = {
       queueInterrupt: () => this.#interrupt(VIRTIO_MMIO_INT_VRING),
       configInterrupt: () => this.#interrupt(VIRTIO_MMIO_INT_CONFIG),
       ...(onNeedsReset && { needsReset: onNeedsReset }),
       ...(onError && { failed: onError }),
-    })
+    }
+    this.#control = new DeviceControl(device, options.memory, events, { packed })
     this.queueCount = this.#control.queues.length
   }
 

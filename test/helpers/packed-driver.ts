@@ -1,0 +1,123 @@
+import {
+  VIRTQ_DESC_F_INDIRECT,
+  VIRTQ_DESC_F_NEXT,
+  VIRTQ_DESC_F_WRITE,
+} from '../../lib/devices/virtio/abi.js'
+import type { GuestMemory } from '../../lib/memory/guest-memory.js'
+import type { Allocator, Segment } from './virtio-driver.js'
+
+const AVAIL = 1 << 7
+const USED = 1 << 15
+
+/** The guest's side of a packed virtqueue, in the way of a driver that does what the specification says. */
+export class PackedDriverQueue {
+  readonly size: number
+  readonly descriptorArea: number
+  readonly driverArea: number
+  readonly deviceArea: number
+  readonly #memory: GuestMemory
+  readonly #ids: number[]
+  readonly #counts = new Map<number, number>()
+  #next = 0
+  #wrap = 1
+  #used = 0
+  #usedWrap = 1
+  free: number
+
+  constructor(memory: GuestMemory, allocator: Allocator, size: number) {
+    this.#memory = memory
+    this.size = size
+    this.free = size
+    this.#ids = Array.from({ length: size }, (_, i) => size - 1 - i)
+    this.descriptorArea = allocator.take(16 * size, 16)
+    this.driverArea = allocator.take(4, 4)
+    this.deviceArea = allocator.take(4, 4)
+    memory.fill(this.descriptorArea, 16 * size)
+    memory.fill(this.driverArea, 4)
+    memory.fill(this.deviceArea, 4)
+  }
+
+  /** Writes a ring entry as it is told. */
+  setEntry(
+    slot: number,
+    address: number | bigint,
+    length: number,
+    id: number,
+    flags: number,
+  ): void {
+    const view = this.#memory.dataView(this.descriptorArea + 16 * slot, 16)
+    view.setBigUint64(0, BigInt(address), true)
+    view.setUint32(8, length, true)
+    view.setUint16(12, id, true)
+    view.setUint16(14, flags, true)
+  }
+
+  add(segments: readonly Segment[], indirectTable?: number): number {
+    const id = this.#ids.pop()
+    if (id === undefined) throw new Error('no free buffer ID')
+    let entries = segments.map(({ address, length, writable }) => ({
+      address,
+      length,
+      flags: writable ? VIRTQ_DESC_F_WRITE : 0,
+    }))
+    if (indirectTable !== undefined) {
+      entries.forEach(({ address, length, flags }, i) => {
+        const view = this.#memory.dataView(indirectTable + 16 * i, 16)
+        view.setBigUint64(0, BigInt(address), true)
+        view.setUint32(8, length, true)
+        view.setUint32(12, flags << 16, true)
+      })
+      entries = [
+        { address: indirectTable, length: 16 * segments.length, flags: VIRTQ_DESC_F_INDIRECT },
+      ]
+    }
+    if (entries.length > this.free) throw new Error('no free entries')
+    entries.forEach(({ address, length, flags }, i) => {
+      const next = i < entries.length - 1 ? VIRTQ_DESC_F_NEXT : 0
+      this.setEntry(this.#next, address, length, id, flags | next | (this.#wrap ? AVAIL : USED))
+      if (++this.#next === this.size) {
+        this.#next = 0
+        this.#wrap ^= 1
+      }
+    })
+    this.free -= entries.length
+    this.#counts.set(id, entries.length)
+    return id
+  }
+
+  used(): { id: number; length: number }[] {
+    const found: { id: number; length: number }[] = []
+    for (;;) {
+      const view = this.#memory.dataView(this.descriptorArea + 16 * this.#used, 16)
+      const flags = view.getUint16(14, true)
+      const isUsed =
+        ((flags & AVAIL) !== 0) === ((flags & USED) !== 0) &&
+        ((flags & USED) !== 0) === (this.#usedWrap === 1)
+      if (!isUsed || found.length > this.size) return found
+      const id = view.getUint16(12, true)
+      const count = this.#counts.get(id)
+      if (count === undefined) throw new Error(`buffer ID ${id} was used, which is not in flight`)
+      found.push({ id, length: view.getUint32(8, true) })
+      this.#counts.delete(id)
+      this.#ids.push(id)
+      this.free += count
+      this.#used += count
+      if (this.#used >= this.size) {
+        this.#used -= this.size
+        this.#usedWrap ^= 1
+      }
+    }
+  }
+
+  /** When the device wants a kick: desc and flags. */
+  get deviceEvent(): [offset: number, flags: number] {
+    const view = this.#memory.dataView(this.deviceArea, 4)
+    return [view.getUint16(0, true), view.getUint16(2, true)]
+  }
+
+  setDriverEvent(offset: number, flags: number): void {
+    const view = this.#memory.dataView(this.driverArea, 4)
+    view.setUint16(0, offset, true)
+    view.setUint16(2, flags, true)
+  }
+}
