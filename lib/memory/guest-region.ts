@@ -10,6 +10,8 @@ export interface GuestRegion {
   readonly buffer: ArrayBuffer
   /** All of the region's bytes. */
   readonly bytes: Uint8Array
+  /** Gives the pages of `[offset, offset + length)` back to the host, multiples of 4096; they read as zeroes then. */
+  discard?(offset: number, length: number): void
   /** Gives the memory back. Views become empty or detached. */
   close(): void
 }

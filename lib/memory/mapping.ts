@@ -108,7 +108,8 @@ function mapRegion(guestAddress: number, size: number, options: MappingOptions):
     const buffer = mapping.buffer(0, size)
     markAsUntransferable(buffer)
     const bytes = new Uint8Array(buffer)
-    return { guestAddress, size, buffer, bytes, mapping, close: () => mapping.close() }
+    const discard = (offset: number, length: number) => mapping.discard(offset, length)
+    return { guestAddress, size, buffer, bytes, mapping, discard, close: () => mapping.close() }
   } catch (error) {
     mapping.close()
     throw error
