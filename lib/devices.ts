@@ -13,6 +13,11 @@ export { Tap, type TapOptions } from './backends/net/tap.js'
 export * from './bus/bus-device.js'
 export * from './devices/virtio/abi.js'
 export {
+  type BalloonStatistics,
+  VirtioBalloon,
+  type VirtioBalloonOptions,
+} from './devices/virtio/balloon/virtio-balloon.js'
+export {
   VirtioBlock,
   type VirtioBlockCounters,
   type VirtioBlockOptions,

@@ -14,18 +14,10 @@ import {
   VIRTIO_F_RING_PACKED,
   VIRTIO_F_VERSION_1,
 } from '../abi.js'
-import { GuestAccess } from '../queue/guest-access.js'
-import { PackedVirtqueue } from '../queue/packed-virtqueue.js'
-import {
-  brokenGeometryRule,
-  packedLayout,
-  queuesOverlap,
-  splitLayout,
-} from '../queue/queue-geometry.js'
-import { SplitVirtqueue } from '../queue/split-virtqueue.js'
 import type { Virtqueue } from '../queue/virtqueue.js'
 import type { DeviceContext, VirtioDevice } from '../virtio-device.js'
 import { statusStep } from './device-status.js'
+import { activateQueues, brokenQueueRule } from './queue-activation.js'
 import { QueueSetup } from './queue-setup.js'
 
 /** The transport's side of a {@link DeviceControl}: how the driver is interrupted, and who is told of trouble. */
@@ -217,25 +209,15 @@ export class DeviceControl {
   }
 
   #activate(): void {
-    const rule = this.#brokenQueueRule()
+    const rule = brokenQueueRule(this.queues, this.#driverFeatures, this.#memory)
     if (rule !== undefined) {
       this.#needsReset(rule)
       return
     }
     const features = this.#driverFeatures
-    const access = new GuestAccess(this.#memory)
-    const Ring = this.#packed ? PackedVirtqueue : SplitVirtqueue
-    const virtqueues = this.queues.map((setup, index): Virtqueue | undefined => {
-      if (!setup.ready) return undefined
-      const ring = {
-        indirect: hasFeature(features, VIRTIO_F_INDIRECT_DESC),
-        eventIdx: hasFeature(features, VIRTIO_F_EVENT_IDX),
-        chainCountMax: setup.maxSize,
-      }
-      return new Ring(index, setup.geometry(), access, ring, {
-        interrupt: (queueIndex) => this.#events.queueInterrupt(queueIndex),
-        broken: (queueIndex, reason) => this.#needsReset(`queue ${queueIndex}: ${reason}`),
-      })
+    const virtqueues = activateQueues(this.queues, features, this.#memory, {
+      interrupt: (queueIndex) => this.#events.queueInterrupt(queueIndex),
+      broken: (queueIndex, reason) => this.#needsReset(`queue ${queueIndex}: ${reason}`),
     })
     this.#virtqueues = virtqueues
     const context: DeviceContext = {
@@ -256,22 +238,6 @@ export class DeviceControl {
     this.#guard(() => this.device.activate(context))
     // Chains made available before DRIVER_OK have had their kick, or never get one.
     for (const queue of virtqueues) if (queue) this.#schedule(queue.index)
-  }
-
-  get #packed(): boolean {
-    return hasFeature(this.#driverFeatures, VIRTIO_F_RING_PACKED)
-  }
-
-  #brokenQueueRule(): string | undefined {
-    const layout = this.#packed ? packedLayout : splitLayout
-    const ready = this.queues.filter((setup) => setup.ready)
-    if (ready.length === 0) return '3.1.1: DRIVER_OK with no queue set up'
-    for (const setup of ready) {
-      const rule = brokenGeometryRule(setup.geometry(), layout, setup.maxSize, this.#memory)
-      if (rule !== undefined) return `2.7: ${rule}`
-    }
-    const geometries = ready.map((setup) => setup.geometry())
-    return queuesOverlap(geometries, layout) ? '2.7: the parts of the queues overlap' : undefined
   }
 
   #deactivate(): void {

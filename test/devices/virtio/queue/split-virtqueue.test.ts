@@ -26,6 +26,7 @@ describe('a split virtqueue against a model', () => {
     ['with event indices', [VIRTIO_F_EVENT_IDX]],
   ])(
     'gives every chain once, whole and in order, and takes each back once, %s',
+    { timeout: 60_000 },
     (_name, features) => {
       fc.assert(
         fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
@@ -74,12 +75,14 @@ describe('a split virtqueue against a model', () => {
           expect(rig.device.context!.queues[0]!.inFlight).toBe(offered.length - finished.length)
           expect(rig.reasons).toEqual([])
         }),
-        { numRuns: 300 },
+        { numRuns: 150 },
       )
     },
   )
 
-  it('takes anything for a ring and its descriptors without throwing or leaving its budget', () => {
+  it('takes anything for a ring and its descriptors without throwing or leaving its budget', {
+    timeout: 60_000,
+  }, () => {
     fc.assert(
       fc.property(
         fc.uint8Array({ minLength: 512, maxLength: 512 }),
@@ -96,7 +99,7 @@ describe('a split virtqueue against a model', () => {
           expect(rig.device.seen.length).toBeLessThanOrEqual(ahead)
         },
       ),
-      { numRuns: 2000 },
+      { numRuns: 500 },
     )
   })
 })
