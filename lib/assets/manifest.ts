@@ -23,7 +23,8 @@ export async function readManifest(directory: string): Promise<Manifest | undefi
     const manifest = JSON.parse(
       await readFile(join(directory, 'manifest.json'), 'utf8'),
     ) as Manifest
-    return manifest.format === FORMAT ? manifest : undefined
+    const whole = manifest.format === FORMAT && Object(manifest.files) === manifest.files
+    return whole && Object(manifest.notes) === manifest.notes ? manifest : undefined
   } catch {
     return undefined
   }
