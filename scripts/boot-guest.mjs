@@ -23,8 +23,9 @@ async function boot() {
   const started = performance.now()
   const tap = await openTap()
   if (tap.why) process.stderr.write(`no network card: ${tap.why}\n`)
+  let vm
   try {
-    await using vm = await VirtualMachine.create({
+    vm = await VirtualMachine.create({
       kernel,
       initrd,
       commandLine: `console=ttyS0 nodekvm.${mode} nodekvm.ip=${GUEST_ADDRESS}/24 nodekvm.peer=${HOST_ADDRESS}`,
@@ -33,6 +34,7 @@ async function boot() {
     })
     return await (selfCheck ? check(vm, started) : shell(vm))
   } finally {
+    await vm?.close()
     tap.close()
   }
 }
@@ -66,13 +68,11 @@ async function shell(vm) {
 async function check(vm, started) {
   let log = ''
   let toInit
-  let lineStart = 0
   vm.console.output.setEncoding('latin1')
   vm.console.output.on('data', (text) => {
     process.stdout.write(text)
     log += text
-    toInit ??= log.includes('node-kvm: init', lineStart) ? performance.now() - started : undefined
-    lineStart = Math.max(0, log.lastIndexOf('\n'))
+    if (log.includes('node-kvm: init')) toInit ??= performance.now() - started
   })
   const ended = new Promise((resolve) => vm.console.output.once('end', resolve))
   const limit = setTimeout(() => void vm.stop(), 300_000)

@@ -1,0 +1,116 @@
+import { Command, InvalidArgumentError, Option } from 'commander'
+import {
+  describeStopReason,
+  FileDisk,
+  kvmUsable,
+  Tap,
+  VirtualMachine,
+  type VirtualMachineOptions,
+} from '../index.js'
+import { runHere } from './emulated.js'
+import { EXIT_STATUS, EXIT_STATUS_HELP, exitStatus } from './exit-status.js'
+import { type DiskSpec, type NetSpec, parseDiskSpec, parseNetSpec } from './specs.js'
+import { attachTerminal } from './terminal.js'
+
+interface RunOptions {
+  kernel: string
+  initrd?: string
+  append: string
+  memory: string
+  cpus: number
+  disk: DiskSpec[]
+  net: NetSpec[]
+  timeout?: number
+  emulate: 'auto' | 'always' | 'never'
+}
+
+const collect =
+  <T>(parse: (text: string) => T) =>
+  (text: string, before: T[]): T[] => [...before, parse(text)]
+
+/** `node-kvm run` */
+export function runCommand(): Command {
+  return new Command('run')
+    .description('Boot a kernel, with its serial console on this terminal. Ctrl-A x stops it.')
+    .requiredOption('-k, --kernel <path>', 'kernel: a bzImage or an ELF vmlinux')
+    .option('-i, --initrd <path>', 'initial RAM disk')
+    .option('-a, --append <text>', 'kernel command line', 'console=ttyS0')
+    .option('-m, --memory <size>', 'guest memory, such as 512M or 2G', '256M')
+    .option('-c, --cpus <n>', 'number of vCPUs', wholeNumber, 1)
+    .option(
+      '-d, --disk <path[,readonly]>',
+      'raw disk image or block device (repeatable)',
+      collect(parseDiskSpec),
+      [],
+    )
+    .option(
+      '-n, --net <tap=name[,mac=address]>',
+      'network card on a TAP device (repeatable)',
+      collect(parseNetSpec),
+      [],
+    )
+    .option('-t, --timeout <seconds>', 'stop the guest after so long', wholeNumber)
+    .addOption(
+      new Option('--emulate <when>', 'use the emulated KVM host')
+        .choices(['auto', 'always', 'never'])
+        .default('auto', 'auto: where /dev/kvm cannot run a stock kernel'),
+    )
+    .addHelpText('after', EXIT_STATUS_HELP)
+    .action(async (options: RunOptions) => {
+      const remote = await runHere(options.emulate, options.disk, kvmUsable)
+      process.exitCode = remote ?? (await runGuest(options))
+    })
+}
+
+function wholeNumber(text: string): number {
+  if (!/^\d+$/.test(text)) throw new InvalidArgumentError('expected a whole number')
+  return Number(text)
+}
+
+async function runGuest(options: RunOptions): Promise<number> {
+  await using vm = await VirtualMachine.create(machineOptions(options))
+  let status: number | undefined
+  const stop = (code: number) => {
+    status ??= code
+    void vm.stop()
+  }
+  const restoreTerminal = attachTerminal(vm.console, () => stop(EXIT_STATUS.killed))
+  const onSignal = () => stop(EXIT_STATUS.killed)
+  const signals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
+  for (const signal of signals) process.once(signal, onSignal)
+  const timer =
+    options.timeout === undefined
+      ? undefined
+      : setTimeout(() => stop(EXIT_STATUS.timeout), options.timeout * 1000)
+  try {
+    await vm.start()
+    const reason = await vm.stopped
+    await outputEnd(vm)
+    restoreTerminal()
+    if (reason.kind !== 'shutdown')
+      process.stderr.write(`node-kvm: ${describeStopReason(reason)}\n`)
+    return status ?? exitStatus(reason)
+  } finally {
+    clearTimeout(timer)
+    for (const signal of signals) process.removeListener(signal, onSignal)
+    restoreTerminal()
+  }
+}
+
+/** Resolves when what the guest said last has been read. */
+async function outputEnd(vm: VirtualMachine): Promise<void> {
+  if (vm.console.output.readableEnded) return
+  await new Promise((resolve) => vm.console.output.once('end', resolve).once('close', resolve))
+}
+
+function machineOptions(options: RunOptions): VirtualMachineOptions {
+  return {
+    kernel: options.kernel,
+    ...(options.initrd === undefined ? {} : { initrd: options.initrd }),
+    commandLine: options.append,
+    memory: options.memory,
+    cpus: options.cpus,
+    disks: options.disk.map(({ path, readOnly }) => new FileDisk(path, { readOnly })),
+    nets: options.net.map(({ tap, mac }) => new Tap(tap, mac === undefined ? {} : { mac })),
+  }
+}
