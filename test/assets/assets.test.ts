@@ -1,0 +1,164 @@
+import { execFileSync } from 'node:child_process'
+import {
+  copyFileSync,
+  cpSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
+import { afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
+import { busyboxAsset } from '../../lib/assets/busybox.js'
+import { cacheDirectory } from '../../lib/assets/cache.js'
+import { ext4Image } from '../../lib/assets/disk-image.js'
+import { guestInitramfs } from '../../lib/assets/guest-initramfs.js'
+import { KERNEL_SERIES, kernelAsset } from '../../lib/assets/kernel.js'
+import { prepareGuestAssets } from '../../lib/assets/prepare.js'
+import { GUEST_MODULES } from '../../lib/initramfs/guest-init.js'
+import { readModuleInfo } from '../../lib/initramfs/module-info.js'
+import { resolveModules } from '../../lib/initramfs/module-order.js'
+
+// The first time on a machine packages are fetched.
+const LIMIT_MS = 600_000
+const options = { timeout: LIMIT_MS }
+
+let base: string
+let userCache: string
+beforeAll(async () => {
+  userCache = cacheDirectory()
+  await prepareGuestAssets()
+}, LIMIT_MS)
+beforeEach(() => {
+  base = mkdtempSync(join(tmpdir(), 'node-kvm-assets-'))
+})
+afterEach(() => {
+  vi.unstubAllEnvs()
+  rmSync(base, { recursive: true, force: true })
+})
+
+/** From here on the cache is another one, with copies of these folders of the user's. */
+function useCopyOf(...folders: string[]): string {
+  for (const folder of folders) {
+    cpSync(join(userCache, folder), join(base, 'node-kvm', folder), { recursive: true })
+  }
+  vi.stubEnv('XDG_CACHE_HOME', base)
+  return join(base, 'node-kvm')
+}
+
+function listArchive(path: string): string[] {
+  const listing = execFileSync('cpio', ['-it', '--quiet'], { input: readFileSync(path) })
+  return listing.toString().trimEnd().split('\n')
+}
+
+/** Asks for a dynamic loader, which an initramfs does not have. */
+const PT_INTERP = 3
+
+/** Of a 64-bit ELF program: the ELF specification's "Program Header". */
+function segmentTypes(program: Uint8Array): number[] {
+  const bytes = Buffer.from(program)
+  const at = Number(bytes.readBigUInt64LE(32))
+  return Array.from({ length: bytes.readUInt16LE(56) }, (_, n) => bytes.readUInt32LE(at + n * 56))
+}
+
+describe.each(KERNEL_SERIES)('the Debian kernel of %s', options, (series) => {
+  it('is a stock bzImage with its modules', async () => {
+    const kernel = await kernelAsset(series)
+    expect(kernel.version).toMatch(new RegExp(`^${series.replace('.', '\\.')}\\..*-cloud-amd64$`))
+    expect(kernel.package.name).toBe(`linux-image-${kernel.version}`)
+    expect(kernel.package.sha256).toMatch(/^[0-9a-f]{64}$/)
+    // The setup header's magic: Documentation/arch/x86/boot.rst.
+    expect(readFileSync(kernel.vmlinuz).toString('latin1', 0x202, 0x206)).toBe('HdrS')
+    const modules = await resolveModules(kernel.modules, GUEST_MODULES)
+    expect(modules.map(({ name }) => name)).toEqual(
+      expect.arrayContaining(['virtio_mmio', 'virtio_blk', 'virtio_net']),
+    )
+    for (const { name, data } of modules) expect(readModuleInfo(data).name).toBe(name)
+  })
+
+  it('gets an initramfs with busybox and modules, the same each time', async () => {
+    const kernel = await kernelAsset(series)
+    const path = await guestInitramfs(kernel)
+    const before = statSync(path).mtimeMs
+    const names = listArchive(path)
+    expect(names).toEqual(
+      expect.arrayContaining(['init', 'bin/busybox', 'bin/sh', 'modules/virtio_blk.ko']),
+    )
+    expect(await guestInitramfs(kernel)).toBe(path)
+    expect(statSync(path).mtimeMs).toBe(before)
+    const more = listArchive(await guestInitramfs(kernel, { modules: ['vhost_net'] }))
+    expect(more).toContain('modules/vhost_net.ko')
+    await expect(guestInitramfs(kernel, { modules: ['no-such'] })).rejects.toThrow(/no_such/)
+  })
+})
+
+describe('the cache', options, () => {
+  it('needs no program and no network once it is full', async () => {
+    const path = cacheDirectory()
+    vi.stubEnv('PATH', '/nonexistent')
+    const kernel = await kernelAsset('6.12')
+    expect(kernel.vmlinuz.startsWith(path)).toBe(true)
+    expect((await guestInitramfs(kernel)).startsWith(path)).toBe(true)
+    expect((await ext4Image()).startsWith(path)).toBe(true)
+  })
+
+  it('names what is missing where it is empty', async () => {
+    useCopyOf()
+    vi.stubEnv('PATH', '/nonexistent')
+    const missing = (name: string) =>
+      expect.objectContaining({
+        code: 'ERR_MISSING_PROGRAM',
+        message: expect.stringContaining(`apt-get install ${name}`),
+      })
+    await expect(kernelAsset('6.1')).rejects.toEqual(missing('apt'))
+    await expect(busyboxAsset()).rejects.toEqual(missing('apt'))
+  })
+
+  it('tells a module that is not as it was fetched', async () => {
+    const cache = useCopyOf('linux-6.1-cloud-amd64')
+    const { modules } = await kernelAsset('6.1')
+    const path = modules.order.split('\n').find((path) => path.includes('virtio_blk'))!
+    writeFileSync(join(cache, 'linux-6.1-cloud-amd64/modules', path), 'something else')
+    await expect(resolveModules(modules, ['virtio_blk'])).rejects.toMatchObject({
+      code: 'ERR_ASSET',
+      message: expect.stringContaining('virtio_blk'),
+    })
+  })
+})
+
+describe('busybox', options, () => {
+  it('is fetched anew where it was damaged, is static, and runs', async () => {
+    const cache = useCopyOf('busybox')
+    const before = await busyboxAsset()
+    writeFileSync(join(cache, 'busybox/busybox'), 'something else')
+    const reports: string[] = []
+    const after = await busyboxAsset({ report: (text) => reports.push(text) })
+    expect(reports.join()).toMatch(/fetching busybox-static/)
+    expect(Buffer.compare(before, after)).toBe(0)
+    const copy = join(base, 'busybox')
+    writeFileSync(copy, after, { mode: 0o755 })
+    expect(execFileSync(copy, ['echo', 'hello'], { encoding: 'utf8' })).toBe('hello\n')
+    expect(segmentTypes(after)).not.toContain(PT_INTERP)
+  })
+})
+
+describe('ext4Image', options, () => {
+  it('is a whole and empty ext4 file system of its size', async () => {
+    const path = await ext4Image({ sizeMiB: 16 })
+    expect(statSync(path).size).toBe(16 * 2 ** 20)
+    const copy = join(base, 'disk.img')
+    copyFileSync(path, copy)
+    const env = { ...process.env, PATH: `${process.env.PATH}:/usr/sbin:/sbin` }
+    expect(String(execFileSync('e2fsck', ['-fn', copy], { env, stdio: 'pipe' }))).toMatch(/11\//)
+    expect(dirname(await ext4Image({ sizeMiB: 16 }))).toBe(dirname(path))
+  })
+
+  it.each([0, 15, 4097, 16.5, Number.NaN])('refuses %d MiB', async (sizeMiB) => {
+    await expect(ext4Image({ sizeMiB })).rejects.toMatchObject({
+      code: 'ERR_INVALID_OPTION',
+      option: 'sizeMiB',
+    })
+  })
+})
