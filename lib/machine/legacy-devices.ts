@@ -4,13 +4,17 @@ import {
   COM1_GSI,
   COM1_PORT,
   I8042_DATA_PORT,
+  POST_CODE_PORT,
   RESET_CONTROL_PORT,
   SCI_GSI,
+  SYSTEM_CONTROL_PORT,
 } from '../arch/x86-64/layout.js'
 import { ACPI_PM_PORTS, AcpiPm } from '../devices/legacy/acpi-pm.js'
 import { CmosRtc } from '../devices/legacy/cmos-rtc.js'
 import { I8042, I8042_PORTS } from '../devices/legacy/i8042.js'
+import { PostCodePort } from '../devices/legacy/post-code-port.js'
 import { ResetControl } from '../devices/legacy/reset-control.js'
+import { SystemControlPort } from '../devices/legacy/system-control-port.js'
 import { UART_PORTS } from '../devices/serial/registers.js'
 import { Uart16550A } from '../devices/serial/uart-16550a.js'
 import { IoctlIrqLine } from '../interrupt/ioctl-irq.js'
@@ -30,6 +34,8 @@ export function attachLegacyDevices(
   pio.attach(I8042_DATA_PORT, I8042_PORTS, new I8042({ onReset }))
   pio.attach(CMOS_PORT, CMOS_PORTS, new CmosRtc())
   pio.attach(RESET_CONTROL_PORT, 1, new ResetControl({ onReset }))
+  pio.attach(POST_CODE_PORT, 1, new PostCodePort())
+  pio.attach(SYSTEM_CONTROL_PORT, 1, new SystemControlPort({ onReset }))
   const sci = new IoctlIrqLine(vm, SCI_GSI)
   pio.attach(ACPI_PM_PORT, ACPI_PM_PORTS, new AcpiPm({ sci, onPowerOff, onReset }))
 }

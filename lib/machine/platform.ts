@@ -11,6 +11,7 @@ import {
   KVM_CAP_USER_MEMORY,
 } from '../kvm/abi/capabilities.js'
 import type { CpuidEntry } from '../kvm/abi/cpuid.js'
+import { KVM_PIT_SPEAKER_DUMMY } from '../kvm/abi/pit.js'
 import { Kvm } from '../kvm/kvm.js'
 import type { VmFd } from '../kvm/vm-fd.js'
 import { createGuestMemory, type MappedGuestMemory } from '../memory/mapping.js'
@@ -59,7 +60,8 @@ export function createPlatform(
   vm.setIdentityMapAddr(KVM_IDENTITY_MAP_START)
   vm.setTssAddr(KVM_TSS_START)
   vm.createIrqchip()
-  vm.createPit2()
+  // Without its port 0x61 the guest's PIT calibration reads a port that nobody has.
+  vm.createPit2(KVM_PIT_SPEAKER_DUMMY)
   memory.register(vm)
   return {
     vm,

@@ -46,6 +46,9 @@ export const KVM_IDENTITY_MAP_START = 0xfffb_c000
 export const KVM_TSS_START = 0xfffb_d000
 
 export const CMOS_PORT = 0x70
+/** Firmware shows its progress here; Linux writes to it to wait a microsecond. */
+export const POST_CODE_PORT = 0x80
+export const SYSTEM_CONTROL_PORT = 0x92
 export const I8042_DATA_PORT = 0x60
 export const I8042_COMMAND_PORT = 0x64
 export const COM1_PORT = 0x3f8
