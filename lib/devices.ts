@@ -10,6 +10,12 @@ export { MemoryDisk, type MemoryDiskOptions } from './backends/block/memory-disk
 export { OverlayDisk, type OverlayDiskOptions } from './backends/block/overlay-disk.js'
 export * from './backends/net/net-backend.js'
 export { Tap, type TapOptions } from './backends/net/tap.js'
+export {
+  SwitchPort,
+  type SwitchPortOptions,
+  VirtualSwitch,
+  type VirtualSwitchEvents,
+} from './backends/net/virtual-switch.js'
 export * from './bus/bus-device.js'
 export * from './devices/virtio/abi.js'
 export {

@@ -1,0 +1,163 @@
+import { constants } from 'node:os'
+import type { GuestMemory } from '../../memory/guest-memory.js'
+import type { NetAgreement, NetAttachment, NetChannel } from './net-backend.js'
+
+/** Virtio 1.2, 5.1.6: bytes of the header before every frame; where it tells the number of buffers. */
+const HEADER = 12
+const NUM_BUFFERS = 10
+/** An Ethernet header and the longest IP packet. */
+const FRAME_MAX = 14 + 65535
+/** Frames kept for a guest that has no buffers ready. */
+const BACKLOG = 256
+
+interface PostedBuffer {
+  readonly tag: number
+  readonly segments: Uint8Array[]
+  length: number
+  bad: boolean
+}
+
+/**
+ * Frames as bytes in TypeScript, for backends that are no device of the host's. Knows no offloads: headers to the guest
+ * are zeroes, and those from the guest are cut off.
+ */
+export class FrameChannel implements NetChannel {
+  /** Frames lost because the guest had no buffers for too long, or none large enough. */
+  overruns = 0
+  readonly #attachment: NetAttachment
+  readonly #memory: GuestMemory
+  readonly #send: (frame: Uint8Array) => void
+  readonly #backlog: Uint8Array[] = []
+  #frames: PostedBuffer[] = []
+  #fresh: PostedBuffer[] = []
+  #buffers: PostedBuffer[] = []
+  #item: PostedBuffer | undefined
+  #mergeable = false
+  #held = false
+  #closed = false
+
+  /** @param send takes a frame that the guest has sent; the bytes are its own */
+  constructor(attachment: NetAttachment, send: (frame: Uint8Array) => void) {
+    this.#attachment = attachment
+    this.#memory = attachment.memory
+    this.#send = send
+  }
+
+  get posted(): number {
+    return this.#buffers.length
+  }
+
+  agree({ mergeable }: NetAgreement): void {
+    this.#mergeable = mergeable
+  }
+
+  frame(tag: number): void {
+    this.#item = { tag, segments: [], length: 0, bad: false }
+    this.#frames.push(this.#item)
+  }
+
+  buffer(tag: number): void {
+    this.#item = { tag, segments: [], length: 0, bad: false }
+    this.#fresh.push(this.#item)
+  }
+
+  segment(address: number, length: number): void {
+    const item = this.#item!
+    if (this.#memory.findRegion(address, length) === undefined) {
+      item.bad = true
+      return
+    }
+    item.segments.push(this.#memory.view(address, length))
+    item.length += length
+  }
+
+  transmit(): void {
+    const frames = this.#frames
+    this.#frames = []
+    for (const { tag, segments, length, bad } of frames) {
+      const good = !bad && length > HEADER && length <= HEADER + FRAME_MAX
+      if (good) this.#send(Buffer.concat(segments).subarray(HEADER))
+      this.#attachment.transmitted(tag, good ? 0 : constants.errno.EMSGSIZE)
+    }
+  }
+
+  post(): void {
+    const fresh = this.#fresh
+    this.#fresh = []
+    for (const buffer of fresh) {
+      if (buffer.bad || buffer.length < HEADER + 14) this.#attachment.received(buffer.tag, 0)
+      else this.#buffers.push(buffer)
+    }
+    if (this.#backlog.length > 0 && this.#buffers.length > 0) setImmediate(() => this.#flush())
+  }
+
+  hold(on: boolean): void {
+    this.#held = on
+    if (!on && this.#backlog.length > 0) setImmediate(() => this.#flush())
+  }
+
+  /** Gives the guest a frame, or keeps it until there is a buffer, or loses it. */
+  deliver(frame: Uint8Array): void {
+    if (
+      this.#closed ||
+      frame.length === 0 ||
+      frame.length > FRAME_MAX ||
+      this.#backlog.length >= BACKLOG
+    ) {
+      this.overruns++
+      return
+    }
+    this.#backlog.push(frame)
+    if (this.#backlog.length === 1) setImmediate(() => this.#flush())
+  }
+
+  reset(): void {
+    this.#frames = []
+    this.#fresh = []
+    this.#buffers = []
+    this.#backlog.length = 0
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true
+    this.reset()
+  }
+
+  #flush(): void {
+    if (this.#closed || this.#held || this.#backlog.length === 0) return
+    try {
+      this.#attachment.readable()
+      while (this.#backlog.length > 0 && this.#buffers.length > 0)
+        this.#fill(this.#backlog.shift()!)
+      this.#attachment.completed()
+    } catch (error) {
+      this.#attachment.failed(error instanceof Error ? error : new Error(String(error)))
+    }
+  }
+
+  #fill(frame: Uint8Array): void {
+    const total = HEADER + frame.length
+    let room = 0
+    let count = 0
+    while (count < (this.#mergeable ? this.#buffers.length : 1) && room < total)
+      room += this.#buffers[count++]!.length
+    if (room < total) {
+      this.overruns++
+      return
+    }
+    const bytes = new Uint8Array(total)
+    bytes[NUM_BUFFERS] = count & 0xff
+    bytes[NUM_BUFFERS + 1] = count >> 8
+    bytes.set(frame, HEADER)
+    let at = 0
+    for (const buffer of this.#buffers.splice(0, count)) {
+      const start = at
+      for (const segment of buffer.segments) {
+        const part = bytes.subarray(at, at + segment.length)
+        segment.set(part)
+        at += part.length
+      }
+      this.#attachment.received(buffer.tag, at - start)
+    }
+  }
+}
