@@ -41,7 +41,7 @@ async function fromCreate(guest: GuestSpec): Promise<number> {
     void vm.stopped.then((reason) => reject(new Error(`ended before init: ${reason.kind}\n${log}`)))
   })
   await vm.start()
-  return reached
+  return await reached
 }
 
 const guest = await benchmarkGuest('nodekvm.mode=none')

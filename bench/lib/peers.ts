@@ -63,5 +63,5 @@ export const qemuMicrovm = qemu('QEMU microvm', ['-M', 'microvm'])
 /** microvm with what slows its boot left out: no option ROMs, PIT and PIC off, an RTC. */
 export const qemuMicrovmTuned = qemu('QEMU microvm, tuned', [
   '-M',
-  'microvm,rtc=on,option-roms=off,pit=off,pic=off',
+  'microvm,rtc=on,x-option-roms=off,pit=off,pic=off',
 ])
