@@ -1,6 +1,6 @@
 /**
  * A virtio-blk ring to a file, with no guest: a C program in a process of its own plays the driver, against our device
- * and against the same device loop in C. `node dist/bench/ring.js [--json] [--ops N] [--rounds N]`
+ * and against the same device loop in C. `node dist/bench/ring.js [--json] [--ops N] [--rounds N] [--poll MICROSECONDS]`
  */
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -39,6 +39,7 @@ const option = (name: string, otherwise: number) => {
 }
 const operations = option('--ops', 100_000)
 const rounds = option('--rounds', 5)
+const pollMicroseconds = option('--poll', 20)
 const json = process.argv.includes('--json')
 
 const folder = mkdtempSync(join(process.env.RING_FOLDER ?? tmpdir(), 'node-kvm-ring-'))
@@ -90,10 +91,13 @@ async function ours(depth: number, engine: BlockEngineChoice, ops: number): Prom
   const disk = new FileDisk(image, { engine })
   await disk.open()
   const line = { gsi: 5, assert() {}, deassert() {}, pulse: () => irq.signal() }
-  const transport = new mmio.VirtioMmioTransport(new VirtioBlock(disk, { queueSize: SIZE }), {
-    memory,
-    irq: line,
-  })
+  const transport = new mmio.VirtioMmioTransport(
+    new VirtioBlock(disk, { queueSize: SIZE, pollMicroseconds }),
+    {
+      memory,
+      irq: line,
+    },
+  )
   const write = (register: number, value: number) => transport.write(register, 4, value)
   for (const status of [1, 3]) write(mmio.VIRTIO_MMIO_STATUS, status)
   write(mmio.VIRTIO_MMIO_DRIVER_FEATURES, 2 ** VIRTIO_F_EVENT_IDX)

@@ -83,6 +83,10 @@ export class PackedVirtqueue implements Virtqueue {
     this.#entries = new Uint16Array(size)
   }
 
+  get available(): boolean {
+    return !this.stopped && this.#available()
+  }
+
   pop(): DescriptorChain | undefined {
     if (this.stopped || !this.#available()) return undefined
     const chain = this.#chain

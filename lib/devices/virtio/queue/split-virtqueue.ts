@@ -85,6 +85,10 @@ export class SplitVirtqueue implements Virtqueue {
     this.#busy = new Uint8Array(size)
   }
 
+  get available(): boolean {
+    return !this.stopped && (this.#nextAvail !== this.#availIdx || this.#lookForMore())
+  }
+
   pop(): DescriptorChain | undefined {
     if (this.stopped) return undefined
     if (this.#nextAvail === this.#availIdx && !this.#lookForMore()) return undefined

@@ -1,4 +1,5 @@
 import type { DescriptorChain } from './descriptor-chain.js'
+import type { RingPoller } from './ring-poller.js'
 
 /**
  * One virtqueue from the device's end, whichever its layout. Belongs to one activation of one device.
@@ -16,6 +17,8 @@ export interface Virtqueue {
   readonly inFlight: number
   /** The ring broke a rule, or was given up by a reset. */
   readonly stopped: boolean
+  /** Whether `pop` would find a chain now. */
+  readonly available: boolean
   /**
    * Takes the next available chain. The object is the queue's own and the same each time: copy what must outlast
    * the next `pop`.
@@ -75,6 +78,8 @@ export interface QueueService {
   handle(chain: DescriptorChain): void
   /** Starts what was taken up. Called after each run of chains; what was pushed by then is published. */
   submit(): void
+  /** Looks for more before the turn ends. */
+  readonly poller?: RingPoller | undefined
 }
 
 /**
@@ -86,6 +91,7 @@ export function drainQueue(queue: Virtqueue, service: QueueService): boolean {
   let descriptors = 0
   let spent = false
   let held = false
+  service.poller?.begin()
   do {
     queue.disableNotifications()
     while (!spent && !held) {
@@ -98,6 +104,6 @@ export function drainQueue(queue: Virtqueue, service: QueueService): boolean {
     }
     service.submit()
     queue.publish()
-  } while (!spent && !held && queue.enableNotifications())
+  } while (!spent && !held && (service.poller?.wait(queue) || queue.enableNotifications()))
   return spent
 }
