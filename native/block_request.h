@@ -64,7 +64,8 @@ class BlockIo {
 inline int BlockRequest::Advance(int64_t result) {
   if (result == -EINTR || (result == -EAGAIN && ++tries < 1000)) return kMore;
   if (result == -EOPNOTSUPP && op == kWriteZeroes && !flag) {
-    flag = true;  // tmpfs among others zeroes by punching holes only; the zeroes count, the space is second to them
+    flag = true;  // tmpfs among others zeroes by punching holes only; the zeroes count, the space
+                  // is second to them
     return kMore;
   }
   if (result < 0) return static_cast<int>(-result);

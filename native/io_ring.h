@@ -15,8 +15,9 @@ namespace node_kvm {
 // One file's requests by io_uring, without liburing. Everything happens on the thread that made it.
 class IoRing : public BlockIo {
  public:
-  // For at most `depth` requests in flight on `fd`, which is registered with the ring if `fixed`: its open file then
-  // outlives the ring by a little. nullptr with the errno where io_uring is absent or refused.
+  // For at most `depth` requests in flight on `fd`, which is registered with the ring if `fixed`:
+  // its open file then outlives the ring by a little. nullptr with the errno where io_uring is
+  // absent or refused.
   static std::unique_ptr<IoRing> Create(int fd, bool fixed, unsigned depth, int* error);
   ~IoRing() override;
 
