@@ -37,6 +37,7 @@
         'native/support/guarded_buffer.cc',
         'native/support/kick_signal.cc',
         'native/support/loop_handle.cc',
+        'native/support/spin.cc',
       ],
       'include_dirs': ['native', "<!(node -p \"require('node-addon-api').include_dir\")"],
       'defines': [

@@ -277,7 +277,7 @@ void ExitChannel::StopThreads() {
     thread->Kick();
   }
   for (const auto& thread : threads_) thread->Join();
-  group_.published.store(0);
+  exits_taken_ = group_.published.load();
 }
 
 void ExitChannel::Rest() {
@@ -364,6 +364,10 @@ bool ExitChannel::Answer(napi_env env, int32_t index) {
     return false;
   }
   answered_at_ = MonotonicNow();
+  int cpu = sched_getcpu();
+  if (group_.js_cpu.load(std::memory_order_relaxed) != cpu) {
+    group_.js_cpu.store(cpu, std::memory_order_relaxed);
+  }
   if (!threads_[index]->Complete(answered_at_)) {
     ThrowVmmError(env, "ERR_VCPU_RUNNING", "the vCPU is run by someone else");
     return false;
@@ -371,27 +375,26 @@ bool ExitChannel::Answer(napi_env env, int32_t index) {
   return true;
 }
 
-int32_t ExitChannel::PickExit(int64_t spin_limit) {
-  for (size_t i = 0; i < threads_.size(); i++) {
-    size_t index = (first_ + i) % threads_.size();
-    VcpuThread& thread = *threads_[index];
-    if (!thread.TakeExit()) continue;
-    first_ = index + 1;
-    mailbox_->error = thread.error();
-    int64_t gap = thread.published_at() - answered_at_;
-    // It slept, and a spin would have caught this exit.
-    if (std::exchange(slept_, false) && gap <= spin_limit) spin_.Record(gap, spin_limit);
-    return static_cast<int32_t>(index);
-  }
-  return kIdle;
+bool ExitChannel::HasExit() const {
+  return group_.published.load(std::memory_order_seq_cst) != exits_taken_;
 }
 
-bool ExitChannel::SpinForExit(int64_t until) {
-  do {
-    sched_yield();
-    if (group_.published.load(std::memory_order_acquire) > 0) return true;
-  } while (MonotonicNow() < until);
-  return false;
+VcpuThread* ExitChannel::PickExit() {
+  for (size_t i = 0; i < threads_.size(); i++) {
+    size_t index = (first_ + i) % threads_.size();
+    if (!threads_[index]->TakeExit()) continue;
+    exits_taken_++;
+    first_ = index + 1;
+    return threads_[index].get();
+  }
+  return nullptr;
+}
+
+int32_t ExitChannel::Deliver(VcpuThread* thread) {
+  mailbox_->error = thread->error();
+  partner_cpu_ = thread->cpu();
+  TakePostedWrites();
+  return static_cast<int32_t>(thread->index());
 }
 
 int32_t ExitChannel::NextExit() {
@@ -399,32 +402,37 @@ int32_t ExitChannel::NextExit() {
   int64_t limit = group_.spin_limit.load(std::memory_order_relaxed);
   if (std::exchange(slice_over_, false)) slice_end_ = now + kSlice;
   for (;;) {
-    bool published = group_.published.load(std::memory_order_acquire) > 0;
     int64_t spin = spin_.length(limit);
-    if (now >= slice_end_ && (published || spin > 0)) {
+    if (now >= slice_end_ && (spin > 0 || HasExit())) {
       slice_over_ = true;
       TakePostedWrites();
       return kYield;
     }
-    if (!published && spin > 0) {
-      published = SpinForExit(std::min(now + spin, slice_end_));
-      spin_.Record(published ? 0 : limit + 1, limit);
-      now = MonotonicNow();
+    SpinWait wait(&spin_, limit, now, std::min(now + spin, slice_end_));
+    while (!HasExit() && wait.Turn(partner_cpu_)) {
     }
-    if (published) {
-      int32_t index = PickExit(limit);
-      if (index >= 0) {
-        TakePostedWrites();
-        return index;
+    now = wait.now();
+    if (HasExit()) {
+      VcpuThread* thread = PickExit();
+      if (!thread) {
+        // Announced, and about to be published.
+        sched_yield();
+        now = MonotonicNow();
+        continue;
       }
-      // Announced, and about to be published.
-      sched_yield();
-      now = MonotonicNow();
-      continue;
+      // If JavaScript slept, what counts is whether a spin would have caught this exit.
+      int64_t gap = thread->published_at() - answered_at_;
+      if (!std::exchange(slept_, false)) {
+        wait.Came(thread->published_at());
+      } else if (gap <= limit) {
+        spin_.Record(gap, limit);
+      }
+      return Deliver(thread);
     }
+    if (spin > 0) wait.Missed();
     // Whoever publishes or posts after this store wakes JavaScript; who did before is seen below.
     group_.js_awake.store(false, std::memory_order_seq_cst);
-    if (group_.published.load(std::memory_order_seq_cst) == 0) break;
+    if (!HasExit()) break;
     group_.js_awake.store(true, std::memory_order_relaxed);
   }
   TakePostedWrites();

@@ -73,8 +73,9 @@ class ExitChannel {
 
   static napi_value Next(napi_env env, napi_callback_info info);
   int32_t NextExit();
-  int32_t PickExit(int64_t spin_limit);
-  bool SpinForExit(int64_t until);
+  bool HasExit() const;
+  VcpuThread* PickExit();
+  int32_t Deliver(VcpuThread* thread);
   bool Answer(napi_env env, int32_t index);
 
   bool CheckOpen(napi_env env);
@@ -111,12 +112,16 @@ class ExitChannel {
   std::shared_ptr<MailboxPage> mailbox_;
   BufferSet buffers_;
 
+  // How many of the published exits were taken.
+  uint32_t exits_taken_ = 0;
   // When this turn of the event loop is to end.
   int64_t slice_end_ = 0;
   bool slice_over_ = true;
   // For how long JavaScript waits inside next() for one more exit.
   AdaptiveSpin spin_;
   int64_t answered_at_ = 0;
+  // Where the vCPU that was answered last was last seen.
+  int partner_cpu_ = -1;
   // Whether next() has returned kIdle since the last exit.
   bool slept_ = false;
   // Where the search for the next exit begins: after the last one found, so that all have a turn.

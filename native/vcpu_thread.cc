@@ -9,7 +9,6 @@
 #include <csignal>
 #include <cstdio>
 #include <cstring>
-#include <ctime>
 #include <utility>
 
 #include "support/futex.h"
@@ -41,12 +40,6 @@ void Store(uint8_t* bytes, uint32_t width, int64_t value) { std::memcpy(bytes, &
 bool IsShortWidth(uint32_t width) { return width == 1 || width == 2 || width == 4; }
 
 }  // namespace
-
-int64_t MonotonicNow() {
-  timespec now;
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return now.tv_sec * INT64_C(1'000'000'000) + now.tv_nsec;
-}
 
 VcpuThread::VcpuThread(VcpuGroup* group, std::shared_ptr<Vcpu> vcpu, uint32_t index)
     : group_(group), vcpu_(std::move(vcpu)), index_(index) {}
@@ -101,7 +94,6 @@ bool VcpuThread::TakeExit() {
   uint32_t handover = handover_.load(std::memory_order_acquire);
   if (taken_ || (handover != kPublished && handover != kPublishedAsleep)) return false;
   taken_ = true;
-  group_->published.fetch_sub(1, std::memory_order_relaxed);
   return true;
 }
 
@@ -258,14 +250,14 @@ bool VcpuThread::Publish(int error) {
   Count(&counters_.synchronous);
   error_ = error;
   published_at_ = MonotonicNow();
+  cpu_ = sched_getcpu();
   vcpu_->Leave();
   group_->published.fetch_add(1, std::memory_order_seq_cst);
   handover_.store(kPublished, std::memory_order_seq_cst);
   group_->Wake();
 
   int64_t limit = group_->spin_limit.load(std::memory_order_relaxed);
-  int64_t spin_until = published_at_ + spin_.length(limit);
-  bool spinning = spin_.length(limit) > 0;
+  SpinWait wait(&spin_, limit, published_at_, published_at_ + spin_.length(limit));
   for (;;) {
     uint32_t handover = handover_.load(std::memory_order_seq_cst);
     if (handover == kOurs) break;
@@ -273,16 +265,13 @@ bool VcpuThread::Publish(int error) {
     if (group_->want.load(std::memory_order_seq_cst) == Want::kStop) {
       // The stop came before the exit was published, and so has not abandoned it.
       if (handover_.compare_exchange_strong(handover, kAbandoned)) return false;
-    } else if (spinning) {
-      // A spin that keeps the core from the one it waits for would cost 100 times as much.
-      sched_yield();
-      spinning = MonotonicNow() < spin_until;
-    } else if (handover == kPublishedAsleep ||
-               handover_.compare_exchange_strong(handover, kPublishedAsleep)) {
+    } else if (!wait.Turn(group_->js_cpu.load(std::memory_order_relaxed)) &&
+               (handover == kPublishedAsleep ||
+                handover_.compare_exchange_strong(handover, kPublishedAsleep))) {
       FutexWait(&handover_, kPublishedAsleep);
     }
   }
-  spin_.Record(answered_at_ - published_at_, limit);
+  wait.Came(answered_at_);
   return true;
 }
 

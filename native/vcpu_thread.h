@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <condition_variable>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <mutex>
@@ -12,59 +13,43 @@
 #include "posted_queue.h"
 #include "route_table.h"
 #include "support/loop_handle.h"
+#include "support/spin.h"
 #include "vcpu_fd.h"
 
 namespace node_kvm {
+
+// Two threads that write to one line take it from each other each time.
+inline constexpr size_t kCacheLine = 64;
 
 // What the vCPU threads of one VM and the JavaScript thread that owns it share.
 struct VcpuGroup {
   enum class Want : uint8_t { kPause, kRun, kStop };
 
-  // Guards changes of `want` and each thread's parked state.
-  std::mutex mutex;
-  std::condition_variable changed;
+  // What is read at each exit and seldom written lies together.
   std::atomic<Want> want{Want::kPause};
-
-  // Exits that are published, or about to be, and not yet taken.
-  std::atomic<uint32_t> published{0};
   // JavaScript will look at `published` and at the posted writes before it next sleeps: no wake-up
   // is needed.
   std::atomic<bool> js_awake{false};
-  AsyncHandle wake;
-
-  CurrentRoutes routes;
-  PostedQueue posted;
-
+  // The host CPU that the JavaScript thread was last seen on.
+  std::atomic<int> js_cpu{-1};
   // Nanoseconds that either side spins at most before it sleeps.
   std::atomic<int64_t> spin_limit{50'000};
+  AsyncHandle wake;
+  CurrentRoutes routes;
+
+  // How many exits have been published, or are about to be.
+  alignas(kCacheLine) std::atomic<uint32_t> published{0};
+
+  alignas(kCacheLine) PostedQueue posted;
+
+  // Guards changes of `want` and each thread's parked state.
+  std::mutex mutex;
+  std::condition_variable changed;
 
   void Wake() {
     if (!js_awake.load(std::memory_order_seq_cst)) wake.Send();
   }
 };
-
-// How long to spin for something before sleeping: all of the limit while it keeps coming within
-// that, ever less while it does not.
-class AdaptiveSpin {
- public:
-  int64_t length(int64_t limit) const { return length_ < limit ? length_ : limit; }
-  // It came this long after the wait for it began, which may be longer than was spun.
-  void Record(int64_t waited, int64_t limit) {
-    if (waited <= limit) {
-      length_ = limit;
-    } else {
-      length_ /= 2;
-      if (length_ < kShortest) length_ = 0;
-    }
-  }
-
- private:
-  static constexpr int64_t kShortest = 2'000;
-  int64_t length_ = 0;
-};
-
-// CLOCK_MONOTONIC in nanoseconds.
-int64_t MonotonicNow();
 
 struct VcpuCounters {
   std::atomic<uint64_t> exits{0};        // returns of KVM_RUN with something to handle
@@ -103,12 +88,15 @@ class VcpuThread {
   // The errno of KVM_RUN, 0 if it returned an exit.
   int error() const { return error_; }
   int64_t published_at() const { return published_at_; }
+  // The host CPU that it was published on.
+  int cpu() const { return cpu_; }
   // Lets a taken exit go on. False if another thread has entered the vCPU.
   bool Complete(int64_t now);
 
   // A taken exit that is never to be completed: the vCPU counts as parked.
   bool held = false;
 
+  uint32_t index() const { return index_; }
   Vcpu& vcpu() { return *vcpu_; }
   const VcpuCounters& counters() const { return counters_; }
   pthread_t thread() const { return thread_; }
@@ -139,15 +127,18 @@ class VcpuThread {
   bool started_ = false;
 
   bool parked_ = true;  // guarded by the group's mutex
-  std::atomic<uint32_t> handover_{kOurs};
   bool taken_ = false;  // JavaScript thread only
+
+  alignas(kCacheLine) std::atomic<uint32_t> handover_{kOurs};
   // Written before publishing.
   int error_ = 0;
+  int cpu_ = -1;
   int64_t published_at_ = 0;
   // Written before the answer.
   int64_t answered_at_ = 0;
 
-  AdaptiveSpin spin_;
+  // The thread's own.
+  alignas(kCacheLine) AdaptiveSpin spin_;
   CurrentRoutes::Hazard hazard_{nullptr};
   VcpuCounters counters_;
 };

@@ -7,14 +7,28 @@ import type { RunPage } from '../kvm/run-page.js'
 export function serveIo(page: RunPage, bus: Bus): void {
   const size = page.ioSize
   const port = page.ioPort
+  const isIn = page.ioIsIn
+  const start = page.ioDataOffset()
   // The kernel keeps within the mapping; whatever else stands here, no more than that is touched.
-  const room = page.bytes.length - page.ioDataOffset()
+  const room = page.bytes.length - start
   const count = size > 0 ? Math.min(page.ioCount, Math.floor(room / size)) : 0
-  if (page.ioIsIn) {
-    for (let i = 0; i < count; i++) page.setIoData(bus.read(port, size), i)
-  } else {
-    for (let i = 0; i < count; i++) bus.write(port, size, page.ioData(i))
+  for (let at = start, i = 0; i < count; at += size, i++) {
+    if (isIn) store(page, at, size, bus.read(port, size))
+    else bus.write(port, size, load(page, at, size))
   }
+}
+
+/** The kernel aligns the data to its size; an item of any other size is all ones anyway. */
+function store(page: RunPage, at: number, size: number, value: number): void {
+  if (size === 1) page.bytes[at] = value
+  else if (size === 2) page.u16[at >> 1] = value
+  else if (size === 4) page.u32[at >> 2] = value
+  else page.bytes.fill(0xff, at, at + size)
+}
+
+function load(page: RunPage, at: number, size: number): number {
+  if (size === 1) return page.bytes[at]!
+  return size === 2 ? page.u16[at >> 1]! : page.u32[at >> 2]!
 }
 
 /** KVM_EXIT_MMIO. An access that crosses a page comes in two, of any widths. */
