@@ -1,0 +1,214 @@
+/**
+ * What one exit costs the guest, by how it is served, against a loop of KVM_RUN in C. The guest reads its time stamp
+ * counter around each port access and keeps the differences.
+ *
+ * `node dist/bench/exits.js [--json] [--rounds N]`
+ */
+import { execFileSync } from 'node:child_process'
+import { existsSync, mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { Bus } from '../lib/bus/bus.js'
+import type { Shortcuts } from '../lib/bus/bus-device.js'
+import { KVM_EXIT_HLT, KVM_EXIT_INTR } from '../lib/kvm/abi/exits.js'
+import { Kvm } from '../lib/kvm/kvm.js'
+import type { VcpuFd } from '../lib/kvm/vcpu-fd.js'
+import { RunLoop } from '../lib/machine/run-loop.js'
+import { createGuestMemory } from '../lib/memory/mapping.js'
+import { type Figure, figure, percentile, type Target } from './lib/figure.js'
+import { markdown } from './lib/report.js'
+
+const CODE = 0x1000
+const MEMORY = 0x40000
+const SAMPLES = 0x20000
+const COUNT = 16_000
+const END = SAMPLES + 4 * COUNT
+/** The first exits find cold caches and JavaScript that is not compiled. */
+const WARM_UP = 2_000
+
+const rdtsc = [0x0f, 0x31]
+const inAl = [0xe4, 0x10]
+const outAl = [0xe6, 0x10]
+/** 16-bit code: for each of COUNT, stores the cycles that `access` took. Between two it does nothing `gap` times. */
+function guest(access: readonly number[], gap: number): number[] {
+  const wait =
+    gap === 0 ? [] : [0x66, 0xbb, gap & 0xff, (gap >> 8) & 0xff, 0, 0, 0x66, 0x4b, 0x75, 0xfc]
+  const body = [
+    ...[...wait, ...rdtsc],
+    ...[0x66, 0x89, 0xc6], // mov esi, eax
+    ...[...access, ...rdtsc],
+    ...[0x66, 0x29, 0xf0], // sub eax, esi
+    ...[0x66, 0xab], // stosd
+    ...[0x66, 0x49], // dec ecx
+  ]
+  return [
+    ...[0xb8, (SAMPLES >> 4) & 0xff, SAMPLES >> 12, 0x8e, 0xc0], // mov es, SAMPLES / 16
+    ...[0x31, 0xff], // xor di, di
+    ...[0x66, 0xb9, COUNT & 0xff, COUNT >> 8, 0, 0], // mov ecx, COUNT
+    ...body,
+    ...[0x75, -(body.length + 2) & 0xff], // jnz
+    0xf4,
+  ]
+}
+
+const folder = mkdtempSync(join(tmpdir(), 'node-kvm-exits-'))
+const program = join(folder, 'exit-loop')
+const source = ['./native/exit-loop.c', '../../bench/native/exit-loop.c']
+  .map((path) => fileURLToPath(new URL(path, import.meta.url)))
+  .find((path) => existsSync(path))!
+
+/** Nanoseconds of each access, the warm-up left out. */
+type Run = (code: readonly number[]) => Promise<number[]>
+
+let nanosecondsPerCycle = 0
+
+function nanoseconds(bytes: Uint8Array): number[] {
+  const cycles = new Uint32Array(bytes.slice().buffer).subarray(WARM_UP)
+  return Array.from(cycles, (value) => value * nanosecondsPerCycle)
+}
+
+const inC: Run = async (code) => {
+  const hex = Buffer.from(code).toString('hex')
+  return nanoseconds(execFileSync(program, [hex, MEMORY, SAMPLES, END].map(String)))
+}
+
+async function withVcpu(
+  code: readonly number[],
+  run: (vcpu: VcpuFd) => void | Promise<void>,
+): Promise<number[]> {
+  using kvm = Kvm.open()
+  using vm = kvm.createVm()
+  const memory = createGuestMemory([{ guestAddress: 0, size: MEMORY }])
+  memory.register(vm)
+  memory.write(CODE, Uint8Array.from(code))
+  using vcpu = vm.createVcpu(0)
+  const sregs = vcpu.getSregs()
+  sregs.cs.base = 0n
+  sregs.cs.selector = 0
+  vcpu.setSregs(sregs)
+  vcpu.setRegs({ rip: BigInt(CODE), rflags: 2n })
+  nanosecondsPerCycle = 1e6 / vcpu.getTscKhz()
+  try {
+    await run(vcpu)
+    return nanoseconds(memory.read(SAMPLES, END - SAMPLES))
+  } finally {
+    memory.close()
+  }
+}
+
+/** `vcpu.run()` in a loop on the JavaScript thread. */
+const raw: Run = (code) =>
+  withVcpu(code, (vcpu) => {
+    const page = vcpu.runPage
+    for (let reason = vcpu.run(); reason !== KVM_EXIT_HLT; reason = vcpu.run()) {
+      if (reason !== KVM_EXIT_INTR && page.ioIsIn) page.setIoData(0)
+    }
+  })
+
+/** A run loop with one device at the port. */
+const threaded =
+  (shortcuts: Shortcuts, spinMicroseconds: number): Run =>
+  (code) =>
+    withVcpu(code, async (vcpu) => {
+      const pio = new Bus('pio')
+      let written = 0
+      pio.attach(0x10, 1, {
+        name: 'bench',
+        shortcuts,
+        read: () => 0,
+        write: () => void written++,
+      })
+      await new Promise<void>((resolve, reject) => {
+        const loop = new RunLoop({
+          pio,
+          mmio: new Bus('mmio'),
+          spinMicroseconds,
+          onEnd: ({ kind, detail }) => {
+            loop.close()
+            if (kind === 'halted') resolve()
+            else reject(new Error(detail))
+          },
+        })
+        loop.addVcpu(vcpu)
+        loop.run()
+      })
+    })
+
+const latched = {
+  latched: [0],
+  latch: (_offset: number, latch: { set(value: number): void }) => latch.set(0),
+}
+/** Turns of an empty loop between accesses, long enough for both sides to fall asleep. */
+const IDLE_GAP = 2_000
+
+interface Case {
+  name: string
+  run: Run
+  code: number[]
+  target?: Target
+}
+const ratioAtMost = (value: number): Target => ({ of: 'ratio', bound: 'at most', value })
+const cases: Case[] = [
+  {
+    name: 'latched read',
+    run: threaded(latched, 50),
+    code: guest(inAl, 0),
+    target: ratioAtMost(1.05),
+  },
+  {
+    name: 'posted write',
+    run: threaded({ posted: [0] }, 50),
+    code: guest(outAl, 0),
+    target: ratioAtMost(1.05),
+  },
+  {
+    name: 'synchronous read, spinning',
+    run: threaded({}, 50),
+    code: guest(inAl, 0),
+    target: ratioAtMost(1.15),
+  },
+  { name: 'synchronous read, asleep', run: threaded({}, 0), code: guest(inAl, 0) },
+  { name: 'synchronous read, rare', run: threaded({}, 50), code: guest(inAl, IDLE_GAP) },
+  { name: 'vcpu.run()', run: raw, code: guest(inAl, 0), target: ratioAtMost(1.05) },
+]
+
+const option = (name: string, otherwise: number) => {
+  const at = process.argv.indexOf(name)
+  return at < 0 ? otherwise : Number(process.argv[at + 1])
+}
+
+async function measure(rounds: number): Promise<Figure[]> {
+  await raw(guest(inAl, 0)) // for the time stamp counter's rate
+  const ours = cases.map(() => ({ p50: [] as number[], p99: [] as number[] }))
+  const peers = cases.map(() => ({ p50: [] as number[], p99: [] as number[] }))
+  // In turn, so that a slow minute of the machine falls on all of them.
+  for (let round = 0; round < rounds; round++) {
+    for (const [i, { run, code }] of cases.entries()) {
+      for (const [samples, runs] of [
+        [await run(code), ours[i]!],
+        [await inC(code), peers[i]!],
+      ] as const) {
+        runs.p50.push(percentile(samples, 50) / 1000)
+        runs.p99.push(percentile(samples, 99) / 1000)
+      }
+    }
+  }
+  return cases.flatMap(({ name, target }, i) =>
+    (['p50', 'p99'] as const).map((p) =>
+      figure(`${name}, ${p}`, 'µs', p === 'p50' ? target : undefined, ours[i]![p], {
+        name: 'KVM_RUN in C',
+        samples: peers[i]![p],
+      }),
+    ),
+  )
+}
+
+try {
+  execFileSync('cc', ['-O2', '-Wall', '-Wextra', '-o', program, source], { stdio: 'inherit' })
+  const figures = await measure(option('--rounds', 5))
+  if (process.argv.includes('--json')) console.log(JSON.stringify(figures))
+  else console.log(markdown(figures))
+} finally {
+  rmSync(folder, { recursive: true })
+}
