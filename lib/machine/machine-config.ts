@@ -60,7 +60,7 @@ function byteSize(expected: () => string, accept: (bytes: number) => boolean) {
   return z.unknown().transform((value, context) => {
     const bytes = typeof value === 'string' ? parseByteSize(value) : value
     if (typeof bytes === 'number' && Number.isSafeInteger(bytes) && accept(bytes)) return bytes
-    context.addIssue({ code: 'custom', message: expected() })
+    context.addIssue({ code: 'custom', message: expected(), input: value })
     return z.NEVER
   })
 }
@@ -81,66 +81,69 @@ function backend<T extends BlockBackend | NetBackend>(expected: string) {
   )
 }
 
-const schema = z
-  .strictObject(
-    {
-      kernel: image('a kernel image'),
-      initrd: image('an initrd').optional(),
-      commandLine: z.string({ error: 'a string' }).default(''),
-      memory: byteSize(
-        memoryExpected,
-        (bytes) => bytes % 4096 === 0 && bytes >= MEMORY_MIN && bytes <= totalmem(),
-      ).prefault('256M'),
-      cpus: z
-        .int({ error: 'a whole number of at least 1' })
-        .min(1, { error: 'a whole number of at least 1' })
-        .default(1),
-      disks: z
-        .array(backend<BlockBackend>('a disk, such as new FileDisk(path)'), {
-          error: 'an array of disks',
-        })
-        .default([]),
-      nets: z
-        .array(backend<NetBackend>('a network backend, such as new Tap(name)'), {
-          error: 'an array of network backends',
-        })
-        .default([]),
-      console: z
-        .strictObject({
-          bufferSize: byteSize(
-            () => "from 4 KiB to 1 GiB, such as '1M'",
-            (bytes) => bytes >= 4096 && bytes <= 2 ** 30,
-          ).prefault('1M'),
-        })
-        .prefault({}),
-      discovery: z
-        .enum(['auto', 'acpi', 'command-line'], { error: "'auto', 'acpi' or 'command-line'" })
-        .default('auto'),
-      name: z.string({ error: 'a string' }).default('vm'),
-    },
-    {
-      error: (issue) =>
-        issue.code === 'unrecognized_keys' ? 'no such option' : 'an object of options',
-    },
-  )
-  .refine(({ disks, nets }) => disks.length + nets.length <= MAX_DISKS_AND_NETS, {
-    path: ['disks'],
-    error: `disks and nets together are at most ${MAX_DISKS_AND_NETS}`,
-  })
+const schema = z.strictObject(
+  {
+    kernel: image('a kernel image'),
+    initrd: image('an initrd').optional(),
+    commandLine: z.string({ error: 'a string' }).default(''),
+    memory: byteSize(
+      memoryExpected,
+      (bytes) => bytes % 4096 === 0 && bytes >= MEMORY_MIN && bytes <= totalmem(),
+    ).prefault('256M'),
+    cpus: z
+      .int({ error: 'a whole number of at least 1' })
+      .min(1, { error: 'a whole number of at least 1' })
+      .default(1),
+    disks: z
+      .array(backend<BlockBackend>('a disk, such as new FileDisk(path)'), {
+        error: 'an array of disks',
+      })
+      .default([]),
+    nets: z
+      .array(backend<NetBackend>('a network backend, such as new Tap(name)'), {
+        error: 'an array of network backends',
+      })
+      .default([]),
+    console: z
+      .strictObject({
+        bufferSize: byteSize(
+          () => "from 4 KiB to 1 GiB, such as '1M'",
+          (bytes) => bytes >= 4096 && bytes <= 2 ** 30,
+        ).prefault('1M'),
+      })
+      .prefault({}),
+    discovery: z
+      .enum(['auto', 'acpi', 'command-line'], { error: "'auto', 'acpi' or 'command-line'" })
+      .default('auto'),
+    name: z.string({ error: 'a string' }).default('vm'),
+  },
+  {
+    error: (issue) =>
+      issue.code === 'unrecognized_keys' ? 'no such option' : 'an object of options',
+  },
+)
 
 /**
  * Checks what can be checked without the host's KVM and without opening anything.
  * @throws VmmError `ERR_INVALID_OPTION` naming the first option at fault (`disks[1]`), its value and what was expected.
  */
 export function parseConfig(options: VirtualMachineOptions): MachineConfig {
-  const result = schema.safeParse(options)
-  if (!result.success) throw optionError(options, result.error)
+  // With the values it has judged: a getter may give another one next time.
+  const result = schema.safeParse(options, { reportInput: true })
+  if (!result.success) throw optionError(result.error)
   const { console, initrd, ...config } = result.data
+  if (config.disks.length + config.nets.length > MAX_DISKS_AND_NETS) {
+    throw invalidOption(
+      'disks',
+      config.disks,
+      `disks and nets together to be at most ${MAX_DISKS_AND_NETS}`,
+    )
+  }
   return { ...config, initrd, consoleBufferSize: console.bufferSize }
 }
 
-function optionError(options: unknown, error: z.ZodError): VmmError {
-  const issue = error.issues[0]!
+function optionError({ issues }: z.ZodError): VmmError {
+  const issue = issues[0]!
   const unknownKey = issue.code === 'unrecognized_keys' ? issue.keys[0] : undefined
   const path = unknownKey === undefined ? issue.path : [...issue.path, unknownKey]
   const name = path.reduce<string>(
@@ -152,10 +155,10 @@ function optionError(options: unknown, error: z.ZodError): VmmError {
           : `${text}.${String(key)}`,
     '',
   )
-  const value = path.reduce<unknown>(
-    (at, key) => (at as Record<PropertyKey, unknown> | undefined)?.[key],
-    options,
-  )
+  const value =
+    unknownKey === undefined
+      ? issue.input
+      : (issue.input as Record<string, unknown> | undefined)?.[unknownKey]
   return invalidOption(name || 'options', value, issue.message)
 }
 

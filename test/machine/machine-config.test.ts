@@ -1,0 +1,184 @@
+import { totalmem } from 'node:os'
+import { describe, expect, it } from 'vitest'
+import { VmmError } from '../../lib/errors.js'
+import {
+  checkLimits,
+  MEMORY_MIN,
+  parseConfig,
+  type VirtualMachineOptions,
+} from '../../lib/machine/machine-config.js'
+
+const GOOD = { kernel: 'vmlinuz' }
+
+/** The error that options raise; they may be of any type. */
+function errorOf(options: unknown): VmmError {
+  try {
+    parseConfig(options as VirtualMachineOptions)
+  } catch (error) {
+    if (!(error instanceof VmmError)) throw error
+    return error
+  }
+  throw new Error('these options were taken')
+}
+
+const hostile = {
+  valueOf() {
+    throw new Error('valueOf must not be called')
+  },
+  toString() {
+    throw new Error('toString must not be called')
+  },
+}
+const NUMBERS = [NaN, Infinity, -Infinity, -0, 0, 1.5, -1, 2 ** 53 + 2, 1n, '1e9', null, hostile]
+
+describe('parseConfig', () => {
+  it('completes what is left out', () => {
+    expect(parseConfig(GOOD)).toEqual({
+      kernel: 'vmlinuz',
+      initrd: undefined,
+      commandLine: '',
+      memory: 256 * 2 ** 20,
+      cpus: 1,
+      disks: [],
+      nets: [],
+      consoleBufferSize: 2 ** 20,
+      discovery: 'auto',
+      name: 'vm',
+    })
+  })
+
+  it('takes undefined for what is left out', () => {
+    const options = { initrd: undefined, memory: undefined, cpus: undefined, console: undefined }
+    expect(parseConfig({ ...GOOD, ...options } as never)).toEqual(parseConfig(GOOD))
+  })
+
+  it.each(['16M', '16 MiB', 16 * 2 ** 20, '0.015625g'])('takes %s for 16 MiB', (memory) => {
+    expect(parseConfig({ ...GOOD, memory }).memory).toBe(16 * 2 ** 20)
+  })
+
+  const strings = [null, 1, 1n, NaN, {}, [], hostile]
+  const wrong: Record<string, readonly unknown[]> = {
+    kernel: ['', undefined, ...strings, new ArrayBuffer(8)],
+    initrd: ['', ...strings],
+    commandLine: strings,
+    name: strings,
+    memory: [
+      ...NUMBERS,
+      1,
+      MEMORY_MIN - 4096,
+      MEMORY_MIN + 1,
+      Math.ceil(totalmem() / 4096 + 1) * 4096,
+      2 ** 50,
+      '',
+      '256Q',
+      '-256M',
+      '0x10000000',
+    ],
+    cpus: NUMBERS,
+    disks: [null, 'disk.img', {}, hostile, { length: 1 }],
+    nets: [null, 'tap0', {}, hostile],
+    console: [null, 1, 'big', []],
+    discovery: [null, '', 'ACPI', 1, hostile],
+  }
+  const cases = Object.entries(wrong).flatMap(([option, values]) =>
+    values.map((value) => [option, value] as const),
+  )
+  it.each(cases)('names %s as what is wrong (%#)', (option, value) => {
+    const error = errorOf({ ...GOOD, [option]: value })
+    expect(error.code).toBe('ERR_INVALID_OPTION')
+    expect(error.option).toBe(option)
+    expect(Object.is(error.value, value)).toBe(true)
+    expect(error.expected).toMatch(/\w/)
+    expect(error.message).toContain(`${option}: expected ${error.expected}, got `)
+  })
+
+  it.each(NUMBERS)('names the console buffer size as what is wrong (%#)', (bufferSize) => {
+    const error = errorOf({ ...GOOD, console: { bufferSize } })
+    expect(error).toMatchObject({ code: 'ERR_INVALID_OPTION', option: 'console.bufferSize' })
+  })
+
+  it.each([null, {}, 'disk.img', { open: 1 }])('names the disk that is none (%#)', (disk) => {
+    const fine = { open: async () => {}, close: async () => {} }
+    const error = errorOf({ ...GOOD, disks: [fine, disk] })
+    expect(error).toMatchObject({ code: 'ERR_INVALID_OPTION', option: 'disks[1]', value: disk })
+  })
+
+  it.each([undefined, null, 0, 'vmlinuz', [], () => {}])('wants an object (%#)', (options) => {
+    expect(errorOf(options)).toMatchObject({ code: 'ERR_INVALID_OPTION', value: options })
+  })
+
+  it('takes sixteen devices and no more', () => {
+    const backends = Array.from({ length: 9 }, () => ({ open: async () => {} })) as never[]
+    const error = errorOf({ ...GOOD, disks: backends.slice(1), nets: backends })
+    expect(error).toMatchObject({ code: 'ERR_INVALID_OPTION', option: 'disks' })
+    expect(parseConfig({ ...GOOD, disks: backends, nets: backends.slice(2) }).disks).toHaveLength(9)
+  })
+})
+
+describe('options that are no plain object', () => {
+  it.each(['cpu', 'constructor', 'toString', ''])('names the unknown option %j', (key) => {
+    expect(errorOf({ ...GOOD, [key]: 1 })).toMatchObject({
+      code: 'ERR_INVALID_OPTION',
+      message: expect.stringContaining('no such option'),
+      value: 1,
+    })
+  })
+
+  it('leaves prototypes alone', () => {
+    const options = JSON.parse('{"kernel":"vmlinuz","__proto__":{"polluted":1,"cpus":7}}')
+    try {
+      expect(parseConfig(options).cpus).toBe(1)
+    } catch (error) {
+      expect(error).toMatchObject({ code: 'ERR_INVALID_OPTION' })
+    }
+    expect('polluted' in {}).toBe(false)
+  })
+
+  it('reads every option once', () => {
+    const reads: Record<string, number> = {}
+    const source = { kernel: 'vmlinuz', cpus: 1, memory: '64M', commandLine: 'a', disks: [] }
+    const options = new Proxy(source, {
+      get(target, key, receiver) {
+        reads[String(key)] = (reads[String(key)] ?? 0) + 1
+        return Reflect.get(target, key, receiver)
+      },
+    })
+    parseConfig(options)
+    for (const key of Object.keys(source)) expect(reads[key], key).toBe(1)
+  })
+
+  it('tells of the value it has judged, not of a later one', () => {
+    let reads = 0
+    const error = errorOf({
+      kernel: 'vmlinuz',
+      get cpus() {
+        return reads++ === 0 ? -5 : 1
+      },
+    })
+    expect(error).toMatchObject({ option: 'cpus', value: -5 })
+  })
+
+  it('passes on what a getter throws', () => {
+    const failure = new Error('from the getter')
+    const options = {
+      kernel: 'vmlinuz',
+      get cpus(): number {
+        throw failure
+      },
+    }
+    expect(() => parseConfig(options)).toThrow(failure)
+  })
+})
+
+describe('checkLimits', () => {
+  it.each([9, 257, 65_536, 2 ** 31])('refuses %d vCPUs where KVM allows 8', (cpus) => {
+    const config = parseConfig({ ...GOOD, cpus })
+    expect(() => checkLimits(config, 8)).toThrow(
+      expect.objectContaining({ code: 'ERR_INVALID_OPTION', option: 'cpus', value: cpus }),
+    )
+  })
+
+  it('takes as many as KVM allows', () => {
+    expect(() => checkLimits(parseConfig({ ...GOOD, cpus: 8 }), 8)).not.toThrow()
+  })
+})
