@@ -6,7 +6,7 @@ import { anonymousFile, type HostImage } from './host-image.js'
 import type { Terminal } from './host-init.js'
 import { FDS, lookUp } from './qemu.js'
 import { StallWatch } from './stall-watch.js'
-import { eachLine, keepTail, passInput, passOutput, type Streams } from './streams.js'
+import { eachLine, type Input, keepTail, passInput, passOutput, type Streams } from './streams.js'
 
 export interface AttemptOptions {
   /** Whether the host gives signs of life. */
@@ -20,7 +20,7 @@ export interface AttemptOptions {
 /** How one start of the host ended: with the command's status, or by a fault of the emulator itself. */
 export type Outcome =
   | { exitCode: number; fault?: undefined }
-  | { exitCode?: undefined; fault: string }
+  | { exitCode?: undefined; fault: string; inputTaken: boolean }
 
 /**
  * Starts QEMU once and sees its job through. Whatever happens QEMU is gone when the promise settles, and if this
@@ -69,14 +69,14 @@ export async function attempt(
   ]
   const control = port('control')
   const input = streams.terminal ? port('terminal') : port('stdin')
-  const stopInput = { now: () => {} }
+  const passed: { input?: Input } = {}
   eachLine(control, (line) => {
     watch.alive()
     const [word, status] = line.split(' ')
     if (word === 'ready') {
       ready = true
       options.onReady()
-      stopInput.now = passInput(streams, input, control)
+      passed.input = passInput(streams, input, control)
     } else if (word === 'exit') {
       exitCode = Number(status)
       void Promise.all(outputs).then(kill)
@@ -86,7 +86,7 @@ export async function attempt(
 
   const { code, signal } = await ended
   watch.stop()
-  stopInput.now()
+  passed.input?.stop()
   options.signal.removeEventListener('abort', kill)
   for (const stream of [...child.stdio]) stream?.destroy()
   const log = [errors(), serial()].filter((text) => text !== '').join('\n')
@@ -95,7 +95,7 @@ export async function attempt(
   if (exitCode !== undefined) return { exitCode }
   if (fault === undefined && ready && (signal ?? code) !== 0)
     fault = `the emulator ended with ${signal ?? `status ${code}`}`
-  if (fault !== undefined) return { fault }
+  if (fault !== undefined) return { fault, inputTaken: passed.input?.taken ?? false }
   const why = ready ? 'the host went down' : 'the host did not start'
   throw new VmmError('ERR_EMULATED_HOST', `the emulated KVM host failed: ${why}\n${log}`)
 }

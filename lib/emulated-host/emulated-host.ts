@@ -63,11 +63,14 @@ export async function runInEmulatedHost(
   try {
     for (;;) {
       report('starting the emulated KVM host')
-      const { exitCode, fault } = await attempt(qemu, args, image, streams, attemptOptions)
-      if (fault === undefined) return { exitCode, signal: signalOfStatus(exitCode), faults }
-      faults.push(fault)
-      if (!repeat || faults.length > 1) throw emulatorFailed(faults)
-      report(`${fault}; starting again`)
+      const outcome = await attempt(qemu, args, image, streams, attemptOptions)
+      if (outcome.fault === undefined) {
+        const { exitCode } = outcome
+        return { exitCode, signal: signalOfStatus(exitCode), faults }
+      }
+      faults.push(outcome.fault)
+      if (!repeat || outcome.inputTaken || faults.length > 1) throw emulatorFailed(faults)
+      report(`${outcome.fault}; starting again`)
     }
   } finally {
     limit.clear()

@@ -30,7 +30,10 @@ export interface EmulatedHostOptions {
   stdout?: Writable
   /** This process's unless told. Not ended. */
   stderr?: Writable
-  /** Starts again, once, after a fault of the emulator itself; true unless told. Then the output begins anew, too. */
+  /**
+   * Starts again, once, after a fault of the emulator itself; true unless told. Then the output begins anew, too.
+   * Never done once the command was sent something of a `stdin` that is no terminal, as that is gone.
+   */
   repeat?: boolean
   /** Seconds without a sign of life from a running host that mean that the emulator stalled; 60 unless told. */
   stallSeconds?: number

@@ -29,16 +29,23 @@ export function passOutput(port: Duplex, target: Writable, mark: Buffer): Promis
   })
 }
 
-/** Passes standard input on, and of a terminal every key and its size. Returns what undoes it. */
+export interface Input {
+  /** Whether something of standard input is gone, so that no other run of the command could have it. */
+  readonly taken: boolean
+  /** Gives the stream and the terminal back as they were. */
+  stop(): void
+}
+
+/** Passes standard input on, and of a terminal every key and its size. */
 export function passInput(
   { stdin, stdout, terminal }: Streams,
   port: Duplex,
   control: Duplex,
-): () => void {
+): Input {
   port.on('error', () => {})
   if (!stdin) {
     port.end()
-    return () => {}
+    return { taken: false, stop: () => {} }
   }
   const tty = terminal ? (stdin as NodeJS.ReadStream) : undefined
   const sendSize = () => {
@@ -52,12 +59,21 @@ export function passInput(
     sendSize()
     stdout.on('resize', sendSize)
   }
-  stdin.pipe(port)
-  return () => {
-    stdin.unpipe(port)
-    stdin.pause()
-    tty?.setRawMode(false)
-    stdout.off('resize', sendSize)
+  let taken = false
+  const onData = () => {
+    taken = true
+  }
+  stdin.on('data', onData).pipe(port)
+  return {
+    get taken() {
+      return taken && !terminal
+    },
+    stop: () => {
+      stdin.off('data', onData).unpipe(port)
+      stdin.pause()
+      tty?.setRawMode(false)
+      stdout.off('resize', sendSize)
+    },
   }
 }
 

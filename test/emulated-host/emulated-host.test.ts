@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto'
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { Readable, Writable } from 'node:stream'
+import { PassThrough, Readable, Writable } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { pathToFileURL } from 'node:url'
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
@@ -134,6 +134,19 @@ describe('runInEmulatedHost', { timeout: LIMIT_MS }, () => {
       faults: ['the emulator ended with SIGABRT'],
     })
     expect(String(stdout)).toBe('again\n')
+  })
+
+  it('does not start again when some of the input is gone', async () => {
+    const stdin = new PassThrough()
+    stdin.write('a line\n')
+    const running = run('read -r line && touch $SHARE/read && sleep 1000', { stdin })
+    const settled = expect(running).rejects.toMatchObject({
+      code: 'ERR_EMULATED_HOST',
+      value: ['the emulator ended with SIGABRT'],
+    })
+    await until(() => existsSync(join(share, 'read')))
+    for (const pid of emulators()) process.kill(pid, 'SIGABRT')
+    await settled
   })
 
   it('tells an emulator that stalls from a command that is silent', async () => {
