@@ -1,21 +1,13 @@
 // Makes a checkout ready: Debian packages, the addon, the compiled TypeScript. What is there already costs nothing.
-import { spawn } from 'node:child_process'
-import { existsSync, readdirSync, statSync } from 'node:fs'
-import { join } from 'node:path'
 import ora from 'ora'
-import {
-  addonIsFresh,
-  addonLoads,
-  buildAddon,
-  packageRoot,
-  platformSupported,
-} from './lib/build-addon.mjs'
+import { addonIsFresh, addonLoads, buildAddon, platformSupported } from './lib/build-addon.mjs'
 import {
   canInstall,
   installLine,
   installPackages,
   missingPackages,
 } from './lib/debian-packages.mjs'
+import { buildTypescript, typescriptIsFresh } from './lib/typescript.mjs'
 
 /** What ends a script with a message and no stack. */
 export class BootstrapError extends Error {}
@@ -53,7 +45,7 @@ export async function bootstrap({ programs = [], install = true } = {}) {
     await step('Building the native addon', () =>
       buildAddon({ quiet: true, force: addonIsFresh() }),
     )
-  if (!compiledIsFresh()) await step('Compiling TypeScript', compile)
+  if (!typescriptIsFresh()) await step('Compiling TypeScript', async () => buildTypescript())
 }
 
 async function provide(packages, install) {
@@ -63,48 +55,6 @@ async function provide(packages, install) {
     )
   }
   await step(`Installing Debian packages: ${packages.join(', ')}`, () => installPackages(packages))
-}
-
-const SOURCES = ['lib', 'examples', 'bench']
-/** Written by the compiler last, as it has no importers. */
-const STAMP = join(packageRoot, 'dist/.stamp')
-
-function compiledIsFresh() {
-  if (!existsSync(STAMP)) return false
-  const compiled = statSync(STAMP).mtimeMs
-  return [join(packageRoot, 'tsconfig.json'), ...SOURCES.flatMap(sources)].every(
-    (path) => statSync(path).mtimeMs <= compiled,
-  )
-}
-
-function sources(directory) {
-  const root = join(packageRoot, directory)
-  if (!existsSync(root)) return []
-  return [root, ...readdirSync(root, { recursive: true }).map((name) => join(root, String(name)))]
-}
-
-async function compile() {
-  const { writeFileSync } = await import('node:fs')
-  const started = new Date()
-  await runQuietly(process.execPath, [
-    join(packageRoot, 'node_modules/typescript/bin/tsc'),
-    '-p',
-    join(packageRoot, 'tsconfig.json'),
-  ])
-  writeFileSync(STAMP, `${started.toISOString()}\n`)
-}
-
-function runQuietly(command, args) {
-  return new Promise((resolve, reject) => {
-    const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'pipe'] })
-    let output = ''
-    child.stdout.on('data', (data) => (output += data))
-    child.stderr.on('data', (data) => (output += data))
-    child.on('error', reject)
-    child.on('close', (status) =>
-      status === 0 ? resolve() : reject(new BootstrapError(output.trimEnd())),
-    )
-  })
 }
 
 /** Runs a script's main function; what it throws becomes one message and status 1. */

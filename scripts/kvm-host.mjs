@@ -20,7 +20,7 @@ const program = new Command('kvm-host')
       'folder and environment of this one. What it writes is lost, but for --share-rw.',
   )
   .argument('<command...>')
-  .option('--memory <MiB>', 'memory of the machine', number, 4096)
+  .option('--memory <MiB>', 'memory of the machine (default: 4096)', number)
   .option('--cpus <n>', 'processors of the machine (default: 2, with --icount 1)', number)
   .option('--timeout <seconds>', 'end it after this long, with status 124', number)
   .option('--qemu <path>', 'another QEMU than the qemu-system-x86_64 of PATH')

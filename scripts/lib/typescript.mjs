@@ -8,17 +8,29 @@ import { isCheckout, packageRoot } from './build-addon.mjs'
 /** Touched before each compilation: what is newer has not been compiled. */
 const stamp = join(packageRoot, 'dist/.compiled')
 
-/** Whether dist/ is there and no older than lib/. */
+/** What tsconfig.json includes. */
+const SOURCES = ['lib', 'examples', 'bench']
+
+/** Whether dist/ is there and no older than its sources. */
 export function typescriptIsFresh() {
   if (!existsSync(stamp)) return false
   const compiled = statSync(stamp).mtimeMs
-  const files = readdirSync(join(packageRoot, 'lib'), { recursive: true }).map(String)
-  const sources = ['tsconfig.json', ...files.map((name) => join('lib', name))]
+  const sources = ['tsconfig.json', ...SOURCES.flatMap(below)]
   return sources.every((name) => statSync(join(packageRoot, name)).mtimeMs <= compiled)
 }
 
+/** A folder and all that is in it; a deleted file makes its folder newer. */
+function below(folder) {
+  const path = join(packageRoot, folder)
+  if (!existsSync(path)) return []
+  return [
+    folder,
+    ...readdirSync(path, { recursive: true }).map((name) => join(folder, String(name))),
+  ]
+}
+
 /**
- * Compiles lib/ into dist/ unless that is fresh.
+ * Compiles the sources into dist/ unless that is fresh.
  * @returns {boolean} whether anything had to be done
  * @throws Error if there is no compiler
  */

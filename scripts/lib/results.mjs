@@ -1,0 +1,55 @@
+// What the tests of one suite came to: the lines of results-reporter.mjs, of one run or several.
+import { existsSync, readFileSync } from 'node:fs'
+
+/**
+ * Of a test that ran twice the later result counts.
+ * @param {string} path the reporter's file
+ */
+export function readResults(path) {
+  const tests = new Map()
+  const files = new Map()
+  let ended = false
+  const unhandled = []
+  for (const line of existsSync(path) ? readFileSync(path, 'utf8').split('\n') : []) {
+    const result = parse(line)
+    if (result?.kind === 'test') tests.set(`${result.file}\n${result.name}`, result)
+    else if (result?.kind === 'file') files.set(result.file, result)
+    else if (result?.kind === 'end') {
+      ended = true
+      unhandled.push(...result.errors)
+    }
+  }
+  return { tests: [...tests.values()], files: [...files.values()], ended, unhandled }
+}
+
+/** The last line may be cut short. */
+function parse(line) {
+  try {
+    return JSON.parse(line)
+  } catch {
+    return undefined
+  }
+}
+
+/** Counts. A file that does not load, an error outside of any test and a run without an end count as one failure each. */
+export function count({ tests, files, ended, unhandled }) {
+  const of = (state) => tests.filter((test) => test.state === state).length
+  const others = files.filter(({ errors }) => errors.length > 0).length + unhandled.length
+  return {
+    passed: of('passed'),
+    failed: of('failed') + others + (ended ? 0 : 1),
+    skipped: tests.length - of('passed') - of('failed'),
+  }
+}
+
+/**
+ * Tests that failed for nothing but a time limit: what a guest that the emulator deadlocked looks like, and the one
+ * thing that is worth another try there.
+ */
+export function stalledTests({ tests }) {
+  const timedOut = ({ code, message }) =>
+    code === 'ERR_TIMEOUT' || /^(Test|Hook) timed out in \d+ms/.test(message)
+  return tests.filter(
+    ({ state, errors }) => state === 'failed' && errors.length > 0 && errors.every(timedOut),
+  )
+}
