@@ -155,17 +155,22 @@ export class VirtualMachine extends EventEmitter<VirtualMachineEvents> implement
   }
 
   async #close(): Promise<void> {
-    this.#end({ kind: 'killed' })
-    this.#enter('closed')
-    await this.#cleanup.run()
+    try {
+      this.#end({ kind: 'killed' })
+      this.#enter('closed')
+    } finally {
+      // A listener may have thrown before the last of these.
+      this.#state = 'closed'
+      await this.#cleanup.run()
+    }
   }
 
   #end(reason: StopReason): void {
     if (this.#state === 'stopped' || this.#state === 'closed') return
     this.#assembly.runLoop.stop()
     this.console.output.end()
-    this.#enter('stopped')
     this.#settle(reason)
+    this.#enter('stopped')
     this.emit('stopped', reason)
   }
 
