@@ -123,7 +123,8 @@ export class RunLoop implements Disposable {
     this.#pausing = withResolvers()
     const { promise } = this.#pausing
     this.#channel.pause()
-    if (!this.#delivering) this.#rest()
+    // All may be parked already, and then nobody calls. Later, so that no device is called from here.
+    queueMicrotask(() => this.#rest())
     return promise
   }
 
@@ -291,7 +292,7 @@ export class RunLoop implements Disposable {
 
   /** There is nothing to do; if that is because all vCPUs are parked, a pause is complete. */
   #rest(): void {
-    if (this.#pausing === undefined || !this.#channel.parked) return
+    if (this.#ended || this.#pausing === undefined || !this.#channel.parked) return
     // A vCPU may have posted after the last look, and parked since.
     const ending = this.#takePosted()
     if (ending !== undefined) this.#end(ending)

@@ -125,6 +125,28 @@ describe('synchronous exits', () => {
     expect(rig.pio.unclaimed).toBe(2)
   })
 
+  it('at any port, of any width, in any order, are answered', async () => {
+    const incDx = [0x42]
+    const body = [...[0xee, 0xec, 0xef, 0xed], ...[0x66, 0xef, 0x66, 0xed], ...incDx] // out and in, 1, 2 and 4 bytes
+    const step = 13
+    const program = [
+      ...asm.movDx(0),
+      ...asm.repeat(0x1_0000 / 4, [...[0xec, 0x42, 0xec, 0x42], ...[0xee, 0x42, 0xee, 0x42]]),
+      ...asm.movDx(0xffff - 100),
+      ...asm.repeat(150, body), // over the end
+      ...asm.hlt,
+    ]
+    using rig = runLoopRig([program])
+    const device = recorder(() => 0xffff_ffff)
+    for (let port = 0; port < 0x1_0000; port += step * 1000) rig.pio.attach(port, step, device)
+    rig.loop.run()
+    await expect(rig.ended).resolves.toMatchObject({ kind: 'halted' })
+    const { exits } = rig.loop.counters()[0]!
+    expect(exits).toBe(0x1_0000 + 150 * 6 + 1)
+    expect(rig.pio.unclaimed + device.accesses.length).toBe(exits - 1)
+    expect(device.accesses.length).toBeGreaterThanOrEqual(6 * step)
+  })
+
   it('leave the event loop its turns', async () => {
     using rig = runLoopRig([asm.forever(asm.in8(0x10))])
     let reads = 0

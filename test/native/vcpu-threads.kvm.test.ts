@@ -85,6 +85,17 @@ describe('a Worker', () => {
     expect(vcpuThreads()).toEqual(['vcpu0'])
   })
 
+  it('ends by process.exit() of its own, and the process goes on', async () => {
+    const worker = new Worker(
+      `${guestPrelude}
+      const { channel } = guest(spin, reading)
+      channel.run(answer(channel, () => process.exit(3)))`,
+      { eval: true },
+    )
+    expect(await once(worker, 'exit')).toEqual([3])
+    expect(vcpuThreads()).toEqual([])
+  })
+
   it('ends by itself once its guest is paused', async () => {
     const worker = new Worker(
       `${guestPrelude}
