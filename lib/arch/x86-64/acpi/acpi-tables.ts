@@ -86,6 +86,7 @@ export function buildAcpiTables(options: AcpiOptions): {
         resetValue: ACPI_RESET_VALUE,
       },
       i8042: options.i8042 ?? false,
+      legacyDevices: uarts.length > 0,
       rtc: rtc !== undefined,
     }),
   )

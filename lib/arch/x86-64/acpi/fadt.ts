@@ -37,8 +37,12 @@ const SLP_BUTTON = 1 << 5
 const FIX_RTC = 1 << 6
 const TMR_VAL_EXT = 1 << 8
 const RESET_REG_SUP = 1 << 10
+/** No display, keyboard or mouse of the machine's own. */
+const HEADLESS = 1 << 12
 
 // IA-PC boot architecture flags (table 5.11).
+/** Devices that a user sees lie on ISA, such as a UART. */
+const LEGACY_DEVICES = 1 << 0
 const HAS_8042 = 1 << 1
 const VGA_NOT_PRESENT = 1 << 2
 const MSI_NOT_SUPPORTED = 1 << 3
@@ -71,12 +75,15 @@ export interface FadtOptions {
   readonly hardware: FixedHardware
   /** Whether the guest should look for a keyboard controller. Looking takes it hundreds of port accesses. */
   readonly i8042: boolean
+  /** Whether there are devices on ISA that a user sees, such as a UART. */
+  readonly legacyDevices: boolean
   /** Whether there is a CMOS clock, with the century at index 0x32. */
   readonly rtc: boolean
 }
 
 /** Describes fixed hardware that is in ACPI mode from the start: there is no SMI command port. */
-export function buildFadt({ dsdt, facs, sciGsi, hardware, i8042, rtc }: FadtOptions): Uint8Array {
+export function buildFadt(options: FadtOptions): Uint8Array {
+  const { dsdt, facs, sciGsi, hardware, i8042, legacyDevices, rtc } = options
   // Offsets are the table's own, as the specification has them; the header is put in front at the end.
   const table = new Uint8Array(FADT_SIZE)
   const view = new DataView(table.buffer)
@@ -106,6 +113,7 @@ export function buildFadt({ dsdt, facs, sciGsi, hardware, i8042, rtc }: FadtOpti
     VGA_NOT_PRESENT |
       MSI_NOT_SUPPORTED |
       PCIE_ASPM_CONTROLS |
+      (legacyDevices ? LEGACY_DEVICES : 0) |
       (i8042 ? HAS_8042 : 0) |
       (rtc ? 0 : CMOS_RTC_NOT_PRESENT),
     true,
@@ -117,7 +125,8 @@ export function buildFadt({ dsdt, facs, sciGsi, hardware, i8042, rtc }: FadtOpti
       SLP_BUTTON |
       FIX_RTC |
       (timer === undefined ? 0 : TMR_VAL_EXT) |
-      RESET_REG_SUP,
+      RESET_REG_SUP |
+      (i8042 ? 0 : HEADLESS),
     true,
   )
   view.setUint8(FADT_MINOR_VERSION, MINOR_REVISION)

@@ -158,7 +158,9 @@ describe('ACPI tables', () => {
     expect(fields(withAll, 'PM Timer Block Address')).toEqual(['00000608'])
     expect(fields(withAll, 'RTC Century Index')).toEqual(['32'])
     expect(fields(withAll, 'Reset Register Supported (V2)')).toEqual(['1'])
-    const { rtc: _, ...rest } = options()
+    expect(fields(withAll, 'Legacy Devices Supported (V2)')).toEqual(['1'])
+    expect(fields(withAll, 'Headless - No Video (V3)')).toEqual(['0'])
+    const { rtc: _, ...rest } = options({ uarts: [] })
     const fadtTable = buildAcpiTables({ ...rest, pmTimer: false }).pieces.find(
       ({ bytes }) => text(bytes.subarray(0, 4)) === 'FACP',
     )!
@@ -167,6 +169,8 @@ describe('ACPI tables', () => {
     expect(fields(withNone, 'CMOS RTC Not Present (V5)')).toEqual(['1'])
     expect(fields(withNone, 'PM Timer Block Address')).toEqual(['00000000'])
     expect(fields(withNone, 'PM Timer Block Length')).toEqual(['00'])
+    expect(fields(withNone, 'Legacy Devices Supported (V2)')).toEqual(['0'])
+    expect(fields(withNone, 'Headless - No Video (V3)')).toEqual(['1'])
   })
 
   it('refuse more vCPUs than their place holds', () => {
