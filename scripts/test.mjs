@@ -115,7 +115,9 @@ function unfinished(results) {
     .filter((file) => !done.has(file))
 }
 
-const escapeRegExp = (text) => text.replace(/[\\^$.*+?()[\]{}|]/g, '\\$&')
+function escapeRegExp(text) {
+  return text.replace(/[\\^$.*+?()[\]{}|]/g, '\\$&')
+}
 
 function summarize(suites) {
   const sum = (field) => suites.reduce((total, suite) => total + suite[field], 0)

@@ -2,7 +2,7 @@
 import { existsSync, readFileSync } from 'node:fs'
 
 /**
- * Of a test that ran twice the later result counts.
+ * Of a test that ran twice the later result counts; being left out of a later run is none.
  * @param {string} path the reporter's file
  */
 export function readResults(path) {
@@ -12,8 +12,11 @@ export function readResults(path) {
   const unhandled = []
   for (const line of existsSync(path) ? readFileSync(path, 'utf8').split('\n') : []) {
     const result = parse(line)
-    if (result?.kind === 'test') tests.set(`${result.file}\n${result.name}`, result)
-    else if (result?.kind === 'file') files.set(result.file, result)
+    const key = `${result?.file}\n${result?.name}`
+    if (result?.kind === 'test' && !(result.state === 'skipped' && tests.has(key))) {
+      tests.set(key, result)
+    }
+    if (result?.kind === 'file') files.set(result.file, result)
     else if (result?.kind === 'end') {
       ended = true
       unhandled.push(...result.errors)
