@@ -100,8 +100,8 @@ int IoRing::Setup(int fd, bool fixed, unsigned depth) {
 }
 
 IoRing::~IoRing() {
-  // The kernel takes a ring apart some time after its last descriptor is closed; a file system could not be unmounted
-  // until then.
+  // The kernel takes a ring apart some time after its last descriptor is closed; a file system
+  // could not be unmounted until then.
   if (fixed_file_) RingRegister(ring_fd_.get(), IORING_UNREGISTER_FILES, nullptr, 0);
   if (sqes_) munmap(sqes_, sqes_size_);
   if (rings_) munmap(rings_, rings_size_);
