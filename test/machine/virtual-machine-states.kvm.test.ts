@@ -1,0 +1,160 @@
+import { once } from 'node:events'
+import { Worker } from 'node:worker_threads'
+import { afterEach, describe, expect, it } from 'vitest'
+import { VirtualMachine, type VirtualMachineOptions } from '../../lib/index.js'
+import { collect, mappings, openFds, threads } from '../helpers/process-state.js'
+import * as guest from './tiny-guest.js'
+
+const machines: VirtualMachine[] = []
+
+async function create(code: number[][], options: Partial<VirtualMachineOptions> = {}) {
+  const kernel = guest.kernel(...code)
+  const vm = await VirtualMachine.create({ kernel, memory: '32M', ...options })
+  machines.push(vm)
+  return vm
+}
+
+afterEach(async () => {
+  for (const vm of machines.splice(0)) await vm.close()
+})
+
+/** The addon keeps a vCPU's descriptor for as long as the garbage collector keeps the exit channel. */
+async function expectAfterCollection(state: () => number[], before: number[]) {
+  const grown = () => state().some((count, i) => count > before[i]!)
+  if (!(await collect(() => !grown()))) expect(state()).toEqual(before)
+}
+
+const METHODS = ['start', 'pause', 'resume'] as const
+type Step = 'start' | 'pause' | 'resume' | 'stop' | 'close'
+
+describe.each<[state: string, steps: Step[], allowed: string[]]>([
+  ['created', [], ['start']],
+  ['running', ['start'], ['pause']],
+  ['paused', ['start', 'pause'], ['resume']],
+  ['running', ['start', 'pause', 'resume'], ['pause']],
+  ['stopped', ['start', 'stop'], []],
+  ['stopped', ['start', 'pause', 'stop'], []],
+  ['stopped', ['stop'], []],
+  ['closed', ['start', 'close'], []],
+  ['closed', ['start', 'pause', 'close'], []],
+])('a machine that is %s', (state, steps, allowed) => {
+  it.each(METHODS)(`after ${steps.join(', ') || 'nothing'}, by %s()`, async (method) => {
+    const vm = await create([guest.spin])
+    for (const step of steps) await vm[step]()
+    expect(vm.state).toBe(state)
+    if (allowed.includes(method)) {
+      await vm[method]()
+    } else {
+      await expect(vm[method]()).rejects.toMatchObject({
+        code: state === 'closed' ? 'ERR_CLOSED' : 'ERR_STATE',
+        value: state,
+        message: expect.stringContaining(`${method}()`),
+      })
+      expect(vm.state).toBe(state)
+    }
+  })
+})
+
+describe('pause and resume', () => {
+  const COUNTER = 0x80_0000
+  const counter = (vm: VirtualMachine) => {
+    const bytes = vm.memory.read(COUNTER, 8)
+    return new DataView(bytes.buffer, bytes.byteOffset).getBigUint64(0, true)
+  }
+
+  it('stop the guest where it is, and let it go on', async () => {
+    const vm = await create([guest.count(COUNTER)])
+    await vm.start()
+    for (let i = 0; i < 20; i++) {
+      while (counter(vm) === 0n) await new Promise(setImmediate)
+      await vm.pause()
+      const paused = counter(vm)
+      for (let turn = 0; turn < 20; turn++) await new Promise(setImmediate)
+      expect(counter(vm)).toBe(paused)
+      await vm.resume()
+      while (counter(vm) === paused) await new Promise(setImmediate)
+    }
+  })
+
+  it('may be asked for without waiting', async () => {
+    const vm = await create([guest.count(COUNTER)])
+    await vm.start()
+    for (let i = 0; i < 20; i++) await Promise.all([vm.pause(), vm.resume()])
+    const before = counter(vm)
+    while (counter(vm) === before) await new Promise(setImmediate)
+    void vm.pause()
+    await vm.close()
+  })
+})
+
+describe('close', () => {
+  it('may be called twice and at once', async () => {
+    const vm = await create([guest.spin])
+    await vm.start()
+    await Promise.all([vm.close(), vm.close(), vm.stop()])
+    await vm.close()
+    expect(vm.state).toBe('closed')
+    expect(() => vm.memory.read(0, 1)).toThrow(expect.objectContaining({ code: 'ERR_CLOSED' }))
+  })
+
+  it('comes with the end of a block', async () => {
+    let vm: VirtualMachine
+    {
+      await using scoped = await create([guest.spin])
+      await scoped.start()
+      vm = scoped
+    }
+    expect(vm.state).toBe('closed')
+    expect(await vm.stopped).toEqual({ kind: 'killed' })
+  })
+
+  it.each(['stopped', 'closed'])('gives memory back if a listener throws at %s', async (state) => {
+    const vm = await create([guest.spin])
+    const throwing = (now: string) => {
+      if (now === state) throw new Error('from the listener')
+    }
+    vm.on('state', throwing)
+    await vm.start()
+    await expect(vm.close()).rejects.toThrow('from the listener')
+    machines.pop()
+    expect(vm.state).toBe('closed')
+    expect(await vm.stopped).toEqual({ kind: 'killed' })
+    expect(() => vm.memory.read(0, 1)).toThrow(expect.objectContaining({ code: 'ERR_CLOSED' }))
+  })
+
+  it('leaves nothing behind, fifty times over', async () => {
+    const state = () => [openFds(), threads(), mappings('guest-ram')]
+    await collect(() => mappings('guest-ram') === 0)
+    const before = state()
+    const cycle = async (i: number) => {
+      const kernel = guest.kernel(guest.spin)
+      const vm = await VirtualMachine.create({ kernel, memory: '32M', cpus: 1 + (i % 2) })
+      if (i % 3 > 0) await vm.start()
+      if (i % 3 > 1) await vm.pause()
+      await vm.close()
+    }
+    for (let i = 0; i < 50; i++) await cycle(i)
+    await expectAfterCollection(state, before)
+  })
+})
+
+describe('a Worker', () => {
+  it('that is terminated takes its running machine with it', async () => {
+    await collect(() => mappings('guest-ram') === 0)
+    const before = [threads(), mappings('guest-ram')]
+    const library = new URL('../../dist/lib/index.js', import.meta.url).href
+    const script = `
+      import { parentPort, workerData } from 'node:worker_threads'
+      import { VirtualMachine } from ${JSON.stringify(library)}
+      const vm = await VirtualMachine.create({ kernel: workerData, memory: '32M' })
+      await vm.start()
+      parentPort.postMessage(vm.state)`
+    const url = new URL(`data:text/javascript,${encodeURIComponent(script)}`)
+    const worker = new Worker(url, { workerData: guest.kernel(guest.spin) })
+    const [message] = await once(worker, 'message')
+    expect(message).toBe('running')
+    expect(mappings('guest-ram')).toBeGreaterThan(before[1]!)
+    await worker.terminate()
+    await expect.poll(() => [threads(), mappings('guest-ram')]).toEqual(before)
+  })
+})
