@@ -1,0 +1,120 @@
+import { PassThrough } from 'node:stream'
+import { describe, expect, it } from 'vitest'
+import { EXIT_STATUS, EXIT_STATUS_HELP, exitStatus } from '../../lib/cli/exit-status.js'
+import { parseDiskSpec, parseNetSpec } from '../../lib/cli/specs.js'
+import { attachTerminal, EscapeFilter } from '../../lib/cli/terminal.js'
+
+describe('--disk', () => {
+  it.each([
+    ['disk.img', 'disk.img', false],
+    ['disk.img,readonly', 'disk.img', true],
+    ['a,,b.img', 'a,b.img', false],
+    ['a,,b.img,readonly', 'a,b.img', true],
+    ['/dev/sda', '/dev/sda', false],
+  ])('%s', (text, path, readOnly) => {
+    expect(parseDiskSpec(text)).toEqual({ path, readOnly })
+  })
+
+  it.each(['', ',readonly', 'disk.img,', 'disk.img,rw', 'disk.img,readonly,x'])(
+    'refuses %j',
+    (text) => expect(() => parseDiskSpec(text)).toThrow('expected PATH[,readonly]'),
+  )
+})
+
+describe('--net', () => {
+  it.each([
+    ['tap=tap0', 'tap0', undefined],
+    ['tap=tap0,mac=52:54:00:00:00:01', 'tap0', '52:54:00:00:00:01'],
+    ['mac=52:54:00:00:00:01,tap=t=1', 't=1', '52:54:00:00:00:01'],
+  ])('%s', (text, tap, mac) => {
+    expect(parseNetSpec(text)).toEqual({ tap, mac })
+  })
+
+  it.each(['', 'tap0', 'tap=', 'mac=52:54:00:00:00:01', 'tap=tap0,', 'tap=tap0,mtu=9000'])(
+    'refuses %j',
+    (text) => expect(() => parseNetSpec(text)).toThrow('expected tap=NAME[,mac=ADDRESS]'),
+  )
+})
+
+describe('EscapeFilter', () => {
+  const typed = (...parts: string[]) => {
+    const filter = new EscapeFilter()
+    const keys = parts.map((part) => filter.push(Buffer.from(part, 'latin1')))
+    return {
+      bytes: keys.map(({ bytes }) => Buffer.from(bytes).toString('latin1')).join(''),
+      leave: keys.map(({ leave }) => leave),
+    }
+  }
+
+  it.each<[parts: string[], bytes: string, leave: boolean[]]>([
+    [['ls\r'], 'ls\r', [false]],
+    [['\x01x'], '', [true]],
+    [['\x01', 'x'], '', [false, true]],
+    [['ab\x01xcd'], 'ab', [true]],
+    [['\x01\x01'], '\x01', [false]],
+    [['\x01\x01x'], '\x01x', [false]],
+    [['\x01', '\x01', 'x'], '\x01x', [false, false, false]],
+    [['\x01b'], '\x01b', [false]],
+    [['x\xff\x00'], 'x\xff\x00', [false]],
+    [['', '\x01', '', 'x'], '', [false, false, false, true]],
+  ])('%j', (parts, bytes, leave) => {
+    expect(typed(...parts)).toEqual({ bytes, leave })
+  })
+})
+
+describe('attachTerminal', () => {
+  function terminal(isTTY: boolean) {
+    const modes: boolean[] = []
+    const stdin = Object.assign(new PassThrough(), {
+      isTTY,
+      setRawMode: (mode: boolean) => modes.push(mode),
+    })
+    const console = { input: new PassThrough(), output: new PassThrough() }
+    const stdout = new PassThrough()
+    let left = 0
+    const restore = attachTerminal(console, () => left++, stdin as never, stdout)
+    return { stdin, stdout, console, modes, restore, left: () => left }
+  }
+  const turn = () => new Promise((resolve) => setImmediate(resolve))
+
+  it('puts a terminal into raw mode and back', async () => {
+    const listeners = process.listenerCount('exit')
+    const { stdin, modes, restore, left, console } = terminal(true)
+    expect(modes).toEqual([true])
+    stdin.write('a\x01x')
+    await turn()
+    expect(left()).toBe(1)
+    expect(String(console.input.read())).toBe('a')
+    restore()
+    expect(modes).toEqual([true, false])
+    expect(process.listenerCount('exit')).toBe(listeners)
+  })
+
+  it('passes on what is no terminal as it is', async () => {
+    const { stdin, modes, restore, left, console } = terminal(false)
+    stdin.write('a\x01x')
+    await turn()
+    expect(String(console.input.read())).toBe('a\x01x')
+    expect(left()).toBe(0)
+    restore()
+    expect(modes).toEqual([])
+  })
+})
+
+describe('exit status', () => {
+  it.each([
+    [{ kind: 'shutdown' }, 0],
+    [{ kind: 'error', error: new Error('x') }, 1],
+    [{ kind: 'reset' }, 10],
+    [{ kind: 'crashed', detail: 'x' }, 11],
+    [{ kind: 'killed' }, 12],
+  ] as const)('%o', (reason, status) => {
+    expect(exitStatus(reason)).toBe(status)
+  })
+
+  it('is listed by --help, each', () => {
+    for (const status of Object.values(EXIT_STATUS)) {
+      expect(EXIT_STATUS_HELP).toMatch(new RegExp(`^ +${status}  \\S`, 'm'))
+    }
+  })
+})

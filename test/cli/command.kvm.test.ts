@@ -1,0 +1,104 @@
+import { execFile } from 'node:child_process'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { afterAll, describe, expect, it } from 'vitest'
+import { diagnose } from '../../lib/index.js'
+import * as guest from '../machine/tiny-guest.js'
+
+const MAIN = fileURLToPath(new URL('../../dist/lib/cli/main.js', import.meta.url))
+const folder = mkdtempSync(join(tmpdir(), 'node-kvm-cli-'))
+afterAll(() => rmSync(folder, { recursive: true }))
+
+function nodeKvm(...args: string[]) {
+  return new Promise<{ status: number | string; stdout: string; stderr: string }>((resolve) => {
+    const child = execFile(process.execPath, [MAIN, ...args], (error, stdout, stderr) =>
+      resolve({ status: error ? (error.code ?? String(error.signal)) : 0, stdout, stderr }),
+    )
+    child.stdin?.end()
+  })
+}
+
+function kernel(...code: number[][]): string {
+  const path = join(folder, `kernel-${code.flat().length}`)
+  writeFileSync(path, guest.kernel(...code))
+  return path
+}
+
+/** On this very KVM, whatever it is: these kernels run on any. */
+const run = (path: string, ...more: string[]) =>
+  nodeKvm('run', '--emulate', 'never', '--memory', '32M', '--kernel', path, ...more)
+
+describe('node-kvm', () => {
+  it('explains itself', async () => {
+    const { status, stdout, stderr } = await nodeKvm('--help')
+    expect(status).toBe(0)
+    for (const command of ['run', 'doctor', 'host']) expect(stdout).toContain(`  ${command} `)
+    expect(stderr).toBe('')
+  })
+
+  it('explains run', async () => {
+    const { status, stdout } = await nodeKvm('run', '--help')
+    expect(status).toBe(0)
+    expect(stdout).toContain('--kernel <path>')
+    expect(stdout).toContain('Exit status:')
+  })
+
+  it.each([
+    [['run', '--kernel', 'x', '--nonsense'], '--nonsense'],
+    [['run'], '--kernel'],
+    [['run', '--kernel', 'x', '--cpus', 'two'], 'two'],
+    [['run', '--kernel', 'x', '--disk', 'x,rw'], 'rw'],
+    [['run', '--kernel', 'x', '--emulate', 'maybe'], 'maybe'],
+    [['nonsense'], 'nonsense'],
+  ])('%j is wrong usage', async (args, named) => {
+    const { status, stdout, stderr } = await nodeKvm(...args)
+    expect(status).toBe(2)
+    expect(stderr).toContain(named)
+    expect(stdout).toBe('')
+  })
+
+  it('tells of a missing kernel in one line', async () => {
+    const { status, stdout, stderr } = await run('/no/such/kernel')
+    expect(status).toBe(1)
+    expect(stderr).toMatch(/^node-kvm: .*\/no\/such\/kernel.*\n$/)
+    expect(stdout).toBe('')
+  })
+
+  it.each([
+    ['--memory', '1M', 'memory'],
+    ['--cpus', '0', 'cpus'],
+    ['--disk', '/no/such/disk', 'disks[0]'],
+    ['--net', 'tap=nk-no-such', 'nets[0]'],
+  ])('tells of a bad %s in one line', async (option, value, name) => {
+    const { status, stderr } = await run(kernel(guest.powerOff), option, value)
+    expect(status).toBe(1)
+    expect(stderr.startsWith(`node-kvm: ${name}: `)).toBe(true)
+    expect(stderr.trimEnd()).not.toContain('\n')
+  })
+
+  it.each([
+    ['powers off', guest.powerOff, 0],
+    ['resets', guest.resetByChipset, 10],
+    ['crashes', guest.tripleFault, 11],
+  ])('shows what a guest says that %s', async (_, end, expected) => {
+    const { status, stdout } = await run(kernel(guest.print('hello\n'), end))
+    expect(stdout).toBe('hello\n')
+    expect(status).toBe(expected)
+  })
+
+  it('ends a guest that takes too long', async () => {
+    const { status } = await run(kernel(guest.spin), '--timeout', '1')
+    expect(status).toBe(124)
+  })
+})
+
+it('node-kvm doctor --json tells what diagnose() does', async () => {
+  const { status, stdout } = await nodeKvm('doctor', '--json')
+  const findings = JSON.parse(stdout)
+  const { kvm } = await diagnose()
+  expect(findings.kvm.state).toBe(kvm.state)
+  expect(status).toBe(kvm.state === 'fine' ? 0 : 1)
+  expect(Object.keys(findings).sort()).toEqual(Object.keys(await diagnose()).sort())
+})
