@@ -84,6 +84,27 @@ export function toProtectedMode(vcpu: VcpuFd, rip = CODE): void {
   vcpu.setRegs({ rip: BigInt(rip), rflags: 2n, rsp: 0xff0n })
 }
 
+/** 64-bit mode with the first 2 MiB mapped to themselves, by tables at 0x9000. */
+export function toLongMode({ vcpu, memory }: TinyVm, rip = CODE): void {
+  memory.fill(0x9000, 0x3000)
+  const present = 0x3
+  memory.dataView(0x9000, 8).setUint32(0, 0xa000 | present, true)
+  memory.dataView(0xa000, 8).setUint32(0, 0xb000 | present, true)
+  memory.dataView(0xb000, 8).setUint32(0, 0x80 | present, true) // one large page
+  const sregs = vcpu.getSregs()
+  const flat = { base: 0n, limit: 0xffffffff, present: 1, s: 1, g: 1, dpl: 0 }
+  sregs.cs.assign({ ...flat, selector: 8, type: 11, l: 1, db: 0 })
+  for (const segment of [sregs.ds, sregs.es, sregs.fs, sregs.gs, sregs.ss]) {
+    segment.assign({ ...flat, selector: 16, type: 3, l: 0, db: 1 })
+  }
+  sregs.cr0 = 0x8000_0001n
+  sregs.cr3 = 0x9000n
+  sregs.cr4 = 0x20n
+  sregs.efer = 0x500n
+  vcpu.setSregs(sregs)
+  vcpu.setRegs({ rip: BigInt(rip), rflags: 2n, rsp: 0xff0n })
+}
+
 /** Guest programs, as bytes of 16-bit code. */
 export const payload = {
   hlt: [0xf4],
@@ -106,7 +127,7 @@ export const payload = {
 } as const
 
 /** Runs until something other than an interruption comes, at most `limit` times. */
-export function runToExit(vcpu: VcpuFd, limit = 1000) {
+export function runToExit(vcpu: VcpuFd, limit = 50) {
   for (let i = 0; i < limit; i++) {
     vcpu.run()
     const exit = vcpu.runPage.exit()
