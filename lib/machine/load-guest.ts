@@ -3,6 +3,8 @@ import type { EntryState } from '../arch/x86-64/entry-state.js'
 import {
   ACPI_PM_PORT,
   ACPI_START,
+  CMOS_GSI,
+  CMOS_PORT,
   COM1_GSI,
   COM1_PORT,
   IOAPIC_START,
@@ -75,6 +77,7 @@ function writeAcpiTables(
     sciGsi: SCI_GSI,
     pmBase: ACPI_PM_PORT,
     uarts: [{ port: COM1_PORT, gsi: COM1_GSI }],
+    rtc: { port: CMOS_PORT, gsi: CMOS_GSI },
     virtioMmio,
   })
   for (const { address, bytes } of pieces) memory.write(address, bytes)
