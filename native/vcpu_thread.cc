@@ -45,7 +45,7 @@ VcpuThread::VcpuThread(VcpuGroup* group, std::shared_ptr<Vcpu> vcpu, uint32_t in
     : group_(group), vcpu_(std::move(vcpu)), index_(index) {}
 
 int VcpuThread::Start() {
-  constexpr size_t kStack = 256 * 1024;
+  constexpr size_t kStack = 0x40000;
   KickSignal();
   pthread_attr_t attributes;
   pthread_attr_init(&attributes);
