@@ -512,6 +512,9 @@ napi_value ExitChannel::Close(napi_env env, const Args&) {
   if (closed_) return nullptr;
   on_work_.Reset();
   Shut();
+  // The threads are joined; with them goes their hold on the vCPUs, and with that on the VM and its
+  // memory.
+  threads_.clear();
   buffers_.DetachAll(env);
   return nullptr;
 }
