@@ -42,6 +42,8 @@ export interface MemoryPiece {
 /** SLP_TYP and RESET_VALUE that the PM device answers to. */
 export const S5_SLEEP_TYPE = 5
 export const ACPI_RESET_VALUE = 1
+/** Ports of ACPI's fixed hardware, from `pmBase` on. */
+export const ACPI_PM_PORT_COUNT = 0x10
 
 const FACS_ALIGNMENT = 64
 const TABLE_ALIGNMENT = 16
@@ -71,7 +73,14 @@ export function buildAcpiTables(options: AcpiOptions): {
   const facs = buildFacs()
   const facsAddress = place(facs, reserve(facs.length, FACS_ALIGNMENT))
   const dsdtAddress = place(
-    buildDsdt({ cpus: cpus.length, uarts, rtc, virtioMmio, s5SleepType: S5_SLEEP_TYPE }),
+    buildDsdt({
+      cpus: cpus.length,
+      motherboard: [{ port: pmBase, count: ACPI_PM_PORT_COUNT }],
+      uarts,
+      rtc,
+      virtioMmio,
+      s5SleepType: S5_SLEEP_TYPE,
+    }),
   )
   const fadtAddress = place(
     buildFadt({

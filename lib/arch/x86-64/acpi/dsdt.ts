@@ -16,8 +16,17 @@ export interface PortDevice {
   readonly gsi: number
 }
 
+/** Ports that no device of the DSDT has: those of fixed hardware. */
+export interface PortRange {
+  readonly port: number
+  /** At most 255. */
+  readonly count: number
+}
+
 export interface DsdtOptions {
   readonly cpus: number
+  /** What the guest must put no device on. */
+  readonly motherboard: readonly PortRange[]
   readonly uarts: readonly PortDevice[]
   readonly rtc: PortDevice | undefined
   readonly virtioMmio: readonly MemoryDevice[]
@@ -30,9 +39,10 @@ const RTC_PORTS = 2
 
 /** Differentiated System Description Table: what is there besides the fixed hardware, and how to power off. */
 export function buildDsdt(options: DsdtOptions): Uint8Array {
-  const { cpus, uarts, rtc, virtioMmio, s5SleepType } = options
+  const { cpus, motherboard, uarts, rtc, virtioMmio, s5SleepType } = options
   const devices = [
     ...Array.from({ length: cpus }, (_, uid) => cpuDevice(uid)),
+    motherboardDevice(motherboard),
     ...uarts.map((uart, index) => uartDevice(uart, index)),
     ...(rtc ? [rtcDevice(rtc)] : []),
     ...virtioMmio.map((window, uid) => virtioMmioDevice(window, uid)),
@@ -47,6 +57,15 @@ function cpuDevice(uid: number): Aml {
     `C${hexDigits(uid, 3)}`,
     name('_HID', string('ACPI0007')),
     name('_UID', integer(uid)),
+  )
+}
+
+/** PNP0C02: nothing to drive, but the ports are taken. */
+function motherboardDevice(ranges: readonly PortRange[]): Aml {
+  return device(
+    'MBRD',
+    name('_HID', eisaId('PNP0C02')),
+    name('_CRS', resourceTemplate(...ranges.map(({ port, count }) => ioPorts(port, count)))),
   )
 }
 

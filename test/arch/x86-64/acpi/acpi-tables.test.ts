@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import {
+  ACPI_PM_PORT_COUNT,
   ACPI_RESET_VALUE,
   type AcpiOptions,
   buildAcpiTables,
@@ -95,6 +96,7 @@ describe('ACPI tables', () => {
     expect(layout.ACPI_RESET).toBe(pm.RESET_REG)
     expect(S5_SLEEP_TYPE).toBe(pm.SLP_TYP_S5)
     expect(ACPI_RESET_VALUE).toBe(pm.RESET_VALUE)
+    expect(ACPI_PM_PORT_COUNT).toBe(pm.ACPI_PM_PORTS)
   })
 
   it.skipIf(iaslMissing)('are what ACPICA takes without a word', () => {
@@ -112,10 +114,14 @@ describe('ACPI tables', () => {
     const { asl } = disassemble('DSDT', tablesOf().get('DSDT')!.bytes)
     const devices = asl.split('Device (').slice(1)
     expect(devices.map((device) => device.slice(0, 4))).toEqual([
-      ...['C000', 'C001', 'COM1', 'RTC)'],
+      ...['C000', 'C001', 'MBRD', 'COM1', 'RTC)'],
       ...virtioMmio.map((_, i) => `VR0${i.toString(16).toUpperCase()}`),
     ])
-    const uart = flat(devices[2]!)
+    const motherboard = flat(devices[2]!)
+    expect(motherboard).toContain('Name (_HID, EisaId ("PNP0C02")')
+    expect(motherboard).toContain('IO (Decode16, 0x0600, // Range Minimum 0x0600,')
+    expect(motherboard).toContain('0x10, // Length')
+    const uart = flat(devices[3]!)
     expect(uart).toContain('Name (_HID, EisaId ("PNP0501")')
     expect(uart).toContain('IO (Decode16, 0x03F8, // Range Minimum 0x03F8,')
     expect(uart).toContain('IRQNoFlags () {4}')
