@@ -1,3 +1,4 @@
+import { invalidOption } from '../errors.js'
 import type { InitOfStruct } from '../util/struct.js'
 import { KVM_CAP_IRQ_ROUTING } from './abi/capabilities.js'
 import {
@@ -160,6 +161,9 @@ export abstract class VmInterrupts extends VmMemory {
 
   #ioeventfd(event: EventFd, options: IoeventfdOptions, deassign: number): void {
     const { space, address, length, datamatch } = options
+    if (space !== 'pio' && space !== 'mmio') {
+      throw invalidOption('KVM_IOEVENTFD space', space, "'pio' or 'mmio'")
+    }
     const limit = space === 'pio' ? 0xffff : Number.MAX_SAFE_INTEGER
     checkInteger(address, 'KVM_IOEVENTFD address', 0, limit)
     checkInteger(length, 'KVM_IOEVENTFD length', 0, UINT32)

@@ -142,6 +142,8 @@ std::string ErrnoName(int error) {
 }
 
 napi_value ThrowKvmError(napi_env env, int error, const char* syscall, const char* detail) {
+  // What the kernel says of a request that it does not know.
+  if (!detail && error == ENOTTY) detail = "this KVM has no such ioctl";
   std::string code = ErrnoName(error);
   napi_value args[4] = {String(env, code), nullptr, String(env, syscall), nullptr};
   napi_create_int32(env, error, &args[1]);

@@ -78,6 +78,16 @@ describe('Kvm.open', () => {
 })
 
 describe('numbers', () => {
+  it('of no address space are refused', () => {
+    using tiny = tinyVm(payload.hlt)
+    using event = new K.EventFd()
+    for (const space of [undefined, 'PIO', 0] as never[]) {
+      expect(() => tiny.vm.ioeventfd(event, { space, address: 0, length: 1 })).toThrow(
+        invalid('KVM_IOEVENTFD space'),
+      )
+    }
+  })
+
   it('out of range are refused with the ioctl and the field', () => {
     using tiny = tinyVm(payload.hlt, { prepare: (vm) => vm.createIrqchip() })
     const { kvm, vm, vcpu, memory } = tiny
@@ -289,6 +299,65 @@ describe('the checked ioctl', () => {
     )
     const vcpuHva = K.KVM_XEN_VCPU_ATTR_TYPE_VCPU_INFO_HVA
     expect(() => tiny.vcpu.xenSetAttr({ type: vcpuHva, gpa: 1n })).toThrow(invalid('argument'))
+  })
+})
+
+describe('memory encryption', () => {
+  it('refuses commands and pointers that do not fit', () => {
+    using tiny = tinyVm(payload.hlt)
+    const { vm } = tiny
+    const command = new Uint8Array(24)
+    expect(() => vm.memoryEncryptOp(new Uint8Array(23))).toThrow(invalid('command'))
+    expect(() => vm.memoryEncryptOp(command, [] as never)).toThrow(invalid('data'))
+    const op = (pointers: unknown) => () =>
+      vm.memoryEncryptOp(command, new Uint8Array(16), pointers as never)
+    const target = new Uint8Array(8)
+    expect(op(7)).toThrow(invalid('pointers'))
+    expect(op(Array(17).fill([0, target]))).toThrow(invalid('pointers'))
+    expect(op([[9, target]])).toThrow(invalid('pointers[].offset'))
+    expect(op([[0, {}]])).toThrow(invalid('pointers[].bytes'))
+    expect(op([null])).toThrow()
+    expect(() => vm.memoryEncryptOp(command, new Uint8Array(7), [[0, target]])).toThrow(
+      invalid('data'),
+    )
+    const { mapping } = tiny.memory.regions[0]!
+    expect(() => vm.memoryEncryptRegRegion(mapping, 0, mapping.size + 1)).toThrow(invalid('size'))
+    expect(() => vm.memoryEncryptRegRegion(mapping, mapping.size + 1, 0)).toThrow(invalid('offset'))
+  })
+
+  it('says so where a KVM has none', () => {
+    using tiny = tinyVm(payload.hlt)
+    const command = Uint8Array.from({ length: 24 }, (_, index) => index)
+    const data = Uint8Array.of(1, 2, 3, 4, 5, 6, 7, 8)
+    expect(() => tiny.vm.memoryEncryptOp(command, data, [[0, new Uint8Array(4)]])).toThrow(
+      expect.objectContaining({ name: 'KvmError', syscall: 'KVM_MEMORY_ENCRYPT_OP' }),
+    )
+  })
+})
+
+describe('a vCPU that runs on another thread', () => {
+  it('refuses every call until it has come back', async () => {
+    using tiny = tinyVm(payload.spin)
+    const { vcpu } = tiny
+    const channel = new (binding().ExitChannel)()
+    try {
+      channel.addVcpu(vcpu.native)
+      channel.run(() => {})
+      await new Promise((resolve) => setTimeout(resolve, 50))
+      const running = expect.objectContaining({ code: 'ERR_VCPU_RUNNING' })
+      expect(() => vcpu.getRegs()).toThrow(running)
+      expect(() => vcpu.setRegs({})).toThrow(running)
+      expect(() => vcpu.run()).toThrow(running)
+      expect(() => vcpu.hasDeviceAttr(0, 0)).toThrow(running)
+      expect(() => vcpu.stats()).toThrow(running)
+      expect(() => vcpu.dirtyRing()).toThrow(running)
+      expect(() => vcpu.setSignalMask(null)).toThrow(running)
+      expect(() => vcpu.close()).toThrow(running)
+      expect(vcpu.closed).toBe(false)
+    } finally {
+      channel.close()
+    }
+    expect(vcpu.getRegs().rip).toBe(0x1000n)
   })
 })
 

@@ -1,0 +1,105 @@
+/**
+ * What a VM with an irqchip, one memory slot and one vCPU costs to create and destroy, against the same in C; and what
+ * thousands of them leave behind.
+ */
+import { execFileSync } from 'node:child_process'
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { createGuestMemory, Kvm } from '../lib/kvm.js'
+import { print, rounds } from './lib/cli.js'
+import { figure, interleave } from './lib/figure.js'
+
+const CYCLES = 300
+const GROWTH_CYCLES = 10_000
+const MEMORY = 1 << 20
+
+const folder = mkdtempSync(join(tmpdir(), 'node-kvm-lifecycle-'))
+const program = join(folder, 'lifecycle')
+
+/** The C source, from `dist/bench/` as from `bench/`. */
+function source(): string {
+  const candidates = ['./native/lifecycle.c', '../../bench/native/lifecycle.c']
+  const paths = candidates.map((path) => fileURLToPath(new URL(path, import.meta.url)))
+  return paths.find((path) => existsSync(path))!
+}
+
+function cycle(kvm: Kvm): void {
+  const vm = kvm.createVm()
+  vm.createIrqchip()
+  const memory = createGuestMemory([{ guestAddress: 0, size: MEMORY }])
+  memory.register(vm)
+  const vcpu = vm.createVcpu(0)
+  vcpu.close()
+  vm.close()
+  memory.close()
+}
+
+function inTypeScript(): number {
+  const start = process.hrtime.bigint()
+  for (let i = 0; i < CYCLES; i++) cycle(kvm)
+  return Number(process.hrtime.bigint() - start) / 1000 / CYCLES
+}
+
+const inC = () => Number(execFileSync(program, [String(CYCLES)])) / 1000 / CYCLES
+
+/** What this process holds now: descriptors, threads, and KiB of memory. */
+function holdings(): { fds: number; threads: number; memory: number } {
+  globalThis.gc?.()
+  const status = readFileSync('/proc/self/status', 'utf8')
+  const field = (name: string) => Number(new RegExp(`${name}:\\s+(\\d+)`).exec(status)?.[1])
+  return {
+    fds: readdirSync('/proc/self/fd').length,
+    threads: field('Threads'),
+    memory: field('RssAnon'),
+  }
+}
+
+async function repeat(cycles: number): Promise<void> {
+  for (let i = 0; i < cycles; i++) {
+    cycle(kvm)
+    if (i % 100 === 0) await new Promise((resolve) => setImmediate(resolve))
+  }
+  await new Promise((resolve) => setTimeout(resolve, 200))
+}
+
+async function growth() {
+  // The heap of the process takes thousands of cycles to find its size.
+  await repeat(GROWTH_CYCLES / 2)
+  const before = holdings()
+  await repeat(GROWTH_CYCLES)
+  const after = holdings()
+  return {
+    fds: after.fds - before.fds,
+    threads: after.threads - before.threads,
+    memory: Math.max(0, after.memory - before.memory) / 1024,
+  }
+}
+
+using kvm = Kvm.open()
+using _held = kvm.createVm()
+try {
+  execFileSync('cc', ['-O2', '-D_GNU_SOURCE', '-Wall', '-Wextra', '-o', program, source()], {
+    stdio: 'inherit',
+  })
+  inTypeScript()
+  const [ours, theirs] = await interleave(rounds(7), [
+    async () => inTypeScript(),
+    async () => inC(),
+  ])
+  const grown = await growth()
+  const none = { of: 'ours', bound: 'at most', value: 0 } as const
+  const name = `growth over ${GROWTH_CYCLES.toLocaleString('en')} VMs`
+  print([
+    figure('create and destroy a VM', 'µs', { of: 'ratio', bound: 'at most', value: 1.1 }, ours!, {
+      name: 'the same in C',
+      samples: theirs!,
+    }),
+    figure(`${name}, descriptors`, '', none, [grown.fds]),
+    figure(`${name}, threads`, '', none, [grown.threads]),
+    figure(`${name}, memory`, 'MiB', { of: 'ours', bound: 'at most', value: 4 }, [grown.memory]),
+  ])
+} finally {
+  rmSync(folder, { recursive: true })
+}
