@@ -209,6 +209,15 @@ describe('a bad bzImage', () => {
     expect(error).toMatchObject({ code: 'ERR_KERNEL_IMAGE', value: 17 * MIB })
   })
 
+  it('cannot be moved, and its address is taken', () => {
+    const fixed = { [setup.RELOCATABLE_KERNEL]: 0 }
+    expect(boot(bzImage({ fields: fixed })).entry.rip).toBe(0x100_0200n)
+    const beyond = refused({ fields: { ...fixed, [setup.PREF_ADDRESS]: 0x200_0000n } })
+    expect(beyond.message).toContain('from 0x2000000 on')
+    const overTables = refused({ fields: { ...fixed, [setup.PREF_ADDRESS]: 0x7000n } })
+    expect(overTables.message).toContain('pref_address 0x7000')
+  })
+
   it('prefers an address beyond the memory', () => {
     const error = refused({ fields: { [setup.PREF_ADDRESS]: 0xffe0_0000n } })
     expect(error.message).toContain('from 0xffe00000 on')
