@@ -1,5 +1,10 @@
 import { describe, expect, it } from 'vitest'
-import { IOAPIC_START, MP_TABLE_START } from '../../../lib/arch/x86-64/layout.js'
+import {
+  IOAPIC_START,
+  LAPIC_START,
+  MP_TABLE_SIZE,
+  MP_TABLE_START,
+} from '../../../lib/arch/x86-64/layout.js'
 import { buildMpTable } from '../../../lib/arch/x86-64/mp-table.js'
 
 const cpus = (count: number) => Array.from({ length: count }, (_, apicId) => ({ apicId }))
@@ -37,6 +42,28 @@ describe('the MP table', () => {
     expect(sum(bytes.subarray(0, 16))).toBe(0)
     expect(sum(bytes.subarray(16))).toBe(0)
     expect(new DataView(bytes.buffer).getUint16(20, true)).toBe(bytes.length - 16)
+  })
+
+  it('has each header field in its place', () => {
+    const bytes = table(4)
+    const view = new DataView(bytes.buffer)
+    // Floating pointer: address of the table, its own length in 16 bytes, version 1.4, checksum, no features.
+    expect(view.getUint32(4, true)).toBe(MP_TABLE_START + 16)
+    expect([...bytes.subarray(8, 10)]).toEqual([1, 4])
+    expect([...bytes.subarray(11, 16)]).toEqual([0, 0, 0, 0, 0])
+    const header = new DataView(bytes.buffer, 16)
+    expect(header.getUint8(6)).toBe(4)
+    expect(new TextDecoder().decode(bytes.subarray(24, 44))).toBe('NODEKVM NODE-KVM    ')
+    expect([header.getUint32(28, true), header.getUint16(32, true)]).toEqual([0, 0])
+    // 4 processors, a bus, an IOAPIC, 24 interrupts, LINT0 and LINT1.
+    expect(header.getUint16(34, true)).toBe(32)
+    expect(header.getUint32(36, true)).toBe(LAPIC_START)
+    expect(header.getUint32(40, true)).toBe(0)
+  })
+
+  it('fits its place, whatever there is', () => {
+    expect(table(300).length).toBeLessThanOrEqual(6 * 1024)
+    expect(table(300).length).toBeLessThanOrEqual(MP_TABLE_SIZE)
   })
 
   it('lists processors, the ISA bus, the IOAPIC and every interrupt', () => {

@@ -179,6 +179,17 @@ describe('ACPI tables', () => {
     expect(fields(withNone, 'Headless - No Video (V3)')).toEqual(['1'])
   })
 
+  it('of 32 vCPUs and 16 devices take less than half of their place', () => {
+    const { pieces } = buildAcpiTables(options({ cpus: cpus(32), space: layout.ACPI_SIZE / 2 }))
+    const end = Math.max(...pieces.map(({ address, bytes }) => address + bytes.length))
+    expect(end).toBeLessThanOrEqual(layout.ACPI_START + layout.ACPI_SIZE / 2)
+    const used = end - layout.ACPI_START
+    expect(() => buildAcpiTables(options({ cpus: cpus(32), space: used }))).not.toThrow()
+    expect(() => buildAcpiTables(options({ cpus: cpus(32), space: used - 1 }))).toThrow(
+      expect.objectContaining({ code: 'ERR_INVALID_OPTION', option: 'cpus', value: 32 }),
+    )
+  })
+
   it('refuse more vCPUs than their place holds', () => {
     expect(() => buildAcpiTables(options({ cpus: cpus(1024) }))).not.toThrow()
     expect(() => buildAcpiTables(options({ cpus: cpus(4096) }))).toThrow(
