@@ -17,7 +17,7 @@ int LoopHandle<UvHandle>::Open(napi_env env, std::function<void()> callback,
   }
   state->handle.data = state;
   state->owner = this;
-  state->callback = std::move(callback);
+  state->callback.swap(callback);
   uv_unref(reinterpret_cast<uv_handle_t*>(&state->handle));
   state_ = state;
   napi_add_async_cleanup_hook(
