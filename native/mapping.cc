@@ -312,7 +312,11 @@ napi_value Construct(napi_env env, napi_callback_info info) {
   int error = 0;
   const char* syscall = nullptr;
   auto memory = MappedMemory::Create(size, options, &error, &syscall);
-  if (!memory) return ThrowKvmError(env, error, syscall);
+  if (!memory) {
+    bool no_huge_pages = error == ENOMEM && options.huge_page_size;
+    return ThrowKvmError(env, error, syscall,
+                         no_huge_pages ? "the host has too few free huge pages" : nullptr);
+  }
   return Wrap(env, args.self, std::make_unique<Mapping>(std::move(memory)));
 }
 

@@ -111,6 +111,14 @@ describe('createGuestMemory', () => {
     )
   })
 
+  it('says when the host has no huge pages for it', () => {
+    // No machine that runs tests keeps a page of 1 GiB free.
+    const options = { hugePageSize: 2 ** 30 } as const
+    expect(() => new (binding().Mapping)(2 ** 40, options)).toThrow(
+      expect.objectContaining({ code: 'ENOMEM', message: expect.stringContaining('huge pages') }),
+    )
+  })
+
   it('gives the same ArrayBuffer for the same range, and bounds every range', () => {
     const mapping = new (binding().Mapping)(0x2000)
     expect(mapping.buffer(0, 0x1000)).toBe(mapping.buffer(0, 0x1000))
