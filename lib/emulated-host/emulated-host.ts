@@ -45,7 +45,8 @@ export async function runInEmulatedHost(
   const streams = streamsOf(options)
   const heartbeat = !settings.icount
   const env = { ...process.env, ...options.env, [INSIDE_VARIABLE]: '1' }
-  const job = { ...settings, command, env, terminal: streams.terminal, heartbeat }
+  const { rows = 24, columns = 80 } = streams.stdout as { rows?: number; columns?: number }
+  const job = { ...settings, command, env, terminal: streams.terminal, rows, columns, heartbeat }
   const image = await buildHostImage(job, { report })
   const args = qemuArguments({
     ...settings,

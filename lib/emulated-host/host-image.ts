@@ -22,6 +22,9 @@ export interface Job {
   env: Readonly<Record<string, string | undefined>>
   shareReadWrite: readonly string[]
   terminal: Terminal
+  /** Of the terminal, if there is one. */
+  rows: number
+  columns: number
   heartbeat: boolean
 }
 

@@ -70,15 +70,17 @@ const P9 = 'trans=virtio,version=9p2000.L,msize=262144'
  */
 export function hostMain(options: {
   terminal: Terminal
+  /** Of the terminal, to begin with. */
+  rows: number
+  columns: number
   endMark: string
   heartbeat: boolean
 }): string {
-  const { terminal, endMark, heartbeat } = options
-  const run = `busybox sh ${OWN}/run`
+  const { terminal, rows, columns, endMark, heartbeat } = options
   // A session of its own tells the command's descendants from the host's own processes.
   const start = terminal
-    ? `setsid -c ${run} <>/dev/hvc0 >&0 2>${terminal === 'all' ? '&0' : 'err'}`
-    : `setsid ${run} <in >out 2>err`
+    ? `setsid -c busybox sh -c 'stty rows ${rows} cols ${columns}; . ./run' <>/dev/hvc0 >&0 2>${terminal === 'all' ? '&0' : 'err'}`
+    : 'setsid busybox sh ./run <in >out 2>err'
   const pass = (fifo: string, port: string) =>
     `{ cat <${fifo}; printf ${endMark}; } >${port} & outputs="$outputs $!"`
   return `cd ${OWN}

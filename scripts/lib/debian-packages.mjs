@@ -12,6 +12,9 @@ const PROGRAMS = {
   'dpkg-deb': 'dpkg',
 }
 
+/** With it apt checks Debian's packages where the system is not Debian itself. */
+const DEBIAN_KEYRING = '/usr/share/keyrings/debian-archive-keyring.gpg'
+
 /** `PATH`, and where administrators' programs are even when a user's PATH leaves them out. */
 const searchPath = () =>
   [...(process.env.PATH ?? '').split(':'), '/usr/sbin', '/sbin'].filter(Boolean)
@@ -26,9 +29,11 @@ function installed(program) {
  */
 export function missingPackages({ compiler, programs }) {
   const tools = compiler ? missingBuildTools() : []
+  const keyring = programs.includes('dpkg-deb') && !existsSync(DEBIAN_KEYRING)
   return [
     ...tools,
     ...programs.filter((program) => !installed(program)).map((name) => PROGRAMS[name]),
+    ...(keyring ? ['debian-archive-keyring'] : []),
   ]
 }
 
