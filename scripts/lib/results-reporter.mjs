@@ -1,9 +1,19 @@
 // A vitest reporter that appends a line of JSON for each test, each file and the run as they end, so that what was done
 // is known even if the run does not come to its end. The file's path is in NODE_KVM_RESULTS.
 import { appendFileSync } from 'node:fs'
+import { relative } from 'node:path'
 
 // biome-ignore lint/style/noDefaultExport: vitest looks for a reporter there.
 export default class ResultsReporter {
+  onTestRunStart(specifications) {
+    const files = specifications.map(({ moduleId }) => relative(process.cwd(), moduleId))
+    write({ kind: 'plan', files })
+  }
+
+  onTestCaseReady(test) {
+    write({ kind: 'begin', file: fileOf(test.module), name: test.fullName })
+  }
+
   onTestCaseResult(test) {
     const { state, errors = [] } = test.result()
     write({

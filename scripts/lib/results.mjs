@@ -4,10 +4,13 @@ import { existsSync, readFileSync } from 'node:fs'
 /**
  * Of a test that ran twice the later result counts; being left out of a later run is none.
  * @param {string} path the reporter's file
+ * @returns what was done, the names of the tests that have no end yet (`running`) and the files that have none (`undone`)
  */
 export function readResults(path) {
   const tests = new Map()
   const files = new Map()
+  const planned = new Set()
+  const begun = new Map()
   let ended = false
   const unhandled = []
   for (const line of existsSync(path) ? readFileSync(path, 'utf8').split('\n') : []) {
@@ -16,13 +19,23 @@ export function readResults(path) {
     if (result?.kind === 'test' && !(result.state === 'skipped' && tests.has(key))) {
       tests.set(key, result)
     }
+    if (result?.kind === 'begin') begun.set(key, result.name)
+    else begun.delete(key)
+    for (const file of result?.kind === 'plan' ? result.files : []) planned.add(file)
     if (result?.kind === 'file') files.set(result.file, result)
     else if (result?.kind === 'end') {
       ended = true
       unhandled.push(...result.errors)
     }
   }
-  return { tests: [...tests.values()], files: [...files.values()], ended, unhandled }
+  return {
+    tests: [...tests.values()],
+    files: [...files.values()],
+    running: [...begun.values()],
+    undone: [...planned].filter((file) => !files.has(file)),
+    ended,
+    unhandled,
+  }
 }
 
 /** The last line may be cut short. */
