@@ -127,9 +127,13 @@ describe('exits of a real guest', () => {
   it.skipIf(!has(K.KVM_CAP_DIRTY_LOG_RING))(
     'dirty-ring-full, and goes on after the ring was emptied',
     () => {
-      // mov edi, 0x10000; l: mov [edi], al; add edi, 0x1000; cmp edi, 0x800000; jb l; hlt
-      const loop = [0x88, 0x07, 0x81, 0xc7, 0, 0x10, 0, 0, 0x81, 0xff, 0, 0, 0x80, 0, 0x72, 0xf0]
-      using tiny = tinyVm([0xbf, 0, 0, 1, 0, ...loop, 0xf4], {
+      // A software KVM may look at its ring only when the guest has done much more, and overruns it then: the ring counts
+      // as full for ever, with nothing in it to take. So there the guest writes to fewer pages than the ring holds.
+      const count = software ? 1000 : 2000
+      const end = new Uint8Array(Uint32Array.of((16 + count) << 12).buffer)
+      // mov edi, 0x10000; l: mov [edi], al; add edi, 0x1000; cmp edi, end; jb l; hlt; hlt
+      const loop = [0x88, 0x07, 0x81, 0xc7, 0, 0x10, 0, 0, 0x81, 0xff, ...end, 0x72, 0xf0]
+      using tiny = tinyVm([0xbf, 0, 0, 1, 0, ...loop, 0xf4, 0xf4], {
         size: 0x80_0000,
         prepare: (vm) => vm.enableDirtyRing(1024),
       })
@@ -140,19 +144,20 @@ describe('exits of a real guest', () => {
       expect(ring.capacity).toBe(1024)
       const pages = new Set<number>()
       let full = 0
-      for (let exit = runToExit(vcpu); exit.reason !== 'hlt'; exit = runToExit(vcpu)) {
-        expect(exit).toEqual({ reason: 'dirty-ring-full' })
-        // The guest writes to no more pages than two rings hold.
-        expect(++full).toBeLessThan(64)
+      for (let halts = 0; halts < 2; ) {
+        const exit = runToExit(vcpu)
         for (let dirty = ring.take(); dirty; dirty = ring.take()) pages.add(dirty.page)
+        if (exit.reason === 'hlt') {
+          halts++
+          continue
+        }
+        expect(exit).toEqual({ reason: 'dirty-ring-full' })
+        expect(++full).toBeLessThan(4)
         vm.resetDirtyRings()
       }
-      for (let dirty = ring.take(); dirty; dirty = ring.take()) pages.add(dirty.page)
       expect(full).toBeGreaterThan(0)
-      const missing = Array.from({ length: 0x7f0 }, (_, index) => index + 0x10).filter(
-        (page) => !pages.has(page),
-      )
-      if (!software) expect(missing).toEqual([])
+      const written = Array.from({ length: count }, (_, index) => index + 16)
+      expect([...pages].sort((a, b) => a - b)).toEqual(written)
     },
   )
 
