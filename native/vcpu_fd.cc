@@ -101,7 +101,11 @@ napi_value VcpuFd::Run(napi_env env, napi_callback_info info) {
   Vcpu* vcpu = target->vcpu.get();
   if (!vcpu) return ThrowClosed(env, "Vcpu");
   if (!vcpu->TryEnter()) return ThrowRunning(env);
-  target->heartbeat->Enter();
+  if (int error = target->heartbeat->Enter()) {
+    target->heartbeat->Leave();
+    vcpu->Leave();
+    return ThrowKvmError(env, error, "timer_create", "run() needs a timer to come back by");
+  }
   int result = ioctl(vcpu->fd(), KVM_RUN, 0) < 0 ? -errno : 0;
   target->heartbeat->Leave();
   vcpu->Leave();

@@ -3,6 +3,8 @@
 #include <linux/kvm.h>
 #include <sched.h>
 #include <sys/ioctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <climits>
@@ -70,7 +72,8 @@ int VcpuThread::Start() {
 void VcpuThread::Kick() {
   // Before the signal: one that arrives outside KVM_RUN leaves its trace here.
   ImmediateExit(vcpu_->run()).store(1, std::memory_order_seq_cst);
-  if (started_) pthread_kill(thread_, KickSignal());
+  pid_t tid = tid_.load(std::memory_order_seq_cst);
+  if (started_ && tid != 0) SendKick(thread_, tid);
 }
 
 void VcpuThread::Abandon() {
@@ -113,7 +116,9 @@ void* VcpuThread::Main(void* self) {
   sigemptyset(&kick);
   sigaddset(&kick, KickSignal());
   pthread_sigmask(SIG_UNBLOCK, &kick, nullptr);
-  static_cast<VcpuThread*>(self)->Loop();
+  auto* thread = static_cast<VcpuThread*>(self);
+  thread->tid_.store(static_cast<pid_t>(syscall(SYS_gettid)), std::memory_order_seq_cst);
+  thread->Loop();
   return nullptr;
 }
 
@@ -141,7 +146,7 @@ bool VcpuThread::Park() {
 // Clears what a kick has left behind. A kick whose `want` this does not see yet sets it again.
 void VcpuThread::ArmImmediateExit() {
   std::atomic_ref<uint8_t> immediate_exit = ImmediateExit(vcpu_->run());
-  if (immediate_exit.load(std::memory_order_relaxed) == 0) return;
+  if (immediate_exit.load(std::memory_order_seq_cst) == 0) return;
   immediate_exit.store(0, std::memory_order_seq_cst);
   if (group_->want.load(std::memory_order_seq_cst) != Want::kRun) {
     immediate_exit.store(1, std::memory_order_relaxed);

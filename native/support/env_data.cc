@@ -4,6 +4,14 @@
 
 namespace node_kvm {
 
+EnvData::~EnvData() {
+  // The environment ends, and would leave to their owner what these references take.
+  for (napi_ref reference : {kvm_error, vmm_error, vm_class, vcpu_class, device_class, stats_class,
+                             guest_memfd_class, shared_mapping_class}) {
+    if (reference) napi_delete_reference(env, reference);
+  }
+}
+
 EnvData* EnvData::Get(napi_env env) {
   void* data = nullptr;
   napi_get_instance_data(env, &data);
@@ -11,9 +19,11 @@ EnvData* EnvData::Get(napi_env env) {
 }
 
 bool EnvData::Create(napi_env env) {
-  // The references die with the environment, which is when this finalizer runs.
   auto finalize = [](napi_env, void* data, void*) { delete static_cast<EnvData*>(data); };
-  return napi_set_instance_data(env, new EnvData, finalize, nullptr) == napi_ok;
+  auto* data = new EnvData(env);
+  if (napi_set_instance_data(env, data, finalize, nullptr) == napi_ok) return true;
+  delete data;
+  return false;
 }
 
 napi_value SetErrorClasses(napi_env env, napi_callback_info info) {

@@ -9,6 +9,12 @@ namespace node_kvm {
 // What the addon keeps for one environment (the main thread or one Worker). Nothing in it is shared
 // between threads.
 struct EnvData {
+  explicit EnvData(napi_env env) : env(env) {}
+  ~EnvData();
+  EnvData(const EnvData&) = delete;
+  EnvData& operator=(const EnvData&) = delete;
+
+  napi_env env;
   napi_ref kvm_error = nullptr;
   napi_ref vmm_error = nullptr;
   // The classes that scripts cannot construct themselves: their objects come from a parent's

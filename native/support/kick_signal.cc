@@ -44,11 +44,21 @@ int KickSignal() {
   return signal;
 }
 
+void SendKick(pthread_t thread, pid_t tid) {
+  if (pthread_kill(thread, KickSignal()) != EAGAIN) return;
+  // Over the limit the kernel refuses a real-time signal that tells its sender's thread, but sends
+  // one of kill(2)'s kind, without its particulars.
+  siginfo_t info = {};
+  info.si_signo = KickSignal();
+  info.si_code = SI_USER;
+  syscall(SYS_rt_tgsigqueueinfo, getpid(), tid, KickSignal(), &info);
+}
+
 Heartbeat::~Heartbeat() {
   if (created_) timer_delete(timer_);
 }
 
-void Heartbeat::Arm() {
+int Heartbeat::Arm() {
   if (!created_) {
     // Whoever started this thread may have blocked it.
     sigset_t kick;
@@ -60,14 +70,14 @@ void Heartbeat::Arm() {
     event.sigev_signo = KickSignal();
     event.sigev_value.sival_ptr = this;
     event.sigev_notify_thread_id = static_cast<pid_t>(syscall(SYS_gettid));
-    if (timer_create(CLOCK_MONOTONIC, &event, &timer_) < 0)
-      return;  // out of timers: run() still works
+    if (timer_create(CLOCK_MONOTONIC, &event, &timer_) < 0) return errno;
     created_ = true;
   }
   idle_ticks_ = 0;
   armed_ = 1;
   itimerspec period = {{0, kTickNanoseconds}, {0, kTickNanoseconds}};
   timer_settime(timer_, 0, &period, nullptr);
+  return 0;
 }
 
 // In the signal handler: timer_settime is async-signal-safe.

@@ -1,5 +1,8 @@
 #pragma once
 
+#include <pthread.h>
+#include <sys/types.h>
+
 #include <csignal>
 #include <ctime>
 
@@ -8,6 +11,10 @@ namespace node_kvm {
 // The real-time signal that takes a thread out of KVM_RUN, its handler installed on first use (no
 // SA_RESTART). Thread-safe. Send it by pthread_kill, after setting the run page's `immediate_exit`.
 int KickSignal();
+
+// Sends it to `thread` of this process, whose id is `tid`, also where the limit on queued signals
+// (RLIMIT_SIGPENDING, shared by all processes of a user) leaves no room for one more.
+void SendKick(pthread_t thread, pid_t tid);
 
 // Takes its own thread out of KVM_RUN ten times a second, so that a JavaScript thread that called
 // run() on an idle or spinning guest comes back to JavaScript, where worker.terminate() and
@@ -19,16 +26,17 @@ class Heartbeat {
   Heartbeat(const Heartbeat&) = delete;
   Heartbeat& operator=(const Heartbeat&) = delete;
 
-  // Around KVM_RUN, on the one thread that this object serves.
-  void Enter() {
+  // Around KVM_RUN, on the one thread that this object serves. 0, or the errno of timer_create:
+  // without a timer nothing would end an idle guest's KVM_RUN.
+  int Enter() {
     running_ = 1;
-    if (!armed_) Arm();
+    return armed_ ? 0 : Arm();
   }
   void Leave() { running_ = 0; }
 
  private:
   friend struct KickHandler;
-  void Arm();
+  int Arm();
   void OnTick();
 
   timer_t timer_ = {};
