@@ -282,6 +282,16 @@ static void run(void) {
   F(kvm_run, tdx);
   IN(tdx, flags), IN(tdx, nr);
 #endif
+#ifdef KVM_EXIT_SNP_REQ_CERTS
+  F(kvm_run, snp_req_certs);
+  KVM_STRUCT(kvm_exit_snp_req_certs);
+  F(kvm_exit_snp_req_certs, gpa), F(kvm_exit_snp_req_certs, npages), F(kvm_exit_snp_req_certs, ret);
+#endif
+}
+
+static void memory_encryption(void) {
+  KVM_STRUCT(kvm_sev_cmd);
+  F(kvm_sev_cmd, id), F(kvm_sev_cmd, data), F(kvm_sev_cmd, error), F(kvm_sev_cmd, sev_fd);
 }
 
 int main(void) {
@@ -291,8 +301,15 @@ int main(void) {
   interrupts();
   vm();
   run();
+  memory_encryption();
 /* `#ifdef NAME` / VALUE(NAME) / `#endif` for every constant, written by the test. */
 #define VALUE(name) printf("value %s %llu\n", #name, (unsigned long long)(name));
+  /* Enumerators, which #ifdef does not see: those that Linux 6.1 has. */
+  VALUE(KVM_SEV_INIT)
+  VALUE(KVM_SEV_LAUNCH_FINISH)
+  VALUE(KVM_SEV_RECEIVE_FINISH)
+  VALUE(KVM_SEV_DBG_ENCRYPT)
+  VALUE(KVM_SEV_SEND_CANCEL)
 #ifdef ABI_VALUES
 #include ABI_VALUES
 #endif

@@ -113,6 +113,7 @@ export type VcpuExit =
   | { reason: 'notify'; contextInvalid: boolean }
   | { reason: 'memory-fault'; isPrivate: boolean; address: bigint; size: bigint; flags: bigint }
   | { reason: 'tdx'; flags: bigint; number: bigint; data: bigint[] }
+  | { reason: 'snp-req-certs'; address: bigint; pages: bigint }
   /** One that this version does not know, or of another architecture. */
   | { reason: 'other'; number: number }
 
@@ -225,6 +226,10 @@ export function decodeExit(page: RunPage): VcpuExit {
     case abi.KVM_EXIT_TDX: {
       const { flags, nr, data } = run.tdx
       return { reason: 'tdx', flags, number: nr, data }
+    }
+    case abi.KVM_EXIT_SNP_REQ_CERTS: {
+      const { gpa, npages } = run.snp_req_certs
+      return { reason: 'snp-req-certs', address: gpa, pages: npages }
     }
     default:
       return { reason: 'other', number: run.exit_reason }

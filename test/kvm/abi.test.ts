@@ -68,7 +68,7 @@ beforeAll(() => {
 
 /** Newer than Debian 12's headers, or a part of a union that those name otherwise. */
 const mayBeAbsent =
-  /^(kvm_memory_attributes|kvm_pre_fault_memory|kvm_run\.(tdx|memory_fault)|kvm_run\.hypercall\.flags|kvm_xen_hvm_attr\.(runstate_update_flag|evtchn\.(port|eventfd))|kvm_xen_vcpu_attr\.runstate\.)/
+  /^(kvm_memory_attributes|kvm_pre_fault_memory|kvm_run\.(tdx|memory_fault|snp_req_certs)|kvm_exit_snp_req_certs|kvm_tdx_cmd|kvm_run\.hypercall\.flags|kvm_xen_hvm_attr\.(runstate_update_flag|evtchn\.(port|eventfd))|kvm_xen_vcpu_attr\.runstate\.)/
 
 describe('the layouts', () => {
   it('have the sizes of the headers', () => {

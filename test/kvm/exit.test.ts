@@ -201,6 +201,11 @@ const cases: [name: string, run: InitOfStruct<typeof KvmRun>, exit: VcpuExit][] 
     { reason: 'tdx', flags: 0n, number: 0x10002n, data: [1n, 2n, 3n, 4n, 5n] },
   ],
   [
+    'SNP_REQ_CERTS',
+    { exit_reason: abi.KVM_EXIT_SNP_REQ_CERTS, snp_req_certs: { gpa: 0x5000n, npages: 3n } },
+    { reason: 'snp-req-certs', address: 0x5000n, pages: 3n },
+  ],
+  [
     'one of another architecture',
     { exit_reason: abi.KVM_EXIT_ARM_SEA },
     { reason: 'other', number: 41 },

@@ -1,5 +1,5 @@
 /**
- * Every capability of the KVM API, of all architectures, up to Linux 6.19. Ask with `checkExtension()`.
+ * Every capability of the KVM API, of all architectures, up to Linux 7.1. Ask with `checkExtension()`.
  */
 
 export const KVM_CAP_IRQCHIP = 0
@@ -243,3 +243,5 @@ export const KVM_CAP_ARM_CACHEABLE_PFNMAP_SUPPORTED = 243
 export const KVM_CAP_GUEST_MEMFD_FLAGS = 244
 export const KVM_CAP_ARM_SEA_TO_USER = 245
 export const KVM_CAP_S390_USER_OPEREXEC = 246
+export const KVM_CAP_S390_KEYOP = 247
+export const KVM_CAP_S390_VSIE_ESAMODE = 248

@@ -42,6 +42,8 @@ export const KVM_EXIT_LOONGARCH_IOCSR = 38
 export const KVM_EXIT_MEMORY_FAULT = 39
 export const KVM_EXIT_TDX = 40
 export const KVM_EXIT_ARM_SEA = 41
+export const KVM_EXIT_ARM_LDST64B = 42
+export const KVM_EXIT_SNP_REQ_CERTS = 43
 
 export const KVM_EXIT_IO_IN = 0
 export const KVM_EXIT_IO_OUT = 1

@@ -40,6 +40,7 @@ export const KvmDirtyGfn = struct('kvm_dirty_gfn', 16, {
 export type KvmDirtyGfn = StructOf<typeof KvmDirtyGfn>
 export const KVM_DIRTY_GFN_F_DIRTY = 1
 export const KVM_DIRTY_GFN_F_RESET = 2
+export const KVM_DIRTY_GFN_F_MASK = 3
 /** Where the dirty ring lies in a vCPU's mapping, in pages. */
 export const KVM_DIRTY_LOG_PAGE_OFFSET = 64
 

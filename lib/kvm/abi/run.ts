@@ -113,6 +113,11 @@ const Tdx = struct('kvm_run.tdx', 64, {
   ret: u64(16),
   data: array(u64, 24, 5),
 })
+const SnpReqCerts = struct('kvm_exit_snp_req_certs', 24, {
+  gpa: u64(0),
+  npages: u64(8),
+  ret: u64(16),
+})
 const SyncRegs = struct('kvm_sync_regs', 520, {
   regs: nested(KvmRegs, 0),
   sregs: nested(KvmSregs, 144),
@@ -120,7 +125,7 @@ const SyncRegs = struct('kvm_sync_regs', 520, {
 })
 
 /**
- * The run page, `struct kvm_run`. The fields from `hw` to `tdx` share their place: `exit_reason` says which one counts.
+ * The run page, `struct kvm_run`. The fields from `hw` to `snp_req_certs` share their place: `exit_reason` says which one counts.
  * `RunPage` reads the same layout without making an object for each access.
  */
 export const KvmRun = struct('kvm_run', 2352, {
@@ -150,6 +155,7 @@ export const KvmRun = struct('kvm_run', 2352, {
   notify: nested(Notify, 32),
   memory_fault: nested(MemoryFault, 32),
   tdx: nested(Tdx, 32),
+  snp_req_certs: nested(SnpReqCerts, 32),
   kvm_valid_regs: u64(288),
   kvm_dirty_regs: u64(296),
   sync_regs: nested(SyncRegs, 304),
@@ -160,6 +166,7 @@ export type KvmRun = StructOf<typeof KvmRun>
 export const KVM_SYNC_X86_REGS = 1n
 export const KVM_SYNC_X86_SREGS = 2n
 export const KVM_SYNC_X86_EVENTS = 4n
+export const KVM_SYNC_X86_VALID_FIELDS = 7n
 /** Bits of `flags`. */
 export const KVM_RUN_X86_SMM = 1
 export const KVM_RUN_X86_BUS_LOCK = 2

@@ -61,8 +61,11 @@ export const KVM_X86_QUIRK_MWAIT_NEVER_UD_FAULTS = 1 << 6
 export const KVM_X86_QUIRK_SLOT_ZAP_ALL = 1 << 7
 export const KVM_X86_QUIRK_STUFF_FEATURE_MSRS = 1 << 8
 export const KVM_X86_QUIRK_IGNORE_GUEST_PAT = 1 << 9
+export const KVM_X86_QUIRK_VMCS12_ALLOW_FREEZE_IN_SMM = 1 << 10
 export const KVM_X2APIC_API_USE_32BIT_IDS = 1
 export const KVM_X2APIC_API_DISABLE_BROADCAST_QUIRK = 2
+export const KVM_X2APIC_ENABLE_SUPPRESS_EOI_BROADCAST = 4
+export const KVM_X2APIC_DISABLE_SUPPRESS_EOI_BROADCAST = 8
 export const KVM_BUS_LOCK_DETECTION_OFF = 1
 export const KVM_BUS_LOCK_DETECTION_EXIT = 2
 export const KVM_PMU_CAP_DISABLE = 1
@@ -75,6 +78,10 @@ export const KVM_DEV_TYPE_VFIO = 4
 export const KVM_DEV_VFIO_FILE = 1
 export const KVM_DEV_VFIO_FILE_ADD = 1
 export const KVM_DEV_VFIO_FILE_DEL = 2
+/** The older names of the same. */
+export const KVM_DEV_VFIO_GROUP = KVM_DEV_VFIO_FILE
+export const KVM_DEV_VFIO_GROUP_ADD = KVM_DEV_VFIO_FILE_ADD
+export const KVM_DEV_VFIO_GROUP_DEL = KVM_DEV_VFIO_FILE_DEL
 
 /** Groups and attributes of KVM_*_DEVICE_ATTR on the system descriptor and on a vCPU. */
 export const KVM_X86_GRP_SYSTEM = 0
@@ -82,5 +89,6 @@ export const KVM_X86_XCOMP_GUEST_SUPP = 0
 export const KVM_X86_GRP_SEV = 1
 export const KVM_X86_SEV_VMSA_FEATURES = 0
 export const KVM_X86_SNP_POLICY_BITS = 1
+export const KVM_X86_SEV_SNP_REQ_CERTS = 2
 export const KVM_VCPU_TSC_CTRL = 0
 export const KVM_VCPU_TSC_OFFSET = 0
