@@ -4,10 +4,14 @@ import type { IrqLine } from '../../lib/interrupt/irq-line.js'
 export class FakeIrqLine implements IrqLine {
   level = false
   edges = 0
+  /** What another vCPU does the moment that the line rises. */
+  onRise: (() => void) | undefined
   constructor(readonly gsi = 4) {}
   assert(): void {
-    if (!this.level) this.edges++
+    const rises = !this.level
+    if (rises) this.edges++
     this.level = true
+    if (rises) this.onRise?.()
   }
   deassert(): void {
     this.level = false

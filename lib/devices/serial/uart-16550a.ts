@@ -268,14 +268,11 @@ export class Uart16550A implements BusDevice {
     })
   }
 
-  /** Brings the interrupt line and the latches up to date. */
+  /**
+   * Brings the latches up to date, and then the interrupt line: another vCPU may be in its handler before `assert`
+   * returns, and one that reads there that nothing is pending has lost its only edge.
+   */
   #update(): void {
-    const interrupt = this.#interrupt() !== reg.UART_IIR_NO_INT
-    if (interrupt !== this.#asserted) {
-      this.#asserted = interrupt
-      if (interrupt) this.#irq.assert()
-      else this.#irq.deassert()
-    }
     // Latched only while the read has no side effect and no posted write could change the value.
     const lsr = this.#lsr()
     const { loopback, mcr, msr, deltas } = this.#modem
@@ -288,5 +285,10 @@ export class Uart16550A implements BusDevice {
     this.#latches.set(reg.UART_LCR, this.#lcr)
     this.#latches.set(reg.UART_MCR, mcr)
     this.#latches.set(reg.UART_SCR, this.#scr)
+    const interrupt = this.#interrupt() !== reg.UART_IIR_NO_INT
+    if (interrupt === this.#asserted) return
+    this.#asserted = interrupt
+    if (interrupt) this.#irq.assert()
+    else this.#irq.deassert()
   }
 }
