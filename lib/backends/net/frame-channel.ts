@@ -1,6 +1,7 @@
 import { constants } from 'node:os'
 import type { GuestMemory } from '../../memory/guest-memory.js'
-import type { NetAgreement, NetAttachment, NetChannel } from './net-backend.js'
+import type { NetAgreement, NetAttachment, NetChannel, ReceiveFilter } from './net-backend.js'
+import { wanted } from './receive-filter.js'
 
 /** Virtio 1.2, 5.1.6: bytes of the header before every frame; where it tells the number of buffers. */
 const HEADER = 12
@@ -24,6 +25,8 @@ interface PostedBuffer {
 export class FrameChannel implements NetChannel {
   /** Frames lost because the guest had no buffers for too long, or none large enough. */
   overruns = 0
+  /** Frames that the guest did not want. */
+  filtered = 0
   readonly #attachment: NetAttachment
   readonly #memory: GuestMemory
   readonly #send: (frame: Uint8Array) => void
@@ -33,6 +36,9 @@ export class FrameChannel implements NetChannel {
   #buffers: PostedBuffer[] = []
   #item: PostedBuffer | undefined
   #mergeable = false
+  #mtu: number | undefined
+  #filter: ReceiveFilter | undefined
+  #link = true
   #held = false
   #closed = false
 
@@ -47,8 +53,18 @@ export class FrameChannel implements NetChannel {
     return this.#buffers.length
   }
 
-  agree({ mergeable }: NetAgreement): void {
+  agree({ mergeable, mtu }: NetAgreement): void {
     this.#mergeable = mergeable
+    this.#mtu = mtu
+  }
+
+  filter(filter: ReceiveFilter | undefined): void {
+    this.#filter = filter
+  }
+
+  link(up: boolean): void {
+    this.#link = up
+    if (!up) this.#backlog.length = 0
   }
 
   frame(tag: number): void {
@@ -98,10 +114,15 @@ export class FrameChannel implements NetChannel {
 
   /** Gives the guest a frame, or keeps it until there is a buffer, or loses it. */
   deliver(frame: Uint8Array): void {
+    if (!wanted(this.#filter, frame)) {
+      this.filtered++
+      return
+    }
     if (
       this.#closed ||
+      !this.#link ||
       frame.length === 0 ||
-      frame.length > FRAME_MAX ||
+      frame.length > this.#frameMax(frame) ||
       this.#backlog.length >= BACKLOG
     ) {
       this.overruns++
@@ -121,6 +142,12 @@ export class FrameChannel implements NetChannel {
   async close(): Promise<void> {
     this.#closed = true
     this.reset()
+  }
+
+  #frameMax(frame: Uint8Array): number {
+    if (this.#mtu === undefined) return FRAME_MAX
+    const tagged = frame[12] === 0x81 && frame[13] === 0x00
+    return this.#mtu + (tagged ? 18 : 14)
   }
 
   #flush(): void {

@@ -13,11 +13,16 @@ export interface NetBackend {
   readonly mac: MacAddress
   /** What may be left undone in frames. Known once open. */
   readonly offloads: NetOffloads
-  /** The greatest IP packet, in bytes, if the backend knows of a limit. */
-  readonly mtu?: number
+  /** The greatest IP packet, in bytes, if the backend knows of a limit. Known once open. */
+  readonly mtu?: number | undefined
+  /** Queue pairs that it can serve, 1 unless told. Known once open. */
+  readonly queuePairs?: number
   /** Takes what the backend needs. @throws VmmError `ERR_NET` naming the option, the value and what was expected */
   open(): Promise<void>
-  /** Starts to serve one device. @throws VmmError `ERR_STATE` if the backend is not open or serves another one */
+  /**
+   * Starts to serve one device; called once for each of its queue pairs, in order.
+   * @throws VmmError `ERR_STATE` if the backend is not open or serves another one
+   */
   attach(attachment: NetAttachment): NetChannel
   /** Ends everything. May be called again. */
   close(): Promise<void>
@@ -54,11 +59,32 @@ export interface NetAgreement {
   readonly receive: NetOffloads
   /** A received frame may fill several buffers; the header in the first tells how many. */
   readonly mergeable: boolean
+  /** Frames for the guest that are longer, their Ethernet header apart, and no segments to be cut are dropped. */
+  readonly mtu?: number | undefined
+}
+
+/** A MAC address as a number of 48 bits, the first byte on top. */
+export type MacNumber = number
+
+/**
+ * The frames that the driver has asked for (virtio 1.3, 5.1.6.5.1 to 5.1.6.5.3). It is a hint: what is dropped here
+ * costs the guest nothing.
+ */
+export interface ReceiveFilter {
+  /** Frames to ff:ff:ff:ff:ff:ff. */
+  readonly broadcast: boolean
+  /** Destinations. */
+  readonly unicast: ReadonlySet<MacNumber> | 'all'
+  readonly multicast: ReadonlySet<MacNumber> | 'all'
+  /** VLAN identifiers of frames with a tag of IEEE 802.1Q: 512 bytes, bit n % 8 of byte n / 8 for VLAN n. */
+  readonly vlans: Uint8Array | 'all'
 }
 
 /** The device's end of a channel. */
 export interface NetAttachment {
   readonly memory: GuestMemory
+  /** Which queue pair of the device this is, from 0 on. */
+  readonly pair: number
   /** Frames and buffers are told apart by tags from 0 to one less than this; at most one of each is in flight. */
   readonly tags: number
   /** The most segments that one frame or buffer has. */
@@ -74,6 +100,8 @@ export interface NetAttachment {
   readable(): void
   /** After the last call of a batch. */
   completed(): void
+  /** The backend has lost what it is connected to, or has it again. Up unless told. */
+  linkChanged(up: boolean): void
   /** The backend itself failed. */
   failed(error: Error): void
 }
@@ -93,6 +121,15 @@ export interface NetChannel {
   post(): void
   /** Stops taking frames from the network, or goes on. Buffers stay posted. */
   hold(on: boolean): void
+  /** What the guest wants to receive; everything unless told, and after `reset`. Absent: everything. */
+  filter?(filter: ReceiveFilter | undefined): void
+  /** The link was set up or down: while it is down, frames for the guest are lost. Absent: they wait. */
+  link?(up: boolean): void
+  /**
+   * Whether the driver uses this queue pair: only then may frames for the guest be steered to it. The first one is in
+   * use from the start, the others after `enable(true)` until `reset`. Required of backends with several.
+   */
+  enable?(on: boolean): void
   /** Buffers posted and not yet given back. */
   readonly posted: number
   /** Frames dropped for want of room in the buffers. */

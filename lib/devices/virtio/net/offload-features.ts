@@ -50,3 +50,10 @@ export function agreement(features: FeatureBits): NetAgreement {
     mergeable: hasFeature(features, VIRTIO_NET_F_MRG_RXBUF),
   }
 }
+
+const GUEST_OFFLOADS = featureBits(...Object.values(bits).map(([, receive]) => receive))
+
+/** Those of the features that VIRTIO_NET_CTRL_GUEST_OFFLOADS_SET turns on and off (5.1.6.5.8). */
+export function guestOffloads(features: FeatureBits): FeatureBits {
+  return features & GUEST_OFFLOADS
+}

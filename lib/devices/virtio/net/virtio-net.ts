@@ -1,51 +1,78 @@
-import type { NetBackend, NetChannel } from '../../../backends/net/net-backend.js'
+import type { NetBackend } from '../../../backends/net/net-backend.js'
+import { invalidOption } from '../../../errors.js'
 import type { GuestMemory } from '../../../memory/guest-memory.js'
-import { type FeatureBits, featureBits, VIRTIO_ID_NET } from '../abi.js'
-import type { DescriptorChain } from '../queue/descriptor-chain.js'
-import { checkQueueSize } from '../queue/queue-size.js'
-import { CHAIN_BUDGET, drainQueue, type QueueService, type Virtqueue } from '../queue/virtqueue.js'
+import { type FeatureBits, featureBits, hasFeature, VIRTIO_ID_NET } from '../abi.js'
+import { checkCount, checkQueueSize } from '../queue/queue-size.js'
+import { drainQueue, type QueueService, type Virtqueue } from '../queue/virtqueue.js'
 import { type RateLimit, RateLimiter } from '../rate-limiter.js'
 import type { DeviceContext, VirtioDevice } from '../virtio-device.js'
 import {
   CONFIG_MAC,
+  CONFIG_MAX_VIRTQUEUE_PAIRS,
   CONFIG_MTU,
   CONFIG_SIZE,
   CONFIG_STATUS,
-  FRAME_SIZE_MAX,
-  RECEIVE_QUEUE,
-  TRANSMIT_QUEUE,
+  VIRTIO_NET_F_CTRL_GUEST_OFFLOADS,
+  VIRTIO_NET_F_CTRL_MAC_ADDR,
+  VIRTIO_NET_F_CTRL_RX,
+  VIRTIO_NET_F_CTRL_RX_EXTRA,
+  VIRTIO_NET_F_CTRL_VLAN,
+  VIRTIO_NET_F_CTRL_VQ,
+  VIRTIO_NET_F_GUEST_ANNOUNCE,
   VIRTIO_NET_F_MAC,
+  VIRTIO_NET_F_MQ,
   VIRTIO_NET_F_MRG_RXBUF,
   VIRTIO_NET_F_MTU,
   VIRTIO_NET_F_STATUS,
-  VIRTIO_NET_HEADER_SIZE,
+  VIRTIO_NET_S_ANNOUNCE,
   VIRTIO_NET_S_LINK_UP,
 } from './abi.js'
-import { agreement, offloadFeatures } from './offload-features.js'
+import { type ControlActions, ControlQueue, macNumber } from './control-queue.js'
+import { agreement, guestOffloads, offloadFeatures } from './offload-features.js'
+import { type PairOwner, QueuePair } from './queue-pair.js'
+import { ReceiveFilterState } from './receive-filter.js'
 
 export interface VirtioNetOptions {
   /** For logs and errors: `'net'` unless told. */
   name?: string
   /** Entries of each queue, a power of two from 4 to 1024: 256 unless told. */
   queueSize?: number
+  /** The greatest IP packet in bytes, 68 to 65535: what the backend says, if anything, unless told. */
+  mtu?: number
   /** For frames that the guest sends: no limit unless told. */
   transmitLimit?: RateLimit
   /** For frames to the guest: no limit unless told. What is over it waits in the backend, or is lost there. */
   receiveLimit?: RateLimit
+  /** Whether the link is up from the start: `true` unless told. */
+  link?: boolean
+  /** Told of each change of {@link VirtioNet.link}, by whatever caused it. */
+  onLink?: (up: boolean) => void
 }
 
 /** What a network device has done. */
 export interface VirtioNetCounters {
   txFrames: number
-  /** Chains that were no frames, and frames that the backend refused. */
+  /** Chains that were no frames, frames that the backend refused, and those sent while the link was down. */
   txDropped: number
   rxBuffers: number
   rxBytes: number
   /** Buffers that could hold no frame. */
   rxDropped: number
+  /** Commands on the control queue, and those of them that were refused or dropped. */
+  controlCommands: number
+  controlErrors: number
 }
 
-/** A virtio network device (virtio 1.2, section 5.1) in front of a {@link NetBackend} that is open. */
+const CONTROL_FEATURES = featureBits(
+  VIRTIO_NET_F_CTRL_VQ,
+  VIRTIO_NET_F_CTRL_RX,
+  VIRTIO_NET_F_CTRL_RX_EXTRA,
+  VIRTIO_NET_F_CTRL_VLAN,
+  VIRTIO_NET_F_CTRL_MAC_ADDR,
+  VIRTIO_NET_F_GUEST_ANNOUNCE,
+)
+
+/** A virtio network device (virtio 1.3, section 5.1) in front of a {@link NetBackend} that is open. */
 export class VirtioNet implements VirtioDevice {
   readonly name: string
   readonly deviceId = VIRTIO_ID_NET
@@ -58,154 +85,239 @@ export class VirtioNet implements VirtioDevice {
     rxBuffers: 0,
     rxBytes: 0,
     rxDropped: 0,
+    controlCommands: 0,
+    controlErrors: 0,
   }
 
   readonly #backend: NetBackend
-  #channel!: NetChannel
-  #context: DeviceContext | undefined
+  readonly #mtu: number | undefined
+  readonly #maxPairs: number
   readonly #transmitLimiter: RateLimiter | undefined
   readonly #receiveLimiter: RateLimiter | undefined
-  #transmitService: QueueService | undefined
-  #receiveQueue: Virtqueue | undefined
-  #transmitQueue: Virtqueue | undefined
+  readonly #onLink: ((up: boolean) => void) | undefined
+  #pairs: readonly QueuePair[] = []
+  #activePairs = 1
+  #context: DeviceContext | undefined
+  #control: { readonly queue: Virtqueue; readonly service: QueueService } | undefined
+  #filter = new ReceiveFilterState(false)
+  #linkWanted: boolean
+  #backendLink = true
 
   /** @throws VmmError `ERR_INVALID_OPTION` */
   constructor(backend: NetBackend, options: VirtioNetOptions = {}) {
-    const { name = 'net' } = options
+    const { name = 'net', link = true, mtu = backend.mtu } = options
     const queueSize = checkQueueSize('queueSize', options.queueSize ?? 256)
+    if (typeof link !== 'boolean') throw invalidOption('link', link, 'true or false')
     this.name = name
     this.#backend = backend
+    this.#mtu = mtu === undefined ? undefined : checkMtu(mtu)
+    this.#maxPairs = checkCount('queuePairs', backend.queuePairs ?? 1, 64)
     this.#transmitLimiter = limiter('transmitLimit', options.transmitLimit)
     this.#receiveLimiter = limiter('receiveLimit', options.receiveLimit)
-    this.queueSizes = [queueSize, queueSize]
+    this.#linkWanted = link
+    this.#onLink = options.onLink
+    this.queueSizes = Array(2 * this.#maxPairs + 1).fill(queueSize)
+    const offloads = offloadFeatures(backend)
     this.features =
-      offloadFeatures(backend) |
+      offloads |
+      CONTROL_FEATURES |
       featureBits(VIRTIO_NET_F_MAC, VIRTIO_NET_F_STATUS, VIRTIO_NET_F_MRG_RXBUF) |
-      (backend.mtu === undefined ? 0n : featureBits(VIRTIO_NET_F_MTU))
-    this.config = netConfig(backend)
+      (guestOffloads(offloads) === 0n ? 0n : featureBits(VIRTIO_NET_F_CTRL_GUEST_OFFLOADS)) |
+      (this.#maxPairs > 1 ? featureBits(VIRTIO_NET_F_MQ) : 0n) |
+      (this.#mtu === undefined ? 0n : featureBits(VIRTIO_NET_F_MTU))
+    this.config = new Uint8Array(CONFIG_SIZE)
+    const view = new DataView(this.config.buffer)
+    view.setUint16(CONFIG_MAX_VIRTQUEUE_PAIRS, this.#maxPairs, true)
+    view.setUint16(CONFIG_MTU, this.#mtu ?? 0, true)
+    this.config[CONFIG_STATUS] = link ? VIRTIO_NET_S_LINK_UP : 0
+    this.#resetMac()
   }
 
-  attach(memory: GuestMemory): void {
-    this.#channel = this.#backend.attach({
-      memory,
-      tags: this.queueSizes[0]!,
-      segments: this.queueSizes[0]!,
-      transmitted: (tag, error) => this.#transmitted(tag, error),
-      received: (tag, length) => this.#received(tag, length),
-      readable: () => {
-        this.#refill()
-      },
-      completed: () => this.#completed(),
-      failed: (error) => this.#context?.fail(error),
+  /** Whether frames go either way: the link is wanted up, and the backend has one. */
+  get link(): boolean {
+    return this.#linkWanted && this.#backendLink
+  }
+
+  /** The address that the driver has set, or the backend's: `'52:54:00:12:34:56'`. */
+  get mac(): string {
+    return Buffer.from(this.config.subarray(CONFIG_MAC, CONFIG_MAC + 6))
+      .toString('hex')
+      .replace(/..(?=.)/g, '$&:')
+  }
+
+  /** Queue pairs that the driver uses, from 1 to those of the backend. */
+  get queuePairs(): number {
+    return this.#activePairs
+  }
+
+  /**
+   * Pulls the cable, or plugs it in. While the link is down frames are dropped both ways. Lasts through resets.
+   * @throws VmmError `ERR_INVALID_OPTION`
+   */
+  setLink(up: boolean): void {
+    if (typeof up !== 'boolean') throw invalidOption('up', up, 'true or false')
+    this.#changeLink(() => {
+      this.#linkWanted = up
     })
   }
 
+  /**
+   * Asks the guest to tell the network where it is (gratuitous ARP and its like): after it has been moved.
+   * @returns `false` if its driver cannot (VIRTIO_NET_F_GUEST_ANNOUNCE was not negotiated)
+   */
+  announce(): boolean {
+    const context = this.#context
+    if (context === undefined || !hasFeature(context.features, VIRTIO_NET_F_GUEST_ANNOUNCE))
+      return false
+    this.config[CONFIG_STATUS]! |= VIRTIO_NET_S_ANNOUNCE
+    context.configChanged()
+    return true
+  }
+
+  attach(memory: GuestMemory): void {
+    const owner: PairOwner = {
+      counters: this.counters,
+      transmitLimiter: this.#transmitLimiter,
+      receiveLimiter: this.#receiveLimiter,
+      linked: () => this.link,
+      linkChanged: (up) =>
+        this.#changeLink(() => {
+          this.#backendLink = up
+        }),
+    }
+    this.#pairs = Array.from(
+      { length: this.#maxPairs },
+      (_, i) => new QueuePair(i, this.#backend, memory, this.queueSizes[0]!, owner),
+    )
+    if (!this.link) for (const { channel } of this.#pairs) channel.link?.(false)
+  }
+
   activate(context: DeviceContext): void {
+    const { features, queues } = context
     this.#context = context
-    this.#receiveQueue = context.queues[RECEIVE_QUEUE]
-    this.#transmitQueue = context.queues[TRANSMIT_QUEUE]
-    this.#transmitService = this.#transmitQueue && this.#service(context, this.#transmitQueue)
-    this.#channel.agree(agreement(context.features))
+    this.#filter = new ReceiveFilterState(hasFeature(features, VIRTIO_NET_F_CTRL_VLAN))
+    this.#agree(features)
+    for (const pair of this.#pairs) pair.activate(context)
+    // 5.1.2: the control queue comes after all pairs if several were negotiated, after the first one if not.
+    const pairs = hasFeature(features, VIRTIO_NET_F_MQ) ? this.#maxPairs : 1
+    const queue = hasFeature(features, VIRTIO_NET_F_CTRL_VQ) ? queues[2 * pairs] : undefined
+    this.#control = queue && { queue, service: this.#controlService(queue, features) }
   }
 
   notify(queueIndex: number): boolean {
-    if (queueIndex === RECEIVE_QUEUE) return this.#refill()
-    const queue = this.#transmitQueue
-    const service = this.#transmitService
-    return queue !== undefined && service !== undefined && drainQueue(queue, service)
+    const control = this.#control
+    if (control?.queue.index === queueIndex) return drainQueue(control.queue, control.service)
+    const pair = this.#pairs[queueIndex >> 1]
+    if (pair === undefined) return false
+    return queueIndex % 2 === 0 ? pair.refill() : pair.transmit()
   }
 
   reset(): void {
     this.#context = undefined
-    this.#receiveQueue = undefined
-    this.#transmitQueue = undefined
-    this.#transmitService = undefined
+    this.#control = undefined
     this.#transmitLimiter?.cancel()
     this.#receiveLimiter?.cancel()
-    this.#channel.hold(false)
-    this.#channel.reset()
+    this.#setPairs(1)
+    for (const pair of this.#pairs) pair.reset()
+    this.config[CONFIG_STATUS]! &= ~VIRTIO_NET_S_ANNOUNCE
+    this.#resetMac()
   }
 
-  close(): Promise<void> {
-    return this.#channel.close()
+  async close(): Promise<void> {
+    for (const { channel } of this.#pairs) await channel.close()
   }
 
-  #service(context: DeviceContext, queue: Virtqueue): QueueService {
-    const limiter = this.#transmitLimiter
-    const service = {
-      handle: (chain: DescriptorChain) => this.#send(queue, chain),
-      submit: () => this.#channel.transmit(),
-    }
-    if (limiter === undefined) return service
-    return { ...service, admit: () => limiter.admit(() => context.schedule(TRANSMIT_QUEUE)) }
-  }
-
-  #send(queue: Virtqueue, chain: DescriptorChain): void {
-    const length = chain.readableLength - VIRTIO_NET_HEADER_SIZE
-    if (length <= 0 || length > FRAME_SIZE_MAX) {
-      this.counters.txDropped++
-      queue.push(chain.id, 0)
-      return
-    }
-    this.#transmitLimiter?.spend(length)
-    this.#channel.frame(chain.id)
-    for (let i = 0; i < chain.readableCount; i++)
-      this.#channel.segment(chain.addresses[i]!, chain.lengths[i]!)
-  }
-
-  #transmitted(tag: number, error: number): void {
-    if (error === 0) this.counters.txFrames++
-    else this.counters.txDropped++
-    this.#transmitQueue?.push(tag, 0)
-  }
-
-  /**
-   * Posts every buffer that the driver has made available. Kicks are asked for only once there is none left:
-   * until then each arriving frame brings us here.
-   */
-  #refill(): boolean {
-    const queue = this.#receiveQueue
-    if (queue === undefined || queue.stopped || this.#context?.memory.closed !== false) return false
-    let budget = CHAIN_BUDGET
-    do {
-      queue.disableNotifications()
-      for (let chain = queue.pop(); chain; chain = budget > 0 ? queue.pop() : undefined) {
-        this.#post(queue, chain)
-        budget--
-      }
-      this.#channel.post()
-    } while (budget > 0 && this.#channel.posted === 0 && queue.enableNotifications())
-    queue.publish()
-    return budget === 0
-  }
-
-  #post(queue: Virtqueue, chain: DescriptorChain): void {
-    if (chain.writableLength === 0) {
-      this.counters.rxDropped++
-      queue.push(chain.id, 0)
-      return
-    }
-    this.#channel.buffer(chain.id)
-    for (let i = chain.readableCount; i < chain.count; i++) {
-      this.#channel.segment(chain.addresses[i]!, chain.lengths[i]!)
+  #controlService(queue: Virtqueue, features: FeatureBits): QueueService {
+    const { counters } = this
+    const control = new ControlQueue(features, this.#actions(features))
+    return {
+      handle: (chain) => {
+        counters.controlCommands++
+        const done = control.handle(chain)
+        if (!done.ok) counters.controlErrors++
+        queue.push(chain.id, done.written)
+      },
+      submit: () => {},
     }
   }
 
-  #received(tag: number, length: number): void {
-    if (length === 0) this.counters.rxDropped++
-    else this.counters.rxBuffers++
-    this.counters.rxBytes += length
-    if (length > 0) this.#receiveLimiter?.spend(length)
-    this.#receiveQueue?.push(tag, length)
+  #actions(features: FeatureBits): ControlActions {
+    const filtered = () => {
+      this.#applyFilter()
+      return true
+    }
+    return {
+      setReceiveMode: (command, on) => {
+        this.#filter.setMode(command, on)
+        return filtered()
+      },
+      setMacTables: (unicast, multicast) => {
+        this.#filter.setTables(unicast, multicast)
+        return filtered()
+      },
+      setVlan: (vlan, on) => {
+        this.#filter.setVlan(vlan, on)
+        return filtered()
+      },
+      setMac: (mac) => {
+        this.config.set(mac, CONFIG_MAC)
+        return filtered()
+      },
+      acknowledgeAnnounce: () => {
+        this.config[CONFIG_STATUS]! &= ~VIRTIO_NET_S_ANNOUNCE
+        return true
+      },
+      setQueuePairs: (pairs) => {
+        if (pairs < 1 || pairs > this.#maxPairs) return false
+        if (!this.#pairs.slice(0, pairs).every(({ usable }) => usable)) return false
+        this.#setPairs(pairs)
+        return true
+      },
+      setGuestOffloads: (wanted) => {
+        const negotiated = guestOffloads(features)
+        if ((wanted & ~negotiated) !== 0n) return false
+        this.#agree((features & ~negotiated) | wanted)
+        return true
+      },
+    }
   }
 
-  #completed(): void {
-    const queue = this.#receiveQueue
-    if (queue === undefined || this.#context?.memory.closed !== false) return
-    queue.publish()
-    const admitted = this.#receiveLimiter?.admit(() => this.#channel.hold(false)) ?? true
-    this.#channel.hold(!admitted)
-    if (this.#channel.posted === 0) this.#context.schedule(RECEIVE_QUEUE)
+  #agree(features: FeatureBits): void {
+    const agreed = {
+      ...agreement(features),
+      mtu: hasFeature(features, VIRTIO_NET_F_MTU) ? this.#mtu : undefined,
+    }
+    for (const { channel } of this.#pairs) channel.agree(agreed)
+  }
+
+  #applyFilter(): void {
+    const filter = this.#filter.filter(macNumber(this.config, CONFIG_MAC))
+    for (const { channel } of this.#pairs) channel.filter?.(filter)
+  }
+
+  #setPairs(pairs: number): void {
+    this.#activePairs = pairs
+    this.#pairs.forEach(({ channel }, i) => {
+      if (i > 0) channel.enable?.(i < pairs)
+    })
+  }
+
+  #changeLink(change: () => void): void {
+    const before = this.link
+    change()
+    const up = this.link
+    if (up === before) return
+    if (up) this.config[CONFIG_STATUS]! |= VIRTIO_NET_S_LINK_UP
+    else this.config[CONFIG_STATUS]! &= ~VIRTIO_NET_S_LINK_UP
+    for (const { channel } of this.#pairs) channel.link?.(up)
+    if (this.#context && hasFeature(this.#context.features, VIRTIO_NET_F_STATUS))
+      this.#context.configChanged()
+    this.#onLink?.(up)
+  }
+
+  #resetMac(): void {
+    const bytes = this.#backend.mac.split(':').map((byte) => Number.parseInt(byte, 16))
+    this.config.set(bytes, CONFIG_MAC)
   }
 }
 
@@ -213,14 +325,8 @@ function limiter(option: string, limit: RateLimit | undefined): RateLimiter | un
   return limit && new RateLimiter(option, limit)
 }
 
-function netConfig(backend: NetBackend): Uint8Array {
-  const bytes = new Uint8Array(CONFIG_SIZE)
-  const view = new DataView(bytes.buffer)
-  bytes.set(
-    backend.mac.split(':').map((byte) => Number.parseInt(byte, 16)),
-    CONFIG_MAC,
-  )
-  view.setUint16(CONFIG_STATUS, VIRTIO_NET_S_LINK_UP, true)
-  view.setUint16(CONFIG_MTU, backend.mtu ?? 0, true)
-  return bytes
+/** 5.1.4.1: from 68 to 65535. */
+function checkMtu(mtu: unknown): number {
+  if (typeof mtu === 'number' && Number.isInteger(mtu) && mtu >= 68 && mtu <= 65535) return mtu
+  throw invalidOption('mtu', mtu, 'a whole number from 68 to 65535')
 }

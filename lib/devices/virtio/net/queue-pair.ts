@@ -1,0 +1,167 @@
+import type { NetBackend, NetChannel } from '../../../backends/net/net-backend.js'
+import type { GuestMemory } from '../../../memory/guest-memory.js'
+import type { DescriptorChain } from '../queue/descriptor-chain.js'
+import { CHAIN_BUDGET, drainQueue, type QueueService, type Virtqueue } from '../queue/virtqueue.js'
+import type { RateLimiter } from '../rate-limiter.js'
+import type { DeviceContext } from '../virtio-device.js'
+import { FRAME_SIZE_MAX, receiveQueue, transmitQueue, VIRTIO_NET_HEADER_SIZE } from './abi.js'
+import type { VirtioNetCounters } from './virtio-net.js'
+
+/** What the pairs of one device share. */
+export interface PairOwner {
+  readonly counters: VirtioNetCounters
+  /** Whether frames go either way now. */
+  linked(): boolean
+  readonly transmitLimiter: RateLimiter | undefined
+  readonly receiveLimiter: RateLimiter | undefined
+  linkChanged(up: boolean): void
+}
+
+/** A receive queue and a transmit queue, and the backend's channel that they pump frames from and to. */
+export class QueuePair {
+  readonly channel: NetChannel
+  readonly #index: number
+  readonly #owner: PairOwner
+  #context: DeviceContext | undefined
+  #receiveQueue: Virtqueue | undefined
+  #transmitQueue: Virtqueue | undefined
+  #transmitService: QueueService | undefined
+
+  constructor(
+    index: number,
+    backend: NetBackend,
+    memory: GuestMemory,
+    queueSize: number,
+    owner: PairOwner,
+  ) {
+    this.#index = index
+    this.#owner = owner
+    this.channel = backend.attach({
+      memory,
+      pair: index,
+      tags: queueSize,
+      segments: queueSize,
+      transmitted: (tag, error) => this.#transmitted(tag, error),
+      received: (tag, length) => this.#received(tag, length),
+      readable: () => {
+        this.refill()
+      },
+      completed: () => this.#completed(),
+      linkChanged: (up) => owner.linkChanged(up),
+      failed: (error) => this.#context?.fail(error),
+    })
+  }
+
+  /** Whether the driver has set up both queues. */
+  get usable(): boolean {
+    return this.#receiveQueue !== undefined && this.#transmitQueue !== undefined
+  }
+
+  activate(context: DeviceContext): void {
+    this.#context = context
+    this.#receiveQueue = context.queues[receiveQueue(this.#index)]
+    this.#transmitQueue = context.queues[transmitQueue(this.#index)]
+    this.#transmitService = this.#transmitQueue && this.#service(context, this.#transmitQueue)
+  }
+
+  reset(): void {
+    this.#context = undefined
+    this.#receiveQueue = undefined
+    this.#transmitQueue = undefined
+    this.#transmitService = undefined
+    this.channel.hold(false)
+    this.channel.reset()
+    this.channel.filter?.(undefined)
+  }
+
+  /** Frames to the network. */
+  transmit(): boolean {
+    const queue = this.#transmitQueue
+    const service = this.#transmitService
+    return queue !== undefined && service !== undefined && drainQueue(queue, service)
+  }
+
+  /**
+   * Posts every buffer that the driver has made available. Kicks are asked for only once there is none left:
+   * until then each arriving frame brings us here.
+   */
+  refill(): boolean {
+    const queue = this.#receiveQueue
+    if (queue === undefined || queue.stopped || this.#context?.memory.closed !== false) return false
+    let budget = CHAIN_BUDGET
+    do {
+      queue.disableNotifications()
+      for (let chain = queue.pop(); chain; chain = budget > 0 ? queue.pop() : undefined) {
+        this.#post(queue, chain)
+        budget--
+      }
+      this.channel.post()
+    } while (budget > 0 && this.channel.posted === 0 && queue.enableNotifications())
+    queue.publish()
+    return budget === 0
+  }
+
+  #service(context: DeviceContext, queue: Virtqueue): QueueService {
+    const limiter = this.#owner.transmitLimiter
+    const service = {
+      handle: (chain: DescriptorChain) => this.#send(queue, chain),
+      submit: () => this.channel.transmit(),
+    }
+    if (limiter === undefined) return service
+    // Whichever pair had to wait, all may have something to go on with.
+    const resume = () => {
+      for (let at = transmitQueue(0); at < context.queues.length; at += 2)
+        if (context.queues[at]) context.schedule(at)
+    }
+    return { ...service, admit: () => limiter.admit(resume) }
+  }
+
+  #send(queue: Virtqueue, chain: DescriptorChain): void {
+    const length = chain.readableLength - VIRTIO_NET_HEADER_SIZE
+    if (length <= 0 || length > FRAME_SIZE_MAX || !this.#owner.linked()) {
+      this.#owner.counters.txDropped++
+      queue.push(chain.id, 0)
+      return
+    }
+    this.#owner.transmitLimiter?.spend(length)
+    this.channel.frame(chain.id)
+    for (let i = 0; i < chain.readableCount; i++)
+      this.channel.segment(chain.addresses[i]!, chain.lengths[i]!)
+  }
+
+  #transmitted(tag: number, error: number): void {
+    if (error === 0) this.#owner.counters.txFrames++
+    else this.#owner.counters.txDropped++
+    this.#transmitQueue?.push(tag, 0)
+  }
+
+  #post(queue: Virtqueue, chain: DescriptorChain): void {
+    if (chain.writableLength === 0) {
+      this.#owner.counters.rxDropped++
+      queue.push(chain.id, 0)
+      return
+    }
+    this.channel.buffer(chain.id)
+    for (let i = chain.readableCount; i < chain.count; i++) {
+      this.channel.segment(chain.addresses[i]!, chain.lengths[i]!)
+    }
+  }
+
+  #received(tag: number, length: number): void {
+    const { counters, receiveLimiter } = this.#owner
+    if (length === 0) counters.rxDropped++
+    else counters.rxBuffers++
+    counters.rxBytes += length
+    if (length > 0) receiveLimiter?.spend(length)
+    this.#receiveQueue?.push(tag, length)
+  }
+
+  #completed(): void {
+    const queue = this.#receiveQueue
+    if (queue === undefined || this.#context?.memory.closed !== false) return
+    queue.publish()
+    const admitted = this.#owner.receiveLimiter?.admit(() => this.channel.hold(false)) ?? true
+    this.channel.hold(!admitted)
+    if (this.channel.posted === 0) this.#context.schedule(receiveQueue(this.#index))
+  }
+}
