@@ -2,7 +2,8 @@ import { markAsUntransferable } from 'node:worker_threads'
 import { VmmError } from '../errors.js'
 import * as reason from './abi/exits.js'
 import { KvmRun } from './abi/run.js'
-import { decodeExit, type VcpuExit } from './exit.js'
+import { decodeExit } from './decode-exit.js'
+import type { VcpuExit } from './exit.js'
 
 const at = {
   requestInterruptWindow: KvmRun.fields.request_interrupt_window.offset,

@@ -225,57 +225,6 @@ describe('exits of a real guest', () => {
   })
 })
 
-describe('interrupts without this process', () => {
-  // sti; hlt; then at vector 0x28: in al, 0x77
-  const waitForIrq = [0xfb, 0xf4, 0xeb, 0xfd]
-
-  function pic(tiny: ReturnType<typeof tinyVm>) {
-    for (const [chip, base] of [
-      [K.KVM_IRQCHIP_PIC_MASTER, 0x20],
-      [K.KVM_IRQCHIP_PIC_SLAVE, 0x28],
-    ] as const) {
-      const state = tiny.vm.getIrqchip(chip)
-      state.pic.assign({ irq_base: base, imr: 0, init_state: 0 })
-      tiny.vm.setIrqchip(state)
-    }
-    const lapic = new DataView(tiny.vcpu.getLapic().buffer)
-    lapic.setUint32(0xf0, 0x1ff, true)
-    lapic.setUint32(0x350, 0x700, true) // LINT0: ExtINT, as the 8259A is wired
-    tiny.vcpu.setLapic(new Uint8Array(lapic.buffer))
-    tiny.memory.write(0x25 * 4, Uint8Array.of(0x00, 0x20, 0x00, 0x00))
-    tiny.memory.write(0x2000, Uint8Array.of(0xe4, 0x77, 0xf4)) // in al, 0x77
-  }
-
-  it('irqfd wakes a halted guest', () => {
-    using tiny = tinyVm(waitForIrq, { prepare: (vm) => vm.createIrqchip() })
-    using event = new K.EventFd()
-    pic(tiny)
-    tiny.vm.irqfd(event, 5)
-    expect(tiny.vcpu.run()).toBe(K.KVM_EXIT_INTR)
-    event.signal()
-    expect(runToExit(tiny.vcpu)).toMatchObject({ reason: 'io', direction: 'in', port: 0x77 })
-  })
-
-  it('irqLine does too', () => {
-    using tiny = tinyVm(waitForIrq, { prepare: (vm) => vm.createIrqchip() })
-    pic(tiny)
-    expect(tiny.vcpu.run()).toBe(K.KVM_EXIT_INTR)
-    tiny.vm.irqLine(5, true)
-    expect(runToExit(tiny.vcpu)).toMatchObject({ reason: 'io', port: 0x77 })
-  })
-
-  it('ioeventfd raises the callback of a watch, with how often', async () => {
-    using tiny = tinyVm([...[0xb0, 1, 0xe6, 0x50], ...[0xe6, 0x50], 0xf4])
-    using event = new K.EventFd()
-    tiny.vm.ioeventfd(event, { space: 'pio', address: 0x50, length: 1 })
-    const seen = new Promise<number>((resolve) => event.watch(resolve))
-    expect(runToExit(tiny.vcpu)).toEqual({ reason: 'hlt' })
-    event.ref()
-    expect(await seen).toBe(2)
-    event.unref()
-  })
-})
-
 function firstOfEach() {
   const seen = new Set<string>()
   return ({ function: leaf, index }: K.CpuidEntry) => {
