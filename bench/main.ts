@@ -17,6 +17,7 @@ const BENCHMARKS: Readonly<Record<string, { guest: boolean }>> = {
   console: { guest: true },
   memory: { guest: true },
   exits: { guest: false },
+  'kvm-lifecycle': { guest: false },
   ring: { guest: false },
 }
 
