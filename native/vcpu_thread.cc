@@ -3,8 +3,6 @@
 #include <linux/kvm.h>
 #include <sched.h>
 #include <sys/ioctl.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 #include <cerrno>
 #include <climits>
@@ -72,8 +70,7 @@ int VcpuThread::Start() {
 void VcpuThread::Kick() {
   // Before the signal: one that arrives outside KVM_RUN leaves its trace here.
   ImmediateExit(vcpu_->run()).store(1, std::memory_order_seq_cst);
-  pid_t tid = tid_.load(std::memory_order_seq_cst);
-  if (started_ && tid != 0) SendKick(thread_, tid);
+  if (started_) SendKick(thread_);
 }
 
 void VcpuThread::Abandon() {
@@ -112,13 +109,8 @@ bool VcpuThread::Complete(int64_t now) {
 }
 
 void* VcpuThread::Main(void* self) {
-  sigset_t kick;
-  sigemptyset(&kick);
-  sigaddset(&kick, KickSignal());
-  pthread_sigmask(SIG_UNBLOCK, &kick, nullptr);
-  auto* thread = static_cast<VcpuThread*>(self);
-  thread->tid_.store(static_cast<pid_t>(syscall(SYS_gettid)), std::memory_order_seq_cst);
-  thread->Loop();
+  AcceptKicks();
+  static_cast<VcpuThread*>(self)->Loop();
   return nullptr;
 }
 

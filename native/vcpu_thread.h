@@ -1,7 +1,6 @@
 #pragma once
 
 #include <pthread.h>
-#include <sys/types.h>
 
 #include <atomic>
 #include <condition_variable>
@@ -126,8 +125,6 @@ class VcpuThread {
   uint32_t index_;
   pthread_t thread_ = {};
   bool started_ = false;
-  // The kernel's id of the thread, 0 until it runs: until then it is in no KVM_RUN.
-  std::atomic<pid_t> tid_{0};
 
   bool parked_ = true;  // guarded by the group's mutex
   bool taken_ = false;  // JavaScript thread only

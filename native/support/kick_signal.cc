@@ -15,6 +15,8 @@ namespace {
 
 constexpr long kTickNanoseconds = 100'000'000;
 constexpr int kIdleTicksToStop = 5;
+// Not a real-time signal, so it is sent whatever the limits are; ignored unless there is a handler.
+constexpr int kUnqueued = SIGURG;
 
 }  // namespace
 
@@ -44,14 +46,26 @@ int KickSignal() {
   return signal;
 }
 
-void SendKick(pthread_t thread, pid_t tid) {
+void AcceptKicks() {
+  sigset_t kicks;
+  sigemptyset(&kicks);
+  sigaddset(&kicks, KickSignal());
+  sigaddset(&kicks, kUnqueued);
+  pthread_sigmask(SIG_UNBLOCK, &kicks, nullptr);
+}
+
+void SendKick(pthread_t thread) {
   if (pthread_kill(thread, KickSignal()) != EAGAIN) return;
-  // Over the limit the kernel refuses a real-time signal that tells its sender's thread, but sends
-  // one of kill(2)'s kind, without its particulars.
-  siginfo_t info = {};
-  info.si_signo = KickSignal();
-  info.si_code = SI_USER;
-  syscall(SYS_rt_tgsigqueueinfo, getpid(), tid, KickSignal(), &info);
+  // Any handler will do, for instance the program's own.
+  static const bool handled = [] {
+    struct sigaction action = {};
+    sigaction(kUnqueued, nullptr, &action);
+    if (action.sa_handler != SIG_DFL && action.sa_handler != SIG_IGN) return true;
+    action = {};
+    action.sa_handler = [](int) {};
+    return sigaction(kUnqueued, &action, nullptr) == 0;
+  }();
+  if (handled) pthread_kill(thread, kUnqueued);
 }
 
 Heartbeat::~Heartbeat() {

@@ -1,7 +1,6 @@
 #pragma once
 
 #include <pthread.h>
-#include <sys/types.h>
 
 #include <csignal>
 #include <ctime>
@@ -12,9 +11,12 @@ namespace node_kvm {
 // SA_RESTART). Thread-safe. Send it by pthread_kill, after setting the run page's `immediate_exit`.
 int KickSignal();
 
-// Sends it to `thread` of this process, whose id is `tid`, also where the limit on queued signals
-// (RLIMIT_SIGPENDING, shared by all processes of a user) leaves no room for one more.
-void SendKick(pthread_t thread, pid_t tid);
+// Lets the calling thread, which blocks all signals, be kicked.
+void AcceptKicks();
+
+// Kicks a thread that accepts it, also where the limit on queued signals (RLIMIT_SIGPENDING, which
+// all processes of a user share) leaves no room for one more.
+void SendKick(pthread_t thread);
 
 // Takes its own thread out of KVM_RUN ten times a second, so that a JavaScript thread that called
 // run() on an idle or spinning guest comes back to JavaScript, where worker.terminate() and

@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process'
 import { once } from 'node:events'
 import { readdirSync, readFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -197,6 +198,30 @@ describe('a process', () => {
     }
     const taken = `${run}; channel.run(() => {}); channel.unref(); channel.ref()`
     expect(await runScript(taken)).toEqual(ended('alive\n'))
+  })
+
+  it('that may queue no signal can pause and stop its guest all the same, and is told what run() lacks', () => {
+    const script = `
+      const { channel, vm } = guest(spin, reading)
+      const vcpu = vm.createVcpu(2)
+      try {
+        vcpu.run()
+      } catch (error) {
+        console.log(error.message)
+      }
+      let exits = 0
+      const exit = answer(channel, () => { if (++exits === 100) channel.pause() })
+      channel.run(() => {
+        exit()
+        if (!channel.parked) return
+        console.log('parked')
+        channel.run(exit)
+        setTimeout(() => { channel.close(); console.log('closed') }, 20)
+      })`
+    // Of util-linux, and so on every Debian.
+    const limited = ['--sigpending=0', process.execPath, '-e', guestPrelude + script]
+    const run = () => execFileSync('prlimit', limited, { encoding: 'utf8', timeout: 20_000 })
+    expect(run()).toBe('timer_create: EAGAIN\nparked\nclosed\n')
   })
 
   it('may get any number of signals meanwhile: none is an exit of a vCPU', async () => {
