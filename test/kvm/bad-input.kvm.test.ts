@@ -335,6 +335,27 @@ describe('memory encryption', () => {
   })
 })
 
+describe('what a kernel lacks', () => {
+  it('is an ENOTTY that names the ioctl', () => {
+    using tiny = tinyVm(payload.hlt)
+    // Linux 5.20 dropped it.
+    expect(() => tiny.vm.getNrMmuPages()).toThrow(refused('ENOTTY', 'KVM_GET_NR_MMU_PAGES'))
+    expect(() => tiny.vm.getNrMmuPages()).toThrow('this KVM has no such ioctl')
+  })
+
+  it('is not among the capabilities, whose values are what checkExtension() says', () => {
+    using kvm = K.Kvm.open()
+    const found = kvm.capabilities()
+    const constants = Object.entries(K).filter(([name]) => name.startsWith('KVM_CAP_'))
+    expect(constants.length).toBeGreaterThan(230)
+    for (const [name, number] of constants) {
+      expect([name, found.get(name) ?? 0]).toEqual([name, kvm.checkExtension(number as number)])
+    }
+    expect(found.has('KVM_CAP_S390_PSW')).toBe(false)
+    expect(found.get('KVM_CAP_USER_MEMORY')).toBe(1)
+  })
+})
+
 describe('a vCPU that runs on another thread', () => {
   it('refuses every call until it has come back', async () => {
     using tiny = tinyVm(payload.spin)
