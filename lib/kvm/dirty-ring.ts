@@ -9,7 +9,8 @@ export interface DirtyPage {
 
 /**
  * One vCPU's ring of dirty pages. Pages that were taken are tracked again after `vm.resetDirtyRings()`; a full ring
- * exits with KVM_EXIT_DIRTY_RING_FULL.
+ * exits with KVM_EXIT_DIRTY_RING_FULL. If there is nothing to take after such an exit, KVM has overrun the ring, as one
+ * in software may: it will count as full for ever.
  */
 export class DirtyRing {
   /** How many pages the ring holds. */

@@ -130,7 +130,10 @@ export abstract class VmMemory extends Fd<NativeVm> {
     this.enableCap(older ? KVM_CAP_DIRTY_LOG_RING : KVM_CAP_DIRTY_LOG_RING_ACQ_REL, [BigInt(bytes)])
   }
 
-  /** KVM_RESET_DIRTY_RINGS: tracks again the pages taken from all rings. Returns how many. */
+  /**
+   * KVM_RESET_DIRTY_RINGS: tracks again the pages taken from all rings. Returns how many: since Linux 6.16 not all of
+   * them if a signal came meanwhile, the rest at the next call.
+   */
   resetDirtyRings(): number {
     return this.native.ioctl(request.KVM_RESET_DIRTY_RINGS)
   }
