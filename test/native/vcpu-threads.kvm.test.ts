@@ -215,8 +215,8 @@ describe('a process', () => {
         exit()
         if (!channel.parked) return
         console.log('parked')
-        channel.run(exit)
-        setTimeout(() => { channel.close(); console.log('closed') }, 20)
+        setTimeout(() => channel.run(() => {}), 20)
+        setTimeout(() => { channel.close(); console.log('closed') }, 40)
       })`
     // Of util-linux, and so on every Debian.
     const limited = ['--sigpending=0', process.execPath, '-e', guestPrelude + script]
