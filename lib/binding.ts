@@ -272,8 +272,10 @@ export interface NativeBlockEngine {
 /** One queue of a TAP interface and guest memory; `native/tap.h` defines batches and results. */
 export interface NativeTap {
   readonly name: string
-  /** Frames too long for the buffers, receive errors, the last one's errno. */
-  readonly counters: readonly [number, number, number]
+  /** Frames too long for the buffers, receive errors, the last one's errno, frames filtered out, frames lost to the capture. */
+  readonly counters: readonly [number, number, number, number, number]
+  /** The interface has been deleted. */
+  readonly gone: boolean
   /** TUN_F_* bits; false if the kernel refuses them. */
   setOffload(bits: number): boolean
   attach(
@@ -283,13 +285,31 @@ export interface NativeTap {
     onReadable: () => void,
   ): void
   detach(): void
-  features(txChecksum: boolean, txGsoTypes: number, rxChecksum: boolean, mergeable: boolean): void
+  /** `mtu` 0: no limit. */
+  features(
+    txChecksum: boolean,
+    txGsoTypes: number,
+    rxChecksum: boolean,
+    mergeable: boolean,
+    mtu: number,
+  ): void
   transmit(words: number): number
   post(words: number): number
   receive(budget: number): number
   /** Forgets all posted buffers. */
   reset(): void
   watch(on: boolean): void
+  /** TUNSETQUEUE, for one of several queues. */
+  enable(on: boolean): void
+  /** false if the kernel cannot. */
+  setCarrier(on: boolean): boolean
+  /** Makes the interface outlive us, for that user. */
+  setOwner(uid: number): void
+  /** `flags`: 1 filter at all, 2 broadcast, 4 every unicast, 8 every multicast. `vlans` empty: all. */
+  filter(flags: number, macs: Float64Array, vlans: Uint8Array): void
+  /** Records as in a pcap file with nanoseconds, up to `capacity` bytes between two calls of `takeCaptured`; 0 ends it. */
+  capture(capacity: number, snapLength: number): void
+  takeCaptured(): Uint8Array | undefined
   close(): void
 }
 
@@ -321,6 +341,11 @@ export interface Binding {
     create: boolean,
     multiQueue: boolean,
   ) => NativeTap
+  /** SIOCSIF* on a network interface. */
+  configureInterface(name: string, what: 'up', on: boolean): void
+  configureInterface(name: string, what: 'mtu', bytes: number): void
+  configureInterface(name: string, what: 'address', address: string, prefixLength: number): void
+  configureInterface(name: string, what: 'bridge', bridge: string): void
   /** 0, or the errno: EAGAIN if another open file description holds a lock that excludes this one. */
   lockFile(fd: number, exclusive: boolean): number
   /** A descriptor of new, empty memory of that many bytes as a file (memfd). The caller closes it. */

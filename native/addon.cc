@@ -13,6 +13,7 @@
 #include "support/checked_ioctl.h"
 #include "support/env_data.h"
 #include "tap.h"
+#include "tap_interface.h"
 #include "vcpu_fd.h"
 #include "vm_fd.h"
 
@@ -34,7 +35,8 @@ napi_value Init(napi_env env, napi_value exports) {
       DefineVmFd(env) && DefineVcpuFd(env) && DefineDeviceFd(env) && DefineStatsFd(env) &&
       DefineGuestMemfd(env) && DefineEventFd(env, exports) && DefineExitChannel(env, exports) &&
       DefineMapping(env, exports) && DefineAddressSpace(env, exports) &&
-      DefineBlockEngine(env, exports) && DefineBlockFile(env, exports) && DefineTap(env, exports);
+      DefineBlockEngine(env, exports) && DefineBlockFile(env, exports) && DefineTap(env, exports) &&
+      DefineInterfaceConfiguration(env, exports);
   return done ? exports : nullptr;
 }
 

@@ -86,21 +86,23 @@ bool Keep(napi_env env, napi_value value, napi_typedarray_type wanted, const cha
 
 int Tap::Poll::Open(napi_env env, int fd, std::function<void()> callback) {
   on_ = false;
+  failed_ = false;
   return LoopHandle::Open(env, std::move(callback), [fd](uv_loop_t* loop, uv_poll_t* handle) {
     return uv_poll_init(loop, handle, fd);
   });
 }
 
 void Tap::Poll::Watch(bool on) {
-  if (!state_ || on == on_) return;
+  if (!state_ || on == on_ || failed_) return;
   on_ = on;
   if (!on) {
     uv_poll_stop(&state_->handle);
     return;
   }
-  uv_poll_start(&state_->handle, UV_READABLE, [](uv_poll_t* poll, int, int) {
+  uv_poll_start(&state_->handle, UV_READABLE, [](uv_poll_t* poll, int status, int) {
     auto* state = static_cast<State*>(poll->data);
     if (!state->owner) return;
+    if (status < 0) static_cast<Poll*>(state->owner)->failed_ = true;
     std::function<void()> callback = state->callback;  // it may close this very handle
     callback();
   });
@@ -152,13 +154,112 @@ napi_value Tap::Name(napi_env env) {
   return result;
 }
 
-// [frames too long for the buffers, receive errors, the last one's errno]
+// [frames too long for the buffers, receive errors, the last one's errno, frames filtered out,
+//  frames lost to the capture]
 napi_value Tap::Counters(napi_env env) {
   napi_value result = nullptr;
-  napi_create_array_with_length(env, 3, &result);
+  napi_create_array_with_length(env, 5, &result);
   napi_set_element(env, result, 0, MakeNumber(env, oversized_));
   napi_set_element(env, result, 1, MakeNumber(env, receive_errors_));
   napi_set_element(env, result, 2, MakeNumber(env, receive_error_));
+  napi_set_element(env, result, 3, MakeNumber(env, filtered_));
+  napi_set_element(env, result, 4, MakeNumber(env, capture_.dropped()));
+  return result;
+}
+
+// Whether the interface has been deleted under us.
+napi_value Tap::Gone(napi_env env) { return MakeBool(env, gone_ || (enabled_ && poll_.failed())); }
+
+void Tap::Note(int error) {
+  if (error == EBADFD && enabled_) gone_ = true;
+}
+
+void Tap::WatchIfUseful(bool on) { poll_.Watch(on && enabled_ && !posted_.empty()); }
+
+// enable(on): whether the kernel gives frames to this one of several queues.
+napi_value Tap::Enable(napi_env env, const Args& args) {
+  bool on = false;
+  if (!fd_) return ThrowClosed(env, "TAP");
+  napi_get_value_bool(env, args[0], &on);
+  if (on == enabled_) return nullptr;
+  // A queue that is taken off polls as one whose interface has gone.
+  if (!on) poll_.Watch(false);
+  ifreq request = {};
+  request.ifr_flags = on ? IFF_ATTACH_QUEUE : IFF_DETACH_QUEUE;
+  if (ioctl(fd_.get(), TUNSETQUEUE, &request) < 0) return ThrowKvmError(env, errno, "TUNSETQUEUE");
+  enabled_ = on;
+  WatchIfUseful(on);
+  return nullptr;
+}
+
+// setCarrier(on): whether the host sees a cable. false if the kernel cannot (before 4.20).
+napi_value Tap::SetCarrier(napi_env env, const Args& args) {
+  bool on = false;
+  if (!fd_) return ThrowClosed(env, "TAP");
+  napi_get_value_bool(env, args[0], &on);
+  int carrier = on ? 1 : 0;
+  return MakeBool(env, ioctl(fd_.get(), TUNSETCARRIER, &carrier) == 0);
+}
+
+// setOwner(uid): keeps the interface when it is closed, for that user to open.
+napi_value Tap::SetOwner(napi_env env, const Args& args) {
+  uint32_t user = 0;
+  if (!fd_) return ThrowClosed(env, "TAP");
+  if (!GetUint32(env, args[0], "owner", &user)) return nullptr;
+  if (ioctl(fd_.get(), TUNSETOWNER, static_cast<unsigned long>(user)) < 0) {
+    return ThrowKvmError(env, errno, "TUNSETOWNER");
+  }
+  if (ioctl(fd_.get(), TUNSETPERSIST, 1UL) < 0) return ThrowKvmError(env, errno, "TUNSETPERSIST");
+  return nullptr;
+}
+
+// filter(flags, macs, vlans): TapFilter's flags, addresses as numbers in a Float64Array, and a bit
+// for each VLAN (512 bytes, or none for all).
+napi_value Tap::Filter(napi_env env, const Args& args) {
+  uint32_t flags = 0;
+  Bytes vlans;
+  bool is_typed_array = false;
+  napi_typedarray_type type = napi_int8_array;
+  void* data = nullptr;
+  size_t count = 0;
+  if (!GetUint32(env, args[0], "flags", &flags) || !GetBytes(env, args[2], "vlans", &vlans)) {
+    return nullptr;
+  }
+  if (napi_is_typedarray(env, args[1], &is_typed_array) != napi_ok || !is_typed_array ||
+      napi_get_typedarray_info(env, args[1], &type, &count, &data, nullptr, nullptr) != napi_ok ||
+      type != napi_float64_array || count > 4096) {
+    return ThrowInvalidOption(env, "macs", args[1], "a Float64Array of at most 4096 elements");
+  }
+  std::vector<uint64_t> macs(count);
+  for (size_t i = 0; i < count; i++) {
+    if (!Whole(static_cast<const double*>(data)[i], &macs[i])) {
+      return ThrowInvalidOption(env, "macs", args[1], "addresses of 48 bits");
+    }
+  }
+  filter_.Set(flags, std::move(macs),
+              vlans.size == 0 ? std::vector<uint8_t>()
+                              : std::vector<uint8_t>(vlans.data, vlans.data + vlans.size));
+  return nullptr;
+}
+
+// capture(capacity, snapLength): keeps records of frames both ways; capacity 0 ends that.
+napi_value Tap::Capture(napi_env env, const Args& args) {
+  uint32_t capacity = 0;
+  uint32_t snap_length = 0;
+  if (!GetUint32(env, args[0], "capacity", &capacity, 1U << 30) ||
+      !GetUint32(env, args[1], "snapLength", &snap_length)) {
+    return nullptr;
+  }
+  capture_.Start(capacity, snap_length);
+  return nullptr;
+}
+
+// takeCaptured(): the records since the last call, or undefined.
+napi_value Tap::TakeCaptured(napi_env env, const Args&) {
+  napi_value result = nullptr;
+  if (capture_.size() == 0) return nullptr;
+  std::vector<uint8_t> records = capture_.Take();
+  napi_create_buffer_copy(env, records.size(), records.data(), nullptr, &result);
   return result;
 }
 
@@ -215,11 +316,16 @@ napi_value Tap::Detach(napi_env, const Args&) {
   return nullptr;
 }
 
-// features(txChecksum, txGsoTypes, rxChecksum, mergeable): what was negotiated.
+// features(txChecksum, txGsoTypes, rxChecksum, mergeable, mtu): what was negotiated; mtu 0: none.
 napi_value Tap::Features(napi_env env, const Args& args) {
   uint32_t gso_types = 0;
+  uint32_t mtu = 0;
   napi_get_value_bool(env, args[0], &tx_checksum_);
-  if (!GetUint32(env, args[1], "txGsoTypes", &gso_types)) return nullptr;
+  if (!GetUint32(env, args[1], "txGsoTypes", &gso_types) ||
+      !GetUint32(env, args[4], "mtu", &mtu, 65535)) {
+    return nullptr;
+  }
+  filter_.SetMtu(mtu);
   tx_gso_types_ = gso_types;
   napi_get_value_bool(env, args[2], &rx_checksum_);
   napi_get_value_bool(env, args[3], &mergeable_);
@@ -322,7 +428,16 @@ int Tap::Send(std::vector<iovec>* segments, size_t length) {
   do {
     sent = writev(fd_.get(), segments->data() + first, static_cast<int>(segments->size() - first));
   } while (sent < 0 && errno == EINTR);
-  return sent < 0 ? errno : 0;
+  if (sent < 0) {
+    int error = errno;
+    Note(error);
+    return error;
+  }
+  if (capture_.on()) {
+    segments->erase(segments->begin(), segments->begin() + static_cast<ptrdiff_t>(first));
+    capture_.Add(*segments, kHeader, frame);
+  }
+  return 0;
 }
 
 // post(words): receive buffers, used in order. Those that can hold no frame come back at once, as
@@ -360,7 +475,7 @@ napi_value Tap::Receive(napi_env env, const Args& args) {
     if (2 * (result_count_ + posted_.size()) > results_size_) break;
     if (ReceiveFrame() < 0) break;
   }
-  poll_.Watch(!posted_.empty());
+  WatchIfUseful(true);
   return MakeInt32(env, static_cast<int32_t>(result_count_));
 }
 
@@ -386,6 +501,7 @@ int Tap::ReceiveFrame() {
     if (errno != EAGAIN) {  // EIO while the interface is down: the poll would spin on it
       receive_errors_++;
       receive_error_ = errno;
+      Note(errno);
     }
     return -1;
   }
@@ -395,12 +511,20 @@ int Tap::ReceiveFrame() {
     return 0;
   }
   if (length < kHeader) return 0;
+  uint8_t head[kHeader + TapFilter::kLook] = {};
+  Gather(scratch_, head, std::min(length, sizeof head));
+  if (!filter_.Wanted(head + kHeader, length - kHeader,
+                      head[offsetof(VirtioNetHeader, gso_type)] != VIRTIO_NET_HDR_GSO_NONE)) {
+    filtered_++;
+    return 0;
+  }
 
   size_t used = 0;
   for (size_t left = length; used < count && (left > 0 || used == 0); used++) {
     left -= std::min(left, posted_[used].length);
   }
   scratch_.resize(guest_segments);
+  if (capture_.on()) capture_.Add(scratch_, kHeader, length - kHeader);
   if (!rx_checksum_) {
     uint8_t none = 0;
     Scatter(scratch_, offsetof(VirtioNetHeader, flags), &none, 1);
@@ -429,7 +553,7 @@ napi_value Tap::Reset(napi_env, const Args&) {
 napi_value Tap::Watch(napi_env env, const Args& args) {
   bool on = false;
   napi_get_value_bool(env, args[0], &on);
-  poll_.Watch(on && !posted_.empty());
+  WatchIfUseful(on);
   return nullptr;
 }
 
@@ -441,17 +565,15 @@ napi_value Tap::Close(napi_env env, const Args& args) {
 
 bool DefineTap(napi_env env, napi_value exports) {
   napi_property_descriptor members[] = {
-      Getter<&Tap::Name>("name"),
-      Getter<&Tap::Counters>("counters"),
-      Method<&Tap::SetOffload>("setOffload"),
-      Method<&Tap::Attach>("attach"),
-      Method<&Tap::Detach>("detach"),
-      Method<&Tap::Features>("features"),
-      Method<&Tap::Transmit>("transmit"),
-      Method<&Tap::Post>("post"),
-      Method<&Tap::Receive>("receive"),
-      Method<&Tap::Reset>("reset"),
-      Method<&Tap::Watch>("watch"),
+      Getter<&Tap::Name>("name"),         Getter<&Tap::Counters>("counters"),
+      Getter<&Tap::Gone>("gone"),         Method<&Tap::SetOffload>("setOffload"),
+      Method<&Tap::Attach>("attach"),     Method<&Tap::Detach>("detach"),
+      Method<&Tap::Features>("features"), Method<&Tap::Transmit>("transmit"),
+      Method<&Tap::Post>("post"),         Method<&Tap::Receive>("receive"),
+      Method<&Tap::Reset>("reset"),       Method<&Tap::Watch>("watch"),
+      Method<&Tap::Enable>("enable"),     Method<&Tap::SetCarrier>("setCarrier"),
+      Method<&Tap::SetOwner>("setOwner"), Method<&Tap::Filter>("filter"),
+      Method<&Tap::Capture>("capture"),   Method<&Tap::TakeCaptured>("takeCaptured"),
       Method<&Tap::Close>("close"),
   };
   return DefineClass<Tap>(env, exports, Tap::New, members);

@@ -14,6 +14,8 @@
 #include "support/class.h"
 #include "support/loop_handle.h"
 #include "support/unique_fd.h"
+#include "tap_capture.h"
+#include "tap_filter.h"
 
 namespace node_kvm {
 
@@ -35,6 +37,7 @@ class Tap {
 
   napi_value Name(napi_env env);
   napi_value Counters(napi_env env);
+  napi_value Gone(napi_env env);
   napi_value SetOffload(napi_env env, const Args& args);
   napi_value Attach(napi_env env, const Args& args);
   napi_value Detach(napi_env env, const Args& args);
@@ -44,6 +47,12 @@ class Tap {
   napi_value Receive(napi_env env, const Args& args);
   napi_value Reset(napi_env env, const Args& args);
   napi_value Watch(napi_env env, const Args& args);
+  napi_value Enable(napi_env env, const Args& args);
+  napi_value SetCarrier(napi_env env, const Args& args);
+  napi_value SetOwner(napi_env env, const Args& args);
+  napi_value Filter(napi_env env, const Args& args);
+  napi_value Capture(napi_env env, const Args& args);
+  napi_value TakeCaptured(napi_env env, const Args& args);
   napi_value Close(napi_env env, const Args& args);
 
  private:
@@ -51,9 +60,12 @@ class Tap {
    public:
     int Open(napi_env env, int fd, std::function<void()> callback);
     void Watch(bool on);
+    // The interface has gone; libuv has ended the watch.
+    bool failed() const { return failed_; }
 
    private:
     bool on_ = false;
+    bool failed_ = false;
   };
   struct Buffer {
     uint32_t tag = 0;
@@ -70,6 +82,9 @@ class Tap {
   void Report(uint32_t tag, int64_t result);
   bool BeginResults(napi_env env);
   void Unshare();
+  void WatchIfUseful(bool on);
+  // Takes note of an interface that has been deleted.
+  void Note(int error);
 
   UniqueFd fd_;
   std::string name_;
@@ -95,6 +110,11 @@ class Tap {
   uint32_t oversized_ = 0;
   uint32_t receive_errors_ = 0;
   int receive_error_ = 0;
+  uint32_t filtered_ = 0;
+  bool enabled_ = true;  // attached to its interface, for one of several queues
+  bool gone_ = false;
+  TapFilter filter_;
+  TapCapture capture_;
   Poll poll_;
   Callback callback_;
 };

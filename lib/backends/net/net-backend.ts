@@ -1,3 +1,4 @@
+import type { Writable } from 'node:stream'
 import type { GuestMemory } from '../../memory/guest-memory.js'
 
 /**
@@ -24,8 +25,38 @@ export interface NetBackend {
    * @throws VmmError `ERR_STATE` if the backend is not open or serves another one
    */
   attach(attachment: NetAttachment): NetChannel
+  /**
+   * Writes the frames of both directions to a pcap file, which Wireshark and tcpdump open, until it is stopped or the
+   * backend is closed. Absent: this backend cannot.
+   * @param target the file's path, or a stream, which is left open at the end
+   * @throws VmmError `ERR_INVALID_OPTION`, or `ERR_NET` if the file cannot be written
+   * @throws VmmError `ERR_STATE` if a capture is running, or the backend is not open
+   */
+  capture?(target: CaptureTarget, options?: CaptureOptions): Capture
   /** Ends everything. May be called again. */
   close(): Promise<void>
+}
+
+/** Where a capture goes: the path of a file, which is overwritten, or of a FIFO; or a stream. */
+export type CaptureTarget = string | Writable
+
+export interface CaptureOptions {
+  /** Bytes kept of each frame, 1 to 262144, which is the default and more than any frame has. */
+  snapLength?: number
+  /** Bytes that may wait for the target, 64 KiB to 1 GiB: 4 MiB unless told. What does not fit is dropped, and counted. */
+  bufferSize?: number
+}
+
+/** A capture that is running, or has ended. */
+export interface Capture {
+  /** Frames handed to the target. */
+  readonly frames: number
+  /** Frames that it did not take fast enough. */
+  readonly dropped: number
+  /** Why it ended by itself. */
+  readonly error: Error | undefined
+  /** Ends it; resolves when the target has everything. May be called again. */
+  stop(): Promise<void>
 }
 
 /** Six bytes as `'52:54:00:12:34:56'`, lower case. */
@@ -127,9 +158,10 @@ export interface NetChannel {
   link?(up: boolean): void
   /**
    * Whether the driver uses this queue pair: only then may frames for the guest be steered to it. The first one is in
-   * use from the start, the others after `enable(true)` until `reset`. Required of backends with several.
+   * use from the start, the others from `enable(true)` to `enable(false)`. Required of backends with several.
+   * @returns `false` if the backend cannot, and leaves it as it was
    */
-  enable?(on: boolean): void
+  enable?(on: boolean): boolean
   /** Buffers posted and not yet given back. */
   readonly posted: number
   /** Frames dropped for want of room in the buffers. */

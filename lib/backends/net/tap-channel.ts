@@ -1,5 +1,12 @@
 import type { NativeAddressSpace, NativeTap } from '../../binding.js'
-import type { NetAgreement, NetAttachment, NetChannel, NetOffloads } from './net-backend.js'
+import { KvmError } from '../../errors.js'
+import type {
+  NetAgreement,
+  NetAttachment,
+  NetChannel,
+  NetOffloads,
+  ReceiveFilter,
+} from './net-backend.js'
 import {
   TUN_F_CSUM,
   TUN_F_TSO_ECN,
@@ -10,6 +17,13 @@ import {
   VIRTIO_NET_HDR_GSO_UDP,
 } from './tun-abi.js'
 
+/** Errno of a queue whose interface has been deleted; Node's table of errnos lacks it. */
+const EBADFD = 77
+// See `native/tap_filter.h`.
+const FILTER_ACTIVE = 1
+const FILTER_BROADCAST = 2
+const FILTER_ALL_UNICAST = 4
+const FILTER_ALL_MULTICAST = 8
 const BATCH_WORDS = 8192
 /** Frames taken in one turn of the event loop. */
 const RECEIVE_BUDGET = 64
@@ -25,7 +39,10 @@ export class TapChannel implements NetChannel {
   #words = 0
   #item = 0
   #held = false
+  #linkDown = false
+  #gone = false
   #closed = false
+  #sink: ((records: Uint8Array) => void) | undefined
 
   constructor(native: NativeTap, memory: NativeAddressSpace, attachment: NetAttachment) {
     this.#native = native
@@ -42,9 +59,66 @@ export class TapChannel implements NetChannel {
     return this.#native.counters[0]
   }
 
-  agree({ transmit, receive, mergeable }: NetAgreement): void {
-    this.#native.features(transmit.checksum, gsoTypes(transmit), receive.checksum, mergeable)
+  /** Frames that the guest did not want. */
+  get filtered(): number {
+    return this.#native.counters[3]
+  }
+
+  agree({ transmit, receive, mergeable, mtu = 0 }: NetAgreement): void {
+    this.#native.features(transmit.checksum, gsoTypes(transmit), receive.checksum, mergeable, mtu)
     this.#native.setOffload(tunOffload(receive))
+  }
+
+  filter(filter: ReceiveFilter | undefined): void {
+    if (this.#closed) return
+    if (filter === undefined) {
+      this.#native.filter(0, new Float64Array(), new Uint8Array())
+      return
+    }
+    const { broadcast, unicast, multicast, vlans } = filter
+    const flags =
+      FILTER_ACTIVE |
+      (broadcast ? FILTER_BROADCAST : 0) |
+      (unicast === 'all' ? FILTER_ALL_UNICAST : 0) |
+      (multicast === 'all' ? FILTER_ALL_MULTICAST : 0)
+    const listed = [unicast, multicast].flatMap((set) => (set === 'all' ? [] : [...set]))
+    const bits = vlans === 'all' ? new Uint8Array() : vlans
+    this.#native.filter(flags, Float64Array.from(listed), bits)
+  }
+
+  link(up: boolean): void {
+    if (this.#closed) return
+    this.#linkDown = !up
+    // The carrier is the whole interface's.
+    if (this.#attachment.pair === 0) this.#native.setCarrier(up)
+    this.#native.watch(this.#watching)
+  }
+
+  enable(on: boolean): boolean {
+    if (this.#closed) return false
+    try {
+      this.#native.enable(on)
+      this.#native.watch(this.#watching)
+      return true
+    } catch (error) {
+      if (error instanceof KvmError) return false
+      throw error
+    }
+  }
+
+  /** Has records of a pcap file handed to `sink` after each batch, until told otherwise. */
+  capture(
+    sink: ((records: Uint8Array) => void) | undefined,
+    { bufferSize = 0, snapLength = 0 } = {},
+  ): void {
+    if (this.#closed) return
+    this.#native.capture(bufferSize, snapLength)
+    this.#sink = sink
+  }
+
+  /** Frames lost to the capture because one batch had too many bytes. */
+  get captureDropped(): number {
+    return this.#native.counters[4]
   }
 
   frame(tag: number): void {
@@ -72,8 +146,14 @@ export class TapChannel implements NetChannel {
     this.#words = 0
     const results = this.#results
     const count = this.#native.transmit(words)
-    for (let i = 0; i < count; i++)
-      this.#attachment.transmitted(results[2 * i]!, results[2 * i + 1]!)
+    let refused = false
+    for (let i = 0; i < count; i++) {
+      const error = results[2 * i + 1]!
+      refused ||= error === EBADFD
+      this.#attachment.transmitted(results[2 * i]!, error)
+    }
+    if (this.#sink) this.#handOver(this.#sink)
+    if (refused) this.#lookAfter()
   }
 
   post(): void {
@@ -81,13 +161,13 @@ export class TapChannel implements NetChannel {
     if (words === 0) return
     this.#words = 0
     this.#give(this.#native.post(words))
-    this.#native.watch(!this.#held)
+    this.#native.watch(this.#watching)
   }
 
   hold(on: boolean): void {
     if (on === this.#held || this.#closed) return
     this.#held = on
-    this.#native.watch(!on)
+    this.#native.watch(this.#watching)
   }
 
   reset(): void {
@@ -116,10 +196,28 @@ export class TapChannel implements NetChannel {
     try {
       this.#attachment.readable()
       this.#give(this.#native.receive(RECEIVE_BUDGET))
+      if (this.#sink) this.#handOver(this.#sink)
       this.#attachment.completed()
+      this.#lookAfter()
     } catch (error) {
       this.#attachment.failed(error instanceof Error ? error : new Error(String(error)))
     }
+  }
+
+  get #watching(): boolean {
+    return !this.#held && !this.#linkDown
+  }
+
+  #handOver(sink: (records: Uint8Array) => void): void {
+    const records = this.#native.takeCaptured()
+    if (records) sink(records)
+  }
+
+  /** The interface may have been deleted by its administrator. */
+  #lookAfter(): void {
+    if (this.#closed || this.#gone || !this.#native.gone) return
+    this.#gone = true
+    this.#attachment.linkChanged(false)
   }
 
   #give(count: number): void {

@@ -1,8 +1,12 @@
+import { existsSync, readFileSync } from 'node:fs'
 import { binding, type NativeTap } from '../../binding.js'
-import { invalidOption, KvmError, VmmError } from '../../errors.js'
+import { invalidOption, VmmError } from '../../errors.js'
 import { nativeAddressSpace } from '../native-memory.js'
 import { checkMac, randomMac } from './mac-address.js'
 import {
+  type Capture,
+  type CaptureOptions,
+  type CaptureTarget,
   type MacAddress,
   type NetAttachment,
   type NetBackend,
@@ -10,37 +14,41 @@ import {
   type NetOffloads,
   NO_OFFLOADS,
 } from './net-backend.js'
+import { CapturePoint } from './pcap-capture.js'
 import { TapChannel } from './tap-channel.js'
+import { checkTapOptions, type TapOptions, type TapSettings } from './tap-options.js'
+import { configureTap, configureTrouble, openTrouble } from './tap-setup.js'
 import { TUN_F_CSUM, TUN_F_TSO_ECN, TUN_F_TSO4, TUN_F_TSO6 } from './tun-abi.js'
 
-export interface TapOptions {
-  /** The guest's MAC address: a random one, locally administered, unless told. */
-  mac?: MacAddress
-  /** Create the interface if it is not there, for as long as it is open. `false` unless told. Needs CAP_NET_ADMIN. */
-  create?: boolean
-  /** Let the guest leave checksums and segmentation to the host, and the host to the guest. `true` unless told. */
-  offloads?: boolean
-}
+export type { TapOptions }
+
+/** The MTU of Ethernet: what a guest assumes that is not told. */
+const ETH_DATA_LEN = 1500
+/** From `<linux/if_tun.h>`, as `/sys/class/net/NAME/tun_flags` has it. */
+const IFF_MULTI_QUEUE = 0x0100
 
 /**
  * A TAP interface of the host: frames go to the host's network stack, or to the bridge that the interface is in.
  * @example `new Tap('tap0')`, after `ip tuntap add tap0 mode tap user $USER && ip link set tap0 up`
+ * @example `new Tap('tap%d', { create: true, address: '10.0.0.1/24' })`, where one may (CAP_NET_ADMIN)
  */
 export class Tap implements NetBackend {
-  readonly name: string
   readonly mac: MacAddress
-  readonly #create: boolean
-  readonly #wantOffloads: boolean
+  readonly #settings: TapSettings
+  readonly #capture = new CapturePoint()
+  #name: string
+  #mtu: number | undefined
   #offloads: NetOffloads = NO_OFFLOADS
-  #native: NativeTap | undefined
-  #channel: TapChannel | undefined
+  #natives: readonly NativeTap[] = []
+  #channels: TapChannel[] = []
 
   /**
    * Opens nothing: see {@link Tap.open}.
+   * @param name the interface's; with `create`, `tap%d` has the kernel choose a number
    * @throws VmmError `ERR_INVALID_OPTION`
    */
   constructor(name: string, options: TapOptions = {}) {
-    const { mac, create = false, offloads = true } = options
+    const { mac } = options
     if (
       typeof name !== 'string' ||
       !/^[^\s/:]{1,15}$/.test(name) ||
@@ -49,86 +57,134 @@ export class Tap implements NetBackend {
     ) {
       throw invalidOption('name', name, "the name of a TAP interface, such as 'tap0'")
     }
-    for (const [option, value] of Object.entries({ create, offloads })) {
-      if (typeof value !== 'boolean') throw invalidOption(option, value, 'true or false')
-    }
-    this.name = name
+    this.#settings = checkTapOptions(options)
+    this.#name = name
+    this.#mtu = this.#settings.mtu
     this.mac = mac === undefined ? randomMac() : checkMac(mac)
-    this.#create = create
-    this.#wantOffloads = offloads
+  }
+
+  /** The interface's: once open, the kernel's choice. */
+  get name(): string {
+    return this.#name
   }
 
   get offloads(): NetOffloads {
     return this.#offloads
   }
 
+  get queuePairs(): number {
+    return this.#settings.queues
+  }
+
+  get mtu(): number | undefined {
+    return this.#mtu
+  }
+
+  /** Frames for the guest that it had not asked for. */
+  get filtered(): number {
+    return this.#channels.reduce((sum, channel) => sum + channel.filtered, 0)
+  }
+
   /**
-   * @throws VmmError `ERR_NET` if there is no such interface, it is no TAP, is in use, or may not be opened
+   * @throws VmmError `ERR_NET` if there is no such interface, it is no TAP, is in use, may not be opened, or cannot be
+   * configured as told; the option at fault is named
    * @throws VmmError `ERR_STATE` if it is open already
    */
   async open(): Promise<void> {
-    if (this.#native) throw new VmmError('ERR_STATE', `TAP ${this.name} is open already`)
-    const native = this.#openNative()
-    this.#offloads = this.#wantOffloads ? tapOffloads(native) : NO_OFFLOADS
-    this.#native = native
+    if (this.#natives.length > 0)
+      throw new VmmError('ERR_STATE', `TAP ${this.#name} is open already`)
+    const { create, offloads } = this.#settings
+    const made = create && !existsSync(`/sys/class/net/${this.#name}`)
+    const natives: NativeTap[] = []
+    try {
+      this.#openQueues(natives)
+      const first = natives[0]!
+      try {
+        configureTap(first, this.#settings, made)
+      } catch (error) {
+        throw configureTrouble(first.name, error)
+      }
+      this.#offloads = offloads ? tapOffloads(first) : NO_OFFLOADS
+      this.#mtu = this.#settings.mtu ?? unusualMtu(first.name)
+      this.#name = first.name
+      this.#natives = natives
+    } catch (error) {
+      for (const native of natives) native.close()
+      throw error
+    }
   }
 
   attach(attachment: NetAttachment): NetChannel {
-    if (!this.#native) throw new VmmError('ERR_STATE', `TAP ${this.name} is not open`)
-    if (this.#channel)
-      throw new VmmError('ERR_STATE', `TAP ${this.name} serves another device already`)
+    const native = this.#natives[attachment.pair]
+    if (!native) throw new VmmError('ERR_STATE', `TAP ${this.#name} is not open`)
+    if (this.#channels[attachment.pair])
+      throw new VmmError('ERR_STATE', `TAP ${this.#name} serves another device already`)
     const memory = nativeAddressSpace(attachment.memory)
     if (!memory)
-      throw new VmmError('ERR_STATE', `TAP ${this.name} needs guest memory that a mapping backs`)
-    this.#channel = new TapChannel(this.#native, memory, attachment)
-    return this.#channel
+      throw new VmmError('ERR_STATE', `TAP ${this.#name} needs guest memory that a mapping backs`)
+    const channel = new TapChannel(native, memory, attachment)
+    this.#channels[attachment.pair] = channel
+    if (this.#capture.active) this.#captureOn(channel)
+    return channel
+  }
+
+  capture(target: CaptureTarget, options?: CaptureOptions): Capture {
+    if (this.#natives.length === 0) throw new VmmError('ERR_STATE', `TAP ${this.#name} is not open`)
+    const capture = this.#capture.start(`TAP ${this.#name}`, target, options, () => {
+      for (const channel of this.#channels) {
+        capture.dropped += channel.captureDropped
+        channel.capture(undefined)
+      }
+    })
+    for (const channel of this.#channels) this.#captureOn(channel)
+    return capture
   }
 
   async close(): Promise<void> {
-    await this.#channel?.close()
-    this.#channel = undefined
-    this.#native?.close()
-    this.#native = undefined
+    await this.#capture.close()
+    for (const channel of this.#channels) await channel.close()
+    this.#channels = []
+    for (const native of this.#natives) native.close()
+    this.#natives = []
   }
 
-  #openNative(): NativeTap {
+  #captureOn(channel: TapChannel): void {
+    const capture = this.#capture.active
+    if (capture) channel.capture((records) => capture.records(records), capture)
+  }
+
+  #openQueues(natives: NativeTap[]): void {
+    const { create, queues } = this.#settings
+    let name = this.#name
     try {
-      return new (binding().Tap)(this.name, this.#create, false)
-    } catch (cause) {
-      if (!(cause instanceof KvmError)) throw cause
-      const [what, expected] = tapTrouble(cause)
-      throw new VmmError('ERR_NET', `TAP ${this.name} ${what}: expected ${expected}`, {
-        option: 'name',
-        value: this.name,
-        expected,
-        cause,
-      })
+      const several = queues > 1 || hasSeveralQueues(name)
+      for (let i = 0; i < queues; i++) {
+        const native = new (binding().Tap)(name, create && i === 0, several)
+        natives.push(native)
+        name = native.name
+        if (i > 0) native.enable(false)
+      }
+    } catch (error) {
+      throw openTrouble(name, queues, error)
     }
   }
 }
 
-/** What the kernel's refusal means, and what would help. */
-function tapTrouble({ code, syscall }: KvmError): readonly [what: string, expected: string] {
-  if (syscall === 'open') {
-    return code === 'ENOENT' || code === 'ENODEV' || code === 'ENXIO'
-      ? ['cannot be used, /dev/net/tun is not there', 'a host with the tun module loaded']
-      : ['may not be used', 'access to /dev/net/tun']
+/** An interface for several queues is one also for a program that opens a single one. */
+function hasSeveralQueues(name: string): boolean {
+  try {
+    return (
+      (Number(readFileSync(`/sys/class/net/${name}/tun_flags`, 'utf8')) & IFF_MULTI_QUEUE) !== 0
+    )
+  } catch {
+    return false
   }
-  switch (code) {
-    case 'ENODEV':
-      return ['does not exist', 'a TAP interface, as made by `ip tuntap add NAME mode tap`']
-    case 'EBUSY':
-      return ['is in use', 'an interface that no other program has open']
-    case 'EPERM':
-      return [
-        'may not be opened',
-        'an interface made for this user, or the capability CAP_NET_ADMIN',
-      ]
-    case 'EINVAL':
-      return ['is of another kind', 'a TAP interface with one queue']
-    default:
-      return [`cannot be opened: ${syscall} ${code}`, 'a TAP interface']
-  }
+}
+
+/** The interface's MTU, if a guest must be told of it. */
+function unusualMtu(name: string): number | undefined {
+  const mtu = Number(readFileSync(`/sys/class/net/${name}/mtu`, 'utf8'))
+  return mtu !== ETH_DATA_LEN && mtu >= 68 && mtu <= 65535 ? mtu : undefined
 }
 
 /** The kernel takes offloaded frames from us in any case; what it would give us it tells by accepting the bits. */

@@ -1,5 +1,10 @@
-import type { NetBackend } from '../../../backends/net/net-backend.js'
-import { invalidOption } from '../../../errors.js'
+import type {
+  Capture,
+  CaptureOptions,
+  CaptureTarget,
+  NetBackend,
+} from '../../../backends/net/net-backend.js'
+import { invalidOption, VmmError } from '../../../errors.js'
 import type { GuestMemory } from '../../../memory/guest-memory.js'
 import { type FeatureBits, featureBits, hasFeature, VIRTIO_ID_NET } from '../abi.js'
 import { checkCount, checkQueueSize } from '../queue/queue-size.js'
@@ -174,6 +179,16 @@ export class VirtioNet implements VirtioDevice {
     return true
   }
 
+  /**
+   * Captures the frames of both directions: see {@link NetBackend.capture}.
+   * @throws VmmError `ERR_STATE` also if the backend cannot
+   */
+  capture(target: CaptureTarget, options?: CaptureOptions): Capture {
+    const backend = this.#backend
+    if (!backend.capture) throw new VmmError('ERR_STATE', `${backend.name} cannot be captured`)
+    return backend.capture(target, options)
+  }
+
   attach(memory: GuestMemory): void {
     const owner: PairOwner = {
       counters: this.counters,
@@ -270,8 +285,7 @@ export class VirtioNet implements VirtioDevice {
       setQueuePairs: (pairs) => {
         if (pairs < 1 || pairs > this.#maxPairs) return false
         if (!this.#pairs.slice(0, pairs).every(({ usable }) => usable)) return false
-        this.#setPairs(pairs)
-        return true
+        return this.#setPairs(pairs)
       },
       setGuestOffloads: (wanted) => {
         const negotiated = guestOffloads(features)
@@ -295,11 +309,10 @@ export class VirtioNet implements VirtioDevice {
     for (const { channel } of this.#pairs) channel.filter?.(filter)
   }
 
-  #setPairs(pairs: number): void {
-    this.#activePairs = pairs
-    this.#pairs.forEach(({ channel }, i) => {
-      if (i > 0) channel.enable?.(i < pairs)
-    })
+  #setPairs(pairs: number): boolean {
+    const done = this.#pairs.every(({ channel }, i) => i === 0 || channel.enable?.(i < pairs))
+    if (done) this.#activePairs = pairs
+    return done
   }
 
   #changeLink(change: () => void): void {
