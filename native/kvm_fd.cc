@@ -25,6 +25,7 @@ napi_value KvmFd::DeviceAttr(napi_env env, const Args& args) {
 }
 
 napi_value KvmFd::CreateVm(napi_env env, const Args& args) {
+  ForIoctl naming("KVM_CREATE_VM");
   if (!fd_) return ThrowClosed(env, "Kvm");
   uint32_t type = 0;
   if (!GetUint32(env, args[0], "type", &type)) return nullptr;

@@ -82,6 +82,7 @@ bool AddPointers(napi_env env, napi_value pointers, std::vector<Shadow>* shadows
 }  // namespace
 
 napi_value MemoryEncryptOp(napi_env env, int fd, const Args& args) {
+  ForIoctl naming("KVM_MEMORY_ENCRYPT_OP");
   std::vector<Shadow> shadows;
   if (!AddShadow(env, args[0], "command", &shadows)) return nullptr;
   if (shadows[0].size != kCommandSize) {

@@ -154,6 +154,7 @@ napi_value VcpuFd::DirtyRing(napi_env env, const Args&) {
 
 // setSignalMask(mask | null): the signals that are blocked inside KVM_RUN, signal n as bit n - 1.
 napi_value VcpuFd::SetSignalMask(napi_env env, const Args& args) {
+  ForIoctl naming("KVM_SET_SIGNAL_MASK");
   struct {
     __u32 len = 8;
     __u8 sigset[8];
@@ -171,6 +172,7 @@ napi_value VcpuFd::SetSignalMask(napi_env env, const Args& args) {
 
 // (id, bytes): the size of a register is part of its id.
 napi_value VcpuFd::OneReg(napi_env env, const Args& args, uint32_t request, const char* name) {
+  ForIoctl naming(name);
   kvm_one_reg reg = {};
   uint64_t id = 0;
   Bytes bytes;
@@ -199,6 +201,7 @@ napi_value VcpuFd::SetOneReg(napi_env env, const Args& args) {
 
 // xenVcpuInfoHva(mapping, offset): Xen's vcpu_info, by its place in this process.
 napi_value VcpuFd::XenVcpuInfoHva(napi_env env, const Args& args) {
+  ForIoctl naming("KVM_XEN_VCPU_SET_ATTR");
   constexpr uint64_t kVcpuInfoSize = 64;
   uint64_t offset = 0;
   if (!CheckUsable(env)) return nullptr;

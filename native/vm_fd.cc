@@ -28,13 +28,13 @@ napi_value VmFd::Ioctl(napi_env env, const Args& args) {
 }
 
 napi_value VmFd::EnableCap(napi_env env, const Args& args) {
+  ForIoctl naming("KVM_ENABLE_CAP");
   Bytes bytes;
   kvm_enable_cap enable = {};
   if (!GetBytes(env, args[1], "argument", &bytes)) return nullptr;
   if (bytes.size < sizeof enable) {
-    return ThrowInvalidOption(
-        env, "argument", args[1],
-        "at least " + std::to_string(sizeof enable) + " bytes for KVM_ENABLE_CAP");
+    return ThrowInvalidOption(env, "argument", args[1],
+                              "at least " + std::to_string(sizeof enable) + " bytes");
   }
   std::memcpy(&enable, bytes.data, sizeof enable);
   int result = node_kvm::Ioctl(fd_.get(), KVM_ENABLE_CAP, &enable);
@@ -51,6 +51,7 @@ napi_value VmFd::DeviceAttr(napi_env env, const Args& args) {
 }
 
 napi_value VmFd::CreateVcpu(napi_env env, const Args& args) {
+  ForIoctl naming("KVM_CREATE_VCPU");
   uint32_t id = 0;
   if (!CheckOpen(env) || !GetUint32(env, args[0], "id", &id)) return nullptr;
   int fd = node_kvm::Ioctl(fd_.get(), KVM_CREATE_VCPU, static_cast<unsigned long>(id));
@@ -64,6 +65,7 @@ napi_value VmFd::CreateVcpu(napi_env env, const Args& args) {
 }
 
 napi_value VmFd::CreateDevice(napi_env env, const Args& args) {
+  ForIoctl naming("KVM_CREATE_DEVICE");
   kvm_create_device device = {};
   if (!CheckOpen(env) || !GetUint32(env, args[0], "type", &device.type) ||
       !GetUint32(env, args[1], "flags", &device.flags)) {

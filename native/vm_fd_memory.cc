@@ -70,6 +70,7 @@ void RecordSlot(VmResources* resources, Region region) {
 }  // namespace
 
 napi_value VmFd::SetUserMemoryRegion(napi_env env, const Args& args) {
+  ForIoctl naming("KVM_SET_USER_MEMORY_REGION");
   Region region;
   if (!CheckOpen(env) || !ReadRegion(env, args, &region)) return nullptr;
   kvm_userspace_memory_region argument = {};
@@ -86,6 +87,7 @@ napi_value VmFd::SetUserMemoryRegion(napi_env env, const Args& args) {
 
 // The same, then (guestMemfd | null, guestMemfdOffset).
 napi_value VmFd::SetUserMemoryRegion2(napi_env env, const Args& args) {
+  ForIoctl naming("KVM_SET_USER_MEMORY_REGION2");
   Region region;
   uint64_t memfd_offset = 0;
   if (!CheckOpen(env) || !ReadRegion(env, args, &region)) return nullptr;
@@ -110,6 +112,7 @@ napi_value VmFd::SetUserMemoryRegion2(napi_env env, const Args& args) {
 
 // createGuestMemfd(size, flags)
 napi_value VmFd::CreateGuestMemfd(napi_env env, const Args& args) {
+  ForIoctl naming("KVM_CREATE_GUEST_MEMFD");
   struct CreateGuestMemfd argument = {};
   uint64_t size = 0;
   uint64_t flags = 0;
@@ -151,6 +154,7 @@ bool VmFd::DirtyBitmap(napi_env env, uint32_t slot, napi_value bitmap, Bytes* by
 
 // getDirtyLog(slot, bitmap)
 napi_value VmFd::GetDirtyLog(napi_env env, const Args& args) {
+  ForIoctl naming("KVM_GET_DIRTY_LOG");
   kvm_dirty_log log = {};
   Bytes bytes;
   uint64_t pages = 0;
@@ -165,6 +169,7 @@ napi_value VmFd::GetDirtyLog(napi_env env, const Args& args) {
 
 // clearDirtyLog(slot, firstPage, pages, bitmap): bit 0 of the bitmap is `firstPage`.
 napi_value VmFd::ClearDirtyLog(napi_env env, const Args& args) {
+  ForIoctl naming("KVM_CLEAR_DIRTY_LOG");
   kvm_clear_dirty_log log = {};
   uint64_t first_page = 0;
   Bytes bytes;

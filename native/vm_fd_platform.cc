@@ -15,6 +15,7 @@ namespace node_kvm {
 
 // irqfd(event, gsi, flags, resample | null)
 napi_value VmFd::Irqfd(napi_env env, const Args& args) {
+  ForIoctl naming("KVM_IRQFD");
   kvm_irqfd irqfd = {};
   if (!CheckOpen(env)) return nullptr;
   auto* event = Unwrap<EventFd>(env, args[0], "event");
@@ -38,6 +39,7 @@ napi_value VmFd::Irqfd(napi_env env, const Args& args) {
 
 // ioeventfd(event, address, length, datamatch, flags)
 napi_value VmFd::Ioeventfd(napi_env env, const Args& args) {
+  ForIoctl naming("KVM_IOEVENTFD");
   kvm_ioeventfd ioeventfd = {};
   uint64_t address = 0;
   uint64_t datamatch = 0;
@@ -59,6 +61,7 @@ napi_value VmFd::Ioeventfd(napi_env env, const Args& args) {
 
 // setMsrFilter(flags, ranges): each range is [flags, base, count, bitmap].
 napi_value VmFd::SetMsrFilter(napi_env env, const Args& args) {
+  ForIoctl naming("KVM_X86_SET_MSR_FILTER");
   kvm_msr_filter filter = {};
   // The kernel copies a bitmap as long as the range says: from memory of that very length.
   uint8_t bitmaps[KVM_MSR_FILTER_MAX_RANGES][KVM_MSR_FILTER_MAX_BITMAP_SIZE] = {};
@@ -101,6 +104,7 @@ napi_value VmFd::SetMsrFilter(napi_env env, const Args& args) {
 
 // hypervEventfd(event | null, connectionId, flags)
 napi_value VmFd::HypervEventfd(napi_env env, const Args& args) {
+  ForIoctl naming("KVM_HYPERV_EVENTFD");
   kvm_hyperv_eventfd argument = {};
   if (!CheckOpen(env) || !GetUint32(env, args[1], "connectionId", &argument.conn_id) ||
       !GetUint32(env, args[2], "flags", &argument.flags)) {
@@ -120,6 +124,7 @@ napi_value VmFd::HypervEventfd(napi_env env, const Args& args) {
 // xenHvmConfig(flags, msr, blob32 | null, blob64 | null): each blob is whole pages of hypercall
 // code.
 napi_value VmFd::XenHvmConfig(napi_env env, const Args& args) {
+  ForIoctl naming("KVM_XEN_HVM_CONFIG");
   constexpr size_t kPage = 4096;
   kvm_xen_hvm_config config = {};
   if (!CheckOpen(env) || !GetUint32(env, args[0], "flags", &config.flags) ||
@@ -152,6 +157,7 @@ napi_value VmFd::XenHvmConfig(napi_env env, const Args& args) {
 
 // xenSharedInfoHva(mapping, offset): the shared info page, by its place in this process.
 napi_value VmFd::XenSharedInfoHva(napi_env env, const Args& args) {
+  ForIoctl naming("KVM_XEN_HVM_SET_ATTR");
   constexpr size_t kPage = 4096;
   uint64_t offset = 0;
   if (!CheckOpen(env)) return nullptr;
@@ -182,6 +188,8 @@ napi_value VmFd::MemoryEncryptRegion(napi_env env, const Args& args) {
   if (napi_get_value_bool(env, args[0], &add) != napi_ok) {
     return ThrowInvalidOption(env, "register", args[0], "a boolean");
   }
+  const char* name = add ? "KVM_MEMORY_ENCRYPT_REG_REGION" : "KVM_MEMORY_ENCRYPT_UNREG_REGION";
+  ForIoctl naming(name);
   auto* mapping = Unwrap<Mapping>(env, args[1], "mapping");
   if (!mapping) return nullptr;
   if (!mapping->memory()) return ThrowClosed(env, "mapping");
@@ -195,10 +203,7 @@ napi_value VmFd::MemoryEncryptRegion(napi_env env, const Args& args) {
   region.size = size;
   int result = node_kvm::Ioctl(
       fd_.get(), add ? KVM_MEMORY_ENCRYPT_REG_REGION : KVM_MEMORY_ENCRYPT_UNREG_REGION, &region);
-  if (result < 0) {
-    return ThrowKvmError(env, -result,
-                         add ? "KVM_MEMORY_ENCRYPT_REG_REGION" : "KVM_MEMORY_ENCRYPT_UNREG_REGION");
-  }
+  if (result < 0) return ThrowKvmError(env, -result, name);
   // Its pages are pinned by the kernel; a reference more keeps their addresses meaning the same.
   if (add) resources_->pinned.push_back(mapping->memory());
   return nullptr;

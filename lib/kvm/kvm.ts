@@ -5,7 +5,7 @@ import type { CpuidEntry } from './abi/cpuid.js'
 import * as request from './abi/ioctls.js'
 import { KVM_MAX_IO_MSRS } from './abi/msrs.js'
 import { KVM_API_VERSION, KVM_X86_DEFAULT_VM } from './abi/vm.js'
-import { checkInteger, Fd } from './fd.js'
+import { Fd } from './fd.js'
 import {
   bytesOf,
   checkMsrsDone,
@@ -117,18 +117,6 @@ export class Kvm extends Fd<NativeKvm> {
     const view = new DataView(new ArrayBuffer(8))
     this.native.ioctl(request.KVM_X86_GET_MCE_CAP_SUPPORTED, bytesOf(view))
     return view.getBigUint64(0, true)
-  }
-
-  /** KVM_HAS_DEVICE_ATTR on the system descriptor (KVM_CAP_SYS_ATTRIBUTES). */
-  hasDeviceAttr(group: number, attribute: number): boolean {
-    return this.native.deviceAttr(request.KVM_HAS_DEVICE_ATTR, group, attribute, 0)
-  }
-
-  /** KVM_GET_DEVICE_ATTR on the system descriptor: `length` bytes, such as KVM_X86_XCOMP_GUEST_SUPP's 8. */
-  getDeviceAttr(group: number, attribute: number, length = 8): Uint8Array {
-    const bytes = new Uint8Array(checkInteger(length, 'KVM_GET_DEVICE_ATTR length', 0, 4096))
-    this.native.deviceAttr(request.KVM_GET_DEVICE_ATTR, group, attribute, 0, bytes)
-    return bytes
   }
 
   #cpuid(number: number): CpuidEntry[] {

@@ -17,7 +17,7 @@ import {
   KvmXcrs,
 } from './abi/registers.js'
 import { KvmMpState, KvmNestedState, KvmVcpuEvents } from './abi/vcpu-state.js'
-import { checkInteger, Fd } from './fd.js'
+import { checkInteger, checkUint64, Fd } from './fd.js'
 import {
   bytesOf,
   checkMsrsDone,
@@ -216,6 +216,7 @@ export abstract class VcpuState extends Fd<NativeVcpu> {
 
   /** KVM_GET_ONE_REG: a register's bytes, as many as its id says. */
   getOneReg(id: bigint): Uint8Array {
+    checkUint64(id, 'KVM_GET_ONE_REG id')
     const bytes = new Uint8Array(1 << Number((id & KVM_REG_SIZE_MASK) >> KVM_REG_SIZE_SHIFT))
     this.native.getOneReg(id, bytes)
     return bytes
@@ -224,18 +225,6 @@ export abstract class VcpuState extends Fd<NativeVcpu> {
   /** KVM_SET_ONE_REG. */
   setOneReg(id: bigint, bytes: Uint8Array): void {
     this.native.setOneReg(id, bytes)
-  }
-
-  /** KVM_HAS_DEVICE_ATTR on the vCPU (KVM_CAP_VCPU_ATTRIBUTES). */
-  hasDeviceAttr(group: number, attribute: number): boolean {
-    return this.native.deviceAttr(request.KVM_HAS_DEVICE_ATTR, group, attribute, 0)
-  }
-
-  /** KVM_GET_DEVICE_ATTR on the vCPU: `length` bytes, such as KVM_VCPU_TSC_OFFSET's 8. */
-  getDeviceAttr(group: number, attribute: number, length = 8): Uint8Array {
-    const bytes = new Uint8Array(checkInteger(length, 'KVM_GET_DEVICE_ATTR length', 0, 4096))
-    this.native.deviceAttr(request.KVM_GET_DEVICE_ATTR, group, attribute, 0, bytes)
-    return bytes
   }
 
   /** KVM_SET_DEVICE_ATTR on the vCPU. */

@@ -18,7 +18,7 @@ import {
 } from './abi/vm.js'
 import { DeviceFd } from './device-fd.js'
 import type { EventFd } from './event-fd.js'
-import { checkInteger } from './fd.js'
+import { checkInteger, checkUint64 } from './fd.js'
 import { StatsFd } from './stats-fd.js'
 import { VcpuFd } from './vcpu-fd.js'
 import { VmInterrupts } from './vm-interrupts.js'
@@ -86,18 +86,6 @@ export class VmFd extends VmInterrupts {
     }
   }
 
-  /** KVM_HAS_DEVICE_ATTR on the VM (KVM_CAP_VM_ATTRIBUTES). */
-  hasDeviceAttr(group: number, attribute: number): boolean {
-    return this.native.deviceAttr(request.KVM_HAS_DEVICE_ATTR, group, attribute, 0)
-  }
-
-  /** KVM_GET_DEVICE_ATTR on the VM. */
-  getDeviceAttr(group: number, attribute: number, length = 8): Uint8Array {
-    const bytes = new Uint8Array(checkInteger(length, 'KVM_GET_DEVICE_ATTR length', 0, 4096))
-    this.native.deviceAttr(request.KVM_GET_DEVICE_ATTR, group, attribute, 0, bytes)
-    return bytes
-  }
-
   /** KVM_SET_DEVICE_ATTR on the VM. */
   setDeviceAttr(group: number, attribute: number, bytes?: Uint8Array): void {
     this.native.deviceAttr(request.KVM_SET_DEVICE_ATTR, group, attribute, 0, bytes)
@@ -145,6 +133,7 @@ export class VmFd extends VmInterrupts {
     const { action, events, fixedCounterBitmap = 0, flags = 0 } = filter
     const name = 'KVM_SET_PMU_EVENT_FILTER'
     checkInteger(events.length, `${name} events.length`, 0, KVM_PMU_EVENT_FILTER_MAX_EVENTS)
+    for (const [index, event] of events.entries()) checkUint64(event, `${name} events[${index}]`)
     const bytes = new Uint8Array(KvmPmuEventFilter.size + events.length * 8)
     const header = {
       action,
@@ -211,12 +200,19 @@ export class VmFd extends VmInterrupts {
   }
 
   /** KVM_MEMORY_ENCRYPT_REG_REGION: memory that may hold the guest's encrypted pages. */
-  memoryEncryptRegRegion(mapping: NativeMapping, offset = 0, size = mapping.size - offset): void {
-    this.native.memoryEncryptRegion(true, mapping, offset, size)
+  memoryEncryptRegRegion(mapping: NativeMapping, offset = 0, size?: number): void {
+    this.#memoryEncryptRegion(true, mapping, offset, size)
   }
 
   /** KVM_MEMORY_ENCRYPT_UNREG_REGION. */
-  memoryEncryptUnregRegion(mapping: NativeMapping, offset = 0, size = mapping.size - offset): void {
-    this.native.memoryEncryptRegion(false, mapping, offset, size)
+  memoryEncryptUnregRegion(mapping: NativeMapping, offset = 0, size?: number): void {
+    this.#memoryEncryptRegion(false, mapping, offset, size)
+  }
+
+  #memoryEncryptRegion(add: boolean, mapping: NativeMapping, offset: number, size?: number): void {
+    const name = `KVM_MEMORY_ENCRYPT_${add ? 'REG' : 'UNREG'}_REGION`
+    checkInteger(offset, `${name} offset`, 0, Number.MAX_SAFE_INTEGER)
+    const rest = Math.max(0, mapping.size - offset)
+    this.native.memoryEncryptRegion(add, mapping, offset, size ?? rest)
   }
 }

@@ -40,7 +40,7 @@ bool SelfDescribedSize(napi_env env, const IoctlEntry& entry, napi_value argumen
   }
   if (bytes.size >= form.size && bytes.size >= *size) return true;
   std::string expected = "at least " + std::to_string(bytes.size < form.size ? form.size : *size) +
-                         " bytes for " + entry.name + " as its own count says";
+                         " bytes, as its own count says";
   ThrowInvalidOption(env, "argument", argument, expected);
   return false;
 }
@@ -60,6 +60,7 @@ napi_value CheckedIoctl(napi_env env, int fd, FdKind kind, const Args& args, uin
         env, "request", args[0],
         std::string("a plain-data ioctl; ") + entry->name + " has a method of its own");
   }
+  ForIoctl naming(entry->name);
   if (form.kind == IoctlArgument::kNone || form.kind == IoctlArgument::kValue) {
     uint64_t value = 0;
     if (form.kind == IoctlArgument::kNone) {
@@ -91,9 +92,9 @@ napi_value CheckedIoctl(napi_env env, int fd, FdKind kind, const Args& args, uin
     return Result(env, result, *entry);
   }
   if (bytes.size < size) {
-    return ThrowInvalidOption(env, "argument", args[1],
-                              "at least " + std::to_string(size) + " bytes for " + entry->name +
-                                  ", not " + std::to_string(bytes.size));
+    return ThrowInvalidOption(
+        env, "argument", args[1],
+        "at least " + std::to_string(size) + " bytes, not " + std::to_string(bytes.size));
   }
   if (form.refused_type) {
     uint16_t type = 0;
@@ -101,9 +102,7 @@ napi_value CheckedIoctl(napi_env env, int fd, FdKind kind, const Args& args, uin
     std::memcpy(copy.get(), bytes.data, size);
     std::memcpy(&type, copy.get(), sizeof type);
     if (type == form.refused_type) {
-      return ThrowInvalidOption(
-          env, "argument", args[1],
-          std::string("a type of ") + entry->name + " that holds no host address");
+      return ThrowInvalidOption(env, "argument", args[1], "a type that holds no host address");
     }
     return Result(env, Ioctl(fd, request, copy.get()), *entry);
   }
@@ -121,6 +120,7 @@ napi_value DeviceAttr(napi_env env, int fd, FdKind kind, const Args& args) {
     return ThrowInvalidOption(env, "operation", args[0],
                               "KVM_SET_DEVICE_ATTR, KVM_GET_DEVICE_ATTR or KVM_HAS_DEVICE_ATTR");
   }
+  ForIoctl naming(entry->name);
   // What an attribute reads or writes is known to the kernel alone; on x86 it is 16 bytes at the
   // most.
   constexpr size_t kRoom = 4096;

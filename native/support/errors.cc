@@ -159,11 +159,12 @@ napi_value ThrowVmmError(napi_env env, const char* code, const std::string& mess
 
 napi_value ThrowInvalidOption(napi_env env, const char* option, napi_value value,
                               const std::string& expected) {
-  std::string message =
-      std::string(option) + ": expected " + expected + ", got " + Describe(env, value);
+  const char* ioctl = ForIoctl::current();
+  std::string name = ioctl ? std::string(ioctl) + " " + option : option;
+  std::string message = name + ": expected " + expected + ", got " + Describe(env, value);
   napi_value details = nullptr;
   napi_create_object(env, &details);
-  napi_set_named_property(env, details, "option", String(env, option));
+  napi_set_named_property(env, details, "option", String(env, name));
   if (value) napi_set_named_property(env, details, "value", value);
   napi_set_named_property(env, details, "expected", String(env, expected));
   napi_value args[3] = {String(env, "ERR_INVALID_OPTION"), String(env, message), details};

@@ -17,6 +17,23 @@ napi_value ThrowKvmError(napi_env env, int error, const char* syscall,
 // VmmError with one of the codes in lib/errors.ts.
 napi_value ThrowVmmError(napi_env env, const char* code, const std::string& message);
 
+// While one lives, ThrowInvalidOption on this thread puts the ioctl before the option:
+// "KVM_IOEVENTFD length: expected ...".
+class ForIoctl {
+ public:
+  explicit ForIoctl(const char* name) : outer_(current_) { current_ = name; }
+  ~ForIoctl() { current_ = outer_; }
+  ForIoctl(const ForIoctl&) = delete;
+  ForIoctl& operator=(const ForIoctl&) = delete;
+
+  // nullptr outside of any.
+  static const char* current() { return current_; }
+
+ private:
+  static inline thread_local const char* current_ = nullptr;
+  const char* outer_;
+};
+
 // VmmError ERR_INVALID_OPTION "option: expected ..., got ...". `value` may be nullptr (absent).
 napi_value ThrowInvalidOption(napi_env env, const char* option, napi_value value,
                               const std::string& expected);

@@ -128,6 +128,49 @@ describe('numbers', () => {
     }
   })
 
+  it('are refused with the ioctl and the field where the addon checks them', () => {
+    using tiny = tinyVm(payload.hlt, { prepare: (vm) => vm.createIrqchip() })
+    const { kvm, vm, vcpu, memory } = tiny
+    const { mapping } = memory.regions[0]!
+    const bytes = new Uint8Array(64)
+    for (const value of nonsense.filter((value) => value !== undefined && value !== null)) {
+      const bad: [string, () => unknown][] = [
+        ['KVM_CREATE_VM type', () => kvm.createVm(value)],
+        ['KVM_CHECK_EXTENSION argument', () => kvm.checkExtension(value)],
+        ['KVM_CREATE_DEVICE type', () => vm.createDevice(value)],
+        ['KVM_CREATE_DEVICE type', () => vm.testDevice(value)],
+        ['KVM_HAS_DEVICE_ATTR group', () => vcpu.hasDeviceAttr(value, 0)],
+        ['KVM_GET_DEVICE_ATTR attribute', () => vcpu.getDeviceAttr(0, value)],
+        ['KVM_SET_DEVICE_ATTR group', () => vcpu.setDeviceAttr(value, 0, bytes)],
+        ['KVM_CLEAR_DIRTY_LOG slot', () => vm.clearDirtyLog(value, 0, 64, bytes)],
+        ['KVM_CLEAR_DIRTY_LOG firstPage', () => vm.clearDirtyLog(0, value, 64, bytes)],
+        ['KVM_CLEAR_DIRTY_LOG pages', () => vm.clearDirtyLog(0, 0, value, bytes)],
+        ['KVM_XEN_HVM_CONFIG flags', () => vm.xenHvmConfig(value, 0)],
+        ['KVM_XEN_HVM_CONFIG msr', () => vm.xenHvmConfig(0, value)],
+        ['KVM_XEN_HVM_SET_ATTR offset', () => vm.xenSetSharedInfo(mapping, value)],
+        ['KVM_XEN_VCPU_SET_ATTR offset', () => vcpu.xenSetVcpuInfo(mapping, value)],
+        ['KVM_HYPERV_EVENTFD conn_id', () => vm.hypervEventfd(value, null)],
+        ['KVM_MEMORY_ENCRYPT_REG_REGION offset', () => vm.memoryEncryptRegRegion(mapping, value)],
+        ['KVM_CREATE_GUEST_MEMFD flags', () => vm.createGuestMemfd(4096, value)],
+      ]
+      for (const [option, call] of bad) expect(call).toThrow(invalid(option))
+    }
+    for (const value of [0, -1n, 2n ** 64n, '1', {}] as never[]) {
+      expect(() => vcpu.setSignalMask(value)).toThrow(invalid('KVM_SET_SIGNAL_MASK mask'))
+      expect(() => vcpu.getOneReg(value)).toThrow(invalid('KVM_GET_ONE_REG id'))
+      expect(() => vcpu.setOneReg(value, bytes)).toThrow(invalid('KVM_SET_ONE_REG id'))
+      expect(() => vm.setPmuEventFilter({ action: 0, events: [0n, value] })).toThrow(
+        invalid('KVM_SET_PMU_EVENT_FILTER events[1]'),
+      )
+    }
+    expect(() => vcpu.setOneReg(K.KVM_REG_X86 | K.KVM_REG_SIZE_U1024, bytes)).toThrow(
+      invalid('KVM_SET_ONE_REG bytes'),
+    )
+    expect(() => vcpu.setLapic(bytes)).toThrow(invalid('KVM_SET_LAPIC argument'))
+    expect(() => vcpu.setXsave(bytes)).toThrow(invalid('KVM_SET_XSAVE argument'))
+    expect(() => vcpu.setNestedState(bytes)).toThrow(invalid('KVM_SET_NESTED_STATE argument'))
+  })
+
   it('just past a limit are refused', () => {
     using tiny = tinyVm(payload.hlt, { prepare: (vm) => vm.createIrqchip() })
     const { kvm, vm, vcpu } = tiny
@@ -152,7 +195,9 @@ describe('numbers', () => {
     expect(() => vm.setMsrFilter(Array(17).fill(range))).toThrow(
       invalid('KVM_X86_SET_MSR_FILTER ranges.length'),
     )
-    expect(() => vm.setMsrFilter([{ ...range, count: 9 }])).toThrow(invalid('ranges[].bitmap'))
+    expect(() => vm.setMsrFilter([{ ...range, count: 9 }])).toThrow(
+      invalid('KVM_X86_SET_MSR_FILTER ranges[].bitmap'),
+    )
     expect(() => vm.setMsrFilter([{ ...range, count: 0x600 * 8 + 1 }])).toThrow(invalid(/count/))
     expect(() => vm.setPmuEventFilter({ action: 0, events: Array(301).fill(0n) })).toThrow(
       invalid(/events/),
@@ -189,13 +234,17 @@ describe('memory slots', () => {
     expect(() => vm.setUserMemoryRegion({ ...region, offset: 1 })).toThrow(
       invalid(`${name} offset`),
     )
-    expect(() => vm.setUserMemoryRegion({ ...region, size: 0x11000 })).toThrow(invalid('size'))
-    expect(() => vm.setUserMemoryRegion({ ...region, offset: 0x10000 })).toThrow(invalid('offset'))
+    expect(() => vm.setUserMemoryRegion({ ...region, size: 0x11000 })).toThrow(
+      invalid('KVM_SET_USER_MEMORY_REGION size'),
+    )
+    expect(() => vm.setUserMemoryRegion({ ...region, offset: 0x10000 })).toThrow(
+      invalid('KVM_SET_USER_MEMORY_REGION offset'),
+    )
     expect(() => vm.setUserMemoryRegion({ ...region, guestAddress: 0x8000 })).toThrow(
       refused('EEXIST', name),
     )
     expect(() => vm.setUserMemoryRegion({ slot: 1, guestAddress: 0, size: 0x1000 })).toThrow(
-      invalid('size'),
+      invalid('KVM_SET_USER_MEMORY_REGION size'),
     )
     expect(() => vm.setUserMemoryRegion({ slot: 9, guestAddress: 0, size: 0 })).toThrow(
       refused('EINVAL', name),
@@ -208,8 +257,12 @@ describe('memory slots', () => {
     expect(() => tiny.vm.getDirtyLog(0)).toThrow(refused('ENOENT', 'KVM_GET_DIRTY_LOG'))
     expect(() => tiny.vm.getDirtyLog(5)).toThrow(refused('ENOENT', 'KVM_GET_DIRTY_LOG'))
     tiny.memory.register(tiny.vm, 0, K.KVM_MEM_LOG_DIRTY_PAGES)
-    expect(() => tiny.vm.native.getDirtyLog(0, new Uint8Array(7))).toThrow(invalid('bitmap'))
-    expect(() => tiny.vm.clearDirtyLog(0, 0, 128, new Uint8Array(8))).toThrow(invalid('bitmap'))
+    expect(() => tiny.vm.native.getDirtyLog(0, new Uint8Array(7))).toThrow(
+      invalid('KVM_GET_DIRTY_LOG bitmap'),
+    )
+    expect(() => tiny.vm.clearDirtyLog(0, 0, 128, new Uint8Array(8))).toThrow(
+      invalid('KVM_CLEAR_DIRTY_LOG bitmap'),
+    )
   })
 
   it('with a log that was never asked for have no dirty ring', () => {
@@ -247,8 +300,9 @@ describe('the checked ioctl', () => {
     const structs = binding()
       .ioctls()
       .filter(({ kind, fds }) => kind === 'struct' && fds === 4)
-    for (const { request, size } of structs) {
-      expect(() => tiny.vcpu.ioctl(request, new Uint8Array(size - 1))).toThrow(invalid('argument'))
+    for (const { name, request, size } of structs) {
+      const argumentOfIt = invalid(`${name} argument`)
+      expect(() => tiny.vcpu.ioctl(request, new Uint8Array(size - 1))).toThrow(argumentOfIt)
       for (const argument of [
         undefined,
         0,
@@ -258,14 +312,16 @@ describe('the checked ioctl', () => {
         new ArrayBuffer(size),
         new DataView(new ArrayBuffer(size)),
       ]) {
-        expect(() => tiny.vcpu.ioctl(request, argument as never)).toThrow(invalid('argument'))
+        expect(() => tiny.vcpu.ioctl(request, argument as never)).toThrow(argumentOfIt)
       }
     }
     const detached = new Uint8Array(144)
     structuredClone(detached.buffer, { transfer: [detached.buffer] })
-    expect(() => tiny.vcpu.ioctl(K.KVM_GET_REGS, detached)).toThrow(invalid('argument'))
+    expect(() => tiny.vcpu.ioctl(K.KVM_GET_REGS, detached)).toThrow(
+      invalid('KVM_GET_REGS argument'),
+    )
     expect(() => tiny.vcpu.ioctl(K.KVM_GET_XSAVE2, new Uint8Array(4095))).toThrow(
-      invalid('argument'),
+      invalid('KVM_GET_XSAVE2 argument'),
     )
   })
 
@@ -280,14 +336,16 @@ describe('the checked ioctl', () => {
       const at = name === 'KVM_SET_PMU_EVENT_FILTER' ? 4 : 0
       for (const count of [3, 0x7fff_ffff, 0xffff_ffff]) {
         view.setUint32(at, count, true)
-        expect(() => object.ioctl(request, bytes)).toThrow(invalid('argument'))
+        expect(() => object.ioctl(request, bytes)).toThrow(invalid(`${name} argument`))
       }
-      expect(() => object.ioctl(request, bytes.subarray(0, size - 1))).toThrow(invalid('argument'))
+      expect(() => object.ioctl(request, bytes.subarray(0, size - 1))).toThrow(
+        invalid(`${name} argument`),
+      )
     }
     const registers = new BigUint64Array(3)
     registers[0] = 0x1_0000_0001n
     expect(() => tiny.vcpu.ioctl(K.KVM_GET_REG_LIST, new Uint8Array(registers.buffer))).toThrow(
-      invalid('argument'),
+      invalid('KVM_GET_REG_LIST argument'),
     )
   })
 
@@ -295,10 +353,12 @@ describe('the checked ioctl', () => {
     using tiny = tinyVm(payload.hlt)
     const hva = K.KVM_XEN_ATTR_TYPE_SHARED_INFO_HVA
     expect(() => tiny.vm.xenSetAttr({ type: hva, shared_info_gfn: 0x7fff_0000_0000n })).toThrow(
-      invalid('argument'),
+      invalid('KVM_XEN_HVM_SET_ATTR argument'),
     )
     const vcpuHva = K.KVM_XEN_VCPU_ATTR_TYPE_VCPU_INFO_HVA
-    expect(() => tiny.vcpu.xenSetAttr({ type: vcpuHva, gpa: 1n })).toThrow(invalid('argument'))
+    expect(() => tiny.vcpu.xenSetAttr({ type: vcpuHva, gpa: 1n })).toThrow(
+      invalid('KVM_XEN_VCPU_SET_ATTR argument'),
+    )
   })
 })
 
@@ -307,22 +367,30 @@ describe('memory encryption', () => {
     using tiny = tinyVm(payload.hlt)
     const { vm } = tiny
     const command = new Uint8Array(24)
-    expect(() => vm.memoryEncryptOp(new Uint8Array(23))).toThrow(invalid('command'))
-    expect(() => vm.memoryEncryptOp(command, [] as never)).toThrow(invalid('data'))
+    expect(() => vm.memoryEncryptOp(new Uint8Array(23))).toThrow(
+      invalid('KVM_MEMORY_ENCRYPT_OP command'),
+    )
+    expect(() => vm.memoryEncryptOp(command, [] as never)).toThrow(
+      invalid('KVM_MEMORY_ENCRYPT_OP data'),
+    )
     const op = (pointers: unknown) => () =>
       vm.memoryEncryptOp(command, new Uint8Array(16), pointers as never)
     const target = new Uint8Array(8)
-    expect(op(7)).toThrow(invalid('pointers'))
-    expect(op(Array(17).fill([0, target]))).toThrow(invalid('pointers'))
-    expect(op([[9, target]])).toThrow(invalid('pointers[].offset'))
-    expect(op([[0, {}]])).toThrow(invalid('pointers[].bytes'))
+    expect(op(7)).toThrow(invalid('KVM_MEMORY_ENCRYPT_OP pointers'))
+    expect(op(Array(17).fill([0, target]))).toThrow(invalid('KVM_MEMORY_ENCRYPT_OP pointers'))
+    expect(op([[9, target]])).toThrow(invalid('KVM_MEMORY_ENCRYPT_OP pointers[].offset'))
+    expect(op([[0, {}]])).toThrow(invalid('KVM_MEMORY_ENCRYPT_OP pointers[].bytes'))
     expect(op([null])).toThrow()
     expect(() => vm.memoryEncryptOp(command, new Uint8Array(7), [[0, target]])).toThrow(
-      invalid('data'),
+      invalid('KVM_MEMORY_ENCRYPT_OP data'),
     )
     const { mapping } = tiny.memory.regions[0]!
-    expect(() => vm.memoryEncryptRegRegion(mapping, 0, mapping.size + 1)).toThrow(invalid('size'))
-    expect(() => vm.memoryEncryptRegRegion(mapping, mapping.size + 1, 0)).toThrow(invalid('offset'))
+    expect(() => vm.memoryEncryptRegRegion(mapping, 0, mapping.size + 1)).toThrow(
+      invalid('KVM_MEMORY_ENCRYPT_REG_REGION size'),
+    )
+    expect(() => vm.memoryEncryptRegRegion(mapping, mapping.size + 1, 0)).toThrow(
+      invalid('KVM_MEMORY_ENCRYPT_REG_REGION offset'),
+    )
   })
 
   it('says so where a KVM has none', () => {
