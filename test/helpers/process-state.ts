@@ -5,6 +5,11 @@ import { fileURLToPath } from 'node:url'
 /** Whether this processor is emulated: everything takes some thirty times as long. */
 export const slow = readFileSync('/proc/cpuinfo', 'utf8').includes('QEMU TCG')
 
+/** A time limit, in milliseconds; a longer one where all takes longer: on an emulated processor or under a sanitizer. */
+export function limit(milliseconds: number): number {
+  return milliseconds * (slow || process.env.NODE_KVM_SANITIZER ? 10 : 1)
+}
+
 /** Open descriptors of this process. */
 export function openFds(): number {
   return readdirSync('/proc/self/fd').length

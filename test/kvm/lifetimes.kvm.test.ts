@@ -8,6 +8,7 @@ import { createGuestMemory, EventFd, KVM_EXIT_HLT, Kvm } from '../../lib/kvm.js'
 import { holdAnchor, payload, tinyVm, toRealMode } from '../helpers/payloads.js'
 import {
   collect,
+  limit,
   mappings,
   openFds,
   slow,
@@ -150,19 +151,23 @@ describe('memory', () => {
     expect(binding().findMapping(id)).toBeUndefined()
   })
 
-  it('stays while a view of it that was never detached lives, and goes with the view', async () => {
-    const name = 'lifetime-view'
-    let view: Uint8Array | undefined
-    ;(() => {
-      const mapping = new (binding().Mapping)(4096, { name })
-      view = new Uint8Array(mapping.buffer(0, 4096))
-    })()
-    expect(await collect(() => mappings(name) === 0, 5)).toBe(false)
-    view[0] = 1
-    expect(view[0]).toBe(1)
-    view = undefined
-    expect(await collect(() => mappings(name) === 0)).toBe(true)
-  }, 60_000)
+  it(
+    'stays while a view of it that was never detached lives, and goes with the view',
+    async () => {
+      const name = 'lifetime-view'
+      let view: Uint8Array | undefined
+      ;(() => {
+        const mapping = new (binding().Mapping)(4096, { name })
+        view = new Uint8Array(mapping.buffer(0, 4096))
+      })()
+      expect(await collect(() => mappings(name) === 0, 5)).toBe(false)
+      view[0] = 1
+      expect(view[0]).toBe(1)
+      view = undefined
+      expect(await collect(() => mappings(name) === 0)).toBe(true)
+    },
+    limit(60_000),
+  )
 
   it('cannot be transferred away', () => {
     using tiny = tinyVm(payload.hlt)
@@ -192,30 +197,38 @@ describe('memory', () => {
 })
 
 describe('growth', () => {
-  it('is nil in descriptors, threads and mappings over many cycles', () => {
-    const cycle = () => {
-      using tiny = tinyVm(payload.hlt, { prepare: (vm) => vm.createIrqchip() })
-      using event = new EventFd()
-      tiny.vm.irqfd(event, 5)
-      tiny.vcpu.getRegs()
-    }
-    for (let i = 0; i < 10; i++) cycle()
-    const before = [openFds(), threads(), mappings('node-kvm'), mappings('kvm-vcpu')]
-    for (let i = 0; i < (slow ? 100 : 1000); i++) cycle()
-    expect([openFds(), threads(), mappings('node-kvm'), mappings('kvm-vcpu')]).toEqual(before)
-  }, 120_000)
-
-  it('is undone by finalizers when nothing was closed', async () => {
-    const before = openFds()
-    ;(() => {
-      for (let i = 0; i < 50; i++) {
-        tinyVm(payload.hlt)
-        new EventFd()
+  it(
+    'is nil in descriptors, threads and mappings over many cycles',
+    () => {
+      const cycle = () => {
+        using tiny = tinyVm(payload.hlt, { prepare: (vm) => vm.createIrqchip() })
+        using event = new EventFd()
+        tiny.vm.irqfd(event, 5)
+        tiny.vcpu.getRegs()
       }
-    })()
-    expect(openFds()).toBeGreaterThan(before + 200)
-    expect(await collect(() => openFds() <= before)).toBe(true)
-  }, 60_000)
+      for (let i = 0; i < 10; i++) cycle()
+      const before = [openFds(), threads(), mappings('node-kvm'), mappings('kvm-vcpu')]
+      for (let i = 0; i < (slow ? 100 : 1000); i++) cycle()
+      expect([openFds(), threads(), mappings('node-kvm'), mappings('kvm-vcpu')]).toEqual(before)
+    },
+    limit(120_000),
+  )
+
+  it(
+    'is undone by finalizers when nothing was closed',
+    async () => {
+      const before = openFds()
+      ;(() => {
+        for (let i = 0; i < 50; i++) {
+          tinyVm(payload.hlt)
+          new EventFd()
+        }
+      })()
+      expect(openFds()).toBeGreaterThan(before + 200)
+      expect(await collect(() => openFds() <= before)).toBe(true)
+    },
+    limit(60_000),
+  )
 
   it('is nil when creation fails half-way', () => {
     const before = [openFds(), mappings('node-kvm')]
@@ -310,16 +323,20 @@ describe('worker.terminate()', () => {
     const run = () => { for (;;) runOnce() }
   `
 
-  it('gives back everything that was open', async () => {
-    const before = openFds()
-    for (let i = 0; i < (slow ? 5 : 20); i++) {
-      const worker = new Worker(`${setup}; parentPort.postMessage('ready')`, { eval: true })
-      await once(worker, 'message')
-      await worker.terminate()
-    }
-    expect(openFds()).toBeLessThanOrEqual(before)
-    expect(mappings('lifetime-worker')).toBe(0)
-  }, 60_000)
+  it(
+    'gives back everything that was open',
+    async () => {
+      const before = openFds()
+      for (let i = 0; i < (slow ? 5 : 20); i++) {
+        const worker = new Worker(`${setup}; parentPort.postMessage('ready')`, { eval: true })
+        await once(worker, 'message')
+        await worker.terminate()
+      }
+      expect(openFds()).toBeLessThanOrEqual(before)
+      expect(mappings('lifetime-worker')).toBe(0)
+    },
+    limit(60_000),
+  )
 
   it.each([
     ['never exits', ''],
@@ -339,17 +356,21 @@ describe('worker.terminate()', () => {
       expect(openFds()).toBeLessThanOrEqual(before)
       expect(mappings('lifetime-worker')).toBe(0)
     },
-    60_000,
+    limit(60_000),
   )
 
-  it('is not needed for process.exit() while a worker runs a guest', () => {
-    const script = `
+  it(
+    'is not needed for process.exit() while a worker runs a guest',
+    () => {
+      const script = `
       const { Worker } = require('node:worker_threads')
       const worker = new Worker(${JSON.stringify(`${setup}; parentPort.postMessage('ready'); run()`)}, { eval: true })
       worker.once('message', () => process.exit(42))`
-    const cwd = new URL('../..', import.meta.url)
-    expect(() => execFileSync(process.execPath, ['-e', script], { cwd, timeout: 20_000 })).toThrow(
-      expect.objectContaining({ status: 42 }),
-    )
-  }, 60_000)
+      const cwd = new URL('../..', import.meta.url)
+      expect(() =>
+        execFileSync(process.execPath, ['-e', script], { cwd, timeout: limit(20_000) }),
+      ).toThrow(expect.objectContaining({ status: 42 }))
+    },
+    limit(60_000),
+  )
 })
