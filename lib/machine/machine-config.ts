@@ -1,9 +1,9 @@
 import { totalmem } from 'node:os'
-import { z } from 'zod'
 import type { BlockBackend } from '../backends/block/block-backend.js'
 import type { NetBackend } from '../backends/net/net-backend.js'
 import { type ErrorDetails, invalidOption, VmmError } from '../errors.js'
-import { formatByteSize, parseByteSize } from '../util/byte-size.js'
+import { formatByteSize } from '../util/byte-size.js'
+import * as check from './option-checks.js'
 
 /** What {@link VirtualMachine.create} takes. Read once, when `create` is called. */
 export interface VirtualMachineOptions {
@@ -55,72 +55,58 @@ const MAX_DISKS_AND_NETS = 16
 const memoryExpected = () =>
   `a multiple of 4096 bytes from ${formatByteSize(MEMORY_MIN)} to the host's ${formatByteSize(totalmem())}, such as '256M'`
 
-/** Sizes are given in bytes or as text; either way the rest of the program sees bytes. */
-function byteSize(expected: () => string, accept: (bytes: number) => boolean) {
-  return z.unknown().transform((value, context) => {
-    const bytes = typeof value === 'string' ? parseByteSize(value) : value
-    if (typeof bytes === 'number' && Number.isSafeInteger(bytes) && accept(bytes)) return bytes
-    context.addIssue({ code: 'custom', message: expected(), input: value })
-    return z.NEVER
-  })
-}
+const image = (what: string) =>
+  check.value<string | Uint8Array>(`a path of ${what}, or its bytes`, (value) =>
+    typeof value === 'string' ? value !== '' : value instanceof Uint8Array,
+  )
 
-function image(what: string) {
-  return z.union([z.string().min(1), z.instanceof(Uint8Array)], {
-    error: `a path of ${what}, or its bytes`,
-  })
-}
-
-function backend<T extends BlockBackend | NetBackend>(expected: string) {
-  return z.custom<T>(
+const backend = <T extends BlockBackend | NetBackend>(expected: string) =>
+  check.value<T>(
+    expected,
     (value) =>
       typeof value === 'object' && value !== null && typeof (value as T).open === 'function',
-    {
-      error: expected,
-    },
   )
-}
 
-const schema = z.strictObject(
+const checkOptions = check.object(
   {
     kernel: image('a kernel image'),
-    initrd: image('an initrd').optional(),
-    commandLine: z.string({ error: 'a string' }).default(''),
-    memory: byteSize(
-      memoryExpected,
-      (bytes) => bytes % 4096 === 0 && bytes >= MEMORY_MIN && bytes <= totalmem(),
-    ).prefault('256M'),
-    cpus: z
-      .int({ error: 'a whole number of at least 1' })
-      .min(1, { error: 'a whole number of at least 1' })
-      .default(1),
-    disks: z
-      .array(backend<BlockBackend>('a disk, such as new FileDisk(path)'), {
-        error: 'an array of disks',
-      })
-      .default([]),
-    nets: z
-      .array(backend<NetBackend>('a network backend, such as new Tap(name)'), {
-        error: 'an array of network backends',
-      })
-      .default([]),
-    console: z
-      .strictObject({
-        bufferSize: byteSize(
-          () => "from 4 KiB to 1 GiB, such as '1M'",
-          (bytes) => bytes >= 4096 && bytes <= 2 ** 30,
-        ).prefault('1M'),
-      })
-      .prefault({}),
-    discovery: z
-      .enum(['auto', 'acpi', 'command-line'], { error: "'auto', 'acpi' or 'command-line'" })
-      .default('auto'),
-    name: z.string({ error: 'a string' }).default('vm'),
+    initrd: check.optional(image('an initrd')),
+    commandLine: check.withDefault(check.string, ''),
+    memory: check.withDefault(
+      check.byteSize(
+        memoryExpected,
+        (bytes) => bytes % 4096 === 0 && bytes >= MEMORY_MIN && bytes <= totalmem(),
+      ),
+      '256M',
+    ),
+    cpus: check.withDefault(check.integer(1), 1),
+    disks: check.withDefault(
+      check.list('an array of disks', backend<BlockBackend>('a disk, such as new FileDisk(path)')),
+      [],
+    ),
+    nets: check.withDefault(
+      check.list(
+        'an array of network backends',
+        backend<NetBackend>('a network backend, such as new Tap(name)'),
+      ),
+      [],
+    ),
+    console: check.withDefault(
+      check.object({
+        bufferSize: check.withDefault(
+          check.byteSize(
+            () => "from 4 KiB to 1 GiB, such as '1M'",
+            (bytes) => bytes >= 4096 && bytes <= 2 ** 30,
+          ),
+          '1M',
+        ),
+      }),
+      {},
+    ),
+    discovery: check.withDefault(check.oneOf('auto', 'acpi', 'command-line'), 'auto'),
+    name: check.withDefault(check.string, 'vm'),
   },
-  {
-    error: (issue) =>
-      issue.code === 'unrecognized_keys' ? 'no such option' : 'an object of options',
-  },
+  { topLevel: true },
 )
 
 /**
@@ -128,10 +114,7 @@ const schema = z.strictObject(
  * @throws VmmError `ERR_INVALID_OPTION` naming the first option at fault (`disks[1]`), its value and what was expected.
  */
 export function parseConfig(options: VirtualMachineOptions): MachineConfig {
-  // With the values it has judged: a getter may give another one next time.
-  const result = schema.safeParse(options, { reportInput: true })
-  if (!result.success) throw optionError(result.error)
-  const { console, initrd, ...config } = result.data
+  const { console, ...config } = checkOptions(options, 'options')
   if (config.disks.length + config.nets.length > MAX_DISKS_AND_NETS) {
     throw invalidOption(
       'disks',
@@ -139,27 +122,7 @@ export function parseConfig(options: VirtualMachineOptions): MachineConfig {
       `disks and nets together to be at most ${MAX_DISKS_AND_NETS}`,
     )
   }
-  return { ...config, initrd, consoleBufferSize: console.bufferSize }
-}
-
-function optionError({ issues }: z.ZodError): VmmError {
-  const issue = issues[0]!
-  const unknownKey = issue.code === 'unrecognized_keys' ? issue.keys[0] : undefined
-  const path = unknownKey === undefined ? issue.path : [...issue.path, unknownKey]
-  const name = path.reduce<string>(
-    (text, key) =>
-      typeof key === 'number'
-        ? `${text}[${key}]`
-        : text === ''
-          ? String(key)
-          : `${text}.${String(key)}`,
-    '',
-  )
-  const value =
-    unknownKey === undefined
-      ? issue.input
-      : (issue.input as Record<string, unknown> | undefined)?.[unknownKey]
-  return invalidOption(name || 'options', value, issue.message)
+  return { ...config, consoleBufferSize: console.bufferSize }
 }
 
 /**
