@@ -1,6 +1,7 @@
 import { constants } from 'node:os'
 import type { GuestMemory } from '../../memory/guest-memory.js'
 import type { NetAgreement, NetAttachment, NetChannel, ReceiveFilter } from './net-backend.js'
+import type { CapturePoint } from './pcap-capture.js'
 import { wanted } from './receive-filter.js'
 
 /** Virtio 1.2, 5.1.6: bytes of the header before every frame; where it tells the number of buffers. */
@@ -8,8 +9,18 @@ const HEADER = 12
 const NUM_BUFFERS = 10
 /** An Ethernet header and the longest IP packet. */
 const FRAME_MAX = 14 + 65535
-/** Frames kept for a guest that has no buffers ready. */
+/** Frames kept for a guest that has no buffers ready; when a source that was told to wait may go on. */
 const BACKLOG = 256
+const BACKLOG_LOW = 64
+
+/** A backend around its channel. */
+export interface FrameChannelEvents {
+  /** Takes a frame that the guest has sent; the bytes are its own. */
+  send(frame: Uint8Array): void
+  /** There is room again after `deliver` returned `false`. */
+  drained?(): void
+  readonly capture: CapturePoint
+}
 
 interface PostedBuffer {
   readonly tag: number
@@ -29,7 +40,7 @@ export class FrameChannel implements NetChannel {
   filtered = 0
   readonly #attachment: NetAttachment
   readonly #memory: GuestMemory
-  readonly #send: (frame: Uint8Array) => void
+  readonly #events: FrameChannelEvents
   readonly #backlog: Uint8Array[] = []
   #frames: PostedBuffer[] = []
   #fresh: PostedBuffer[] = []
@@ -40,13 +51,18 @@ export class FrameChannel implements NetChannel {
   #filter: ReceiveFilter | undefined
   #link = true
   #held = false
+  #full = false
   #closed = false
 
-  /** @param send takes a frame that the guest has sent; the bytes are its own */
-  constructor(attachment: NetAttachment, send: (frame: Uint8Array) => void) {
+  constructor(attachment: NetAttachment, events: FrameChannelEvents) {
     this.#attachment = attachment
     this.#memory = attachment.memory
-    this.#send = send
+    this.#events = events
+  }
+
+  /** The backend has lost what it is connected to, or has it again. */
+  linkChanged(up: boolean): void {
+    this.#attachment.linkChanged(up)
   }
 
   get posted(): number {
@@ -64,7 +80,7 @@ export class FrameChannel implements NetChannel {
 
   link(up: boolean): void {
     this.#link = up
-    if (!up) this.#backlog.length = 0
+    if (!up) this.#clear()
   }
 
   frame(tag: number): void {
@@ -92,7 +108,11 @@ export class FrameChannel implements NetChannel {
     this.#frames = []
     for (const { tag, segments, length, bad } of frames) {
       const good = !bad && length > HEADER && length <= HEADER + FRAME_MAX
-      if (good) this.#send(Buffer.concat(segments).subarray(HEADER))
+      if (good) {
+        const frame = Buffer.concat(segments).subarray(HEADER)
+        this.#events.capture.active?.frame(frame)
+        this.#events.send(frame)
+      }
       this.#attachment.transmitted(tag, good ? 0 : constants.errno.EMSGSIZE)
     }
   }
@@ -112,36 +132,47 @@ export class FrameChannel implements NetChannel {
     if (!on && this.#backlog.length > 0) setImmediate(() => this.#flush())
   }
 
-  /** Gives the guest a frame, or keeps it until there is a buffer, or loses it. */
-  deliver(frame: Uint8Array): void {
+  /**
+   * Gives the guest a frame, or keeps it until there is a buffer, or loses it.
+   * @returns `false` if the next one would be lost, until `drained`
+   */
+  deliver(frame: Uint8Array): boolean {
     if (!wanted(this.#filter, frame)) {
       this.filtered++
-      return
+      return !this.#full
     }
-    if (
-      this.#closed ||
-      !this.#link ||
-      frame.length === 0 ||
-      frame.length > this.#frameMax(frame) ||
-      this.#backlog.length >= BACKLOG
-    ) {
+    const good = frame.length > 0 && frame.length <= this.#frameMax(frame)
+    if (this.#closed || !this.#link || !good || this.#backlog.length >= BACKLOG) {
       this.overruns++
-      return
+      return !this.#full
     }
     this.#backlog.push(frame)
     if (this.#backlog.length === 1) setImmediate(() => this.#flush())
+    this.#full ||= this.#backlog.length >= BACKLOG
+    return !this.#full
   }
 
   reset(): void {
     this.#frames = []
     this.#fresh = []
     this.#buffers = []
-    this.#backlog.length = 0
+    this.#clear()
   }
 
   async close(): Promise<void> {
     this.#closed = true
     this.reset()
+  }
+
+  #clear(): void {
+    this.#backlog.length = 0
+    if (!this.#closed) this.#tellDrained()
+  }
+
+  #tellDrained(): void {
+    if (!this.#full || this.#backlog.length > BACKLOG_LOW) return
+    this.#full = false
+    this.#events.drained?.()
   }
 
   #frameMax(frame: Uint8Array): number {
@@ -157,6 +188,7 @@ export class FrameChannel implements NetChannel {
       while (this.#backlog.length > 0 && this.#buffers.length > 0)
         this.#fill(this.#backlog.shift()!)
       this.#attachment.completed()
+      this.#tellDrained()
     } catch (error) {
       this.#attachment.failed(error instanceof Error ? error : new Error(String(error)))
     }

@@ -3,12 +3,16 @@ import { VmmError } from '../../errors.js'
 import { FrameChannel } from './frame-channel.js'
 import { checkMac, randomMac } from './mac-address.js'
 import {
+  type Capture,
+  type CaptureOptions,
+  type CaptureTarget,
   type MacAddress,
   type NetAttachment,
   type NetBackend,
   type NetChannel,
   NO_OFFLOADS,
 } from './net-backend.js'
+import { CapturePoint } from './pcap-capture.js'
 
 /** MAC addresses that a switch remembers; the oldest makes room for a new one. */
 const TABLE_MAX = 1024
@@ -93,6 +97,7 @@ export class SwitchPort implements NetBackend {
   readonly mac: MacAddress
   readonly offloads = NO_OFFLOADS
   readonly #events: PortEvents
+  readonly #capture = new CapturePoint()
   #open = false
   #channel: FrameChannel | undefined
 
@@ -117,8 +122,16 @@ export class SwitchPort implements NetBackend {
   attach(attachment: NetAttachment): NetChannel {
     if (!this.#open) throw new VmmError('ERR_STATE', `${this.name} is not open`)
     if (this.#channel) throw new VmmError('ERR_STATE', `${this.name} serves another device already`)
-    this.#channel = new FrameChannel(attachment, (frame) => this.#events.frame(frame, this))
+    this.#channel = new FrameChannel(attachment, {
+      send: (frame) => this.#events.frame(frame, this),
+      capture: this.#capture,
+    })
     return this.#channel
+  }
+
+  capture(target: CaptureTarget, options?: CaptureOptions): Capture {
+    if (!this.#open) throw new VmmError('ERR_STATE', `${this.name} is not open`)
+    return this.#capture.start(this.name, target, options)
   }
 
   deliver(frame: Uint8Array): void {
@@ -129,6 +142,7 @@ export class SwitchPort implements NetBackend {
     if (!this.#open) return
     this.#open = false
     this.#events.closed(this)
+    await this.#capture.close()
     await this.#channel?.close()
     this.#channel = undefined
   }
