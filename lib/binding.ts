@@ -385,10 +385,8 @@ export function binding(): Binding {
   return loaded
 }
 
-/** The package's own folder, both from `lib/` (tests) and from `dist/lib/`. */
+/** The package's own folder, from `lib/` (tests), from `dist/lib/` and from `dist/bundle/` with its chunks. */
 function packageRoot(): string {
   const here = fileURLToPath(new URL('.', import.meta.url))
-  return here.endsWith('/dist/lib/')
-    ? here.slice(0, -'dist/lib/'.length)
-    : here.slice(0, -'lib/'.length)
+  return here.replace(/(?:dist\/)?(?:lib|bundle)\/(?:chunks\/|cli\/)?$/, '')
 }

@@ -150,6 +150,21 @@ try {
           node(`console.log(Object.keys(await import('${name}')).length, 'exports')`),
         )
       }
+      // Two copies of a class would make instanceof fail between entry points.
+      step('one copy of each class', () =>
+        node(`
+          const [library, kvm, devices] = await Promise.all(
+            ['', '/kvm', '/devices'].map((entry) => import('${manifest.name}' + entry)),
+          )
+          for (const [name, one, other] of [
+            ['VmmError', library, kvm],
+            ['KvmError', library, kvm],
+            ['GuestMemory', library, kvm],
+            ['FileDisk', library, devices],
+          ]) {
+            if (!one[name] || one[name] !== other[name]) throw new Error(name)
+          }`),
+      )
       step('load the prebuilt addon', () =>
         node(`import { EventFd } from '${manifest.name}/kvm'; new EventFd().close()`),
       )

@@ -12,7 +12,7 @@ export interface Monitor {
   command(guest: GuestSpec): string[]
 }
 
-const CLI = new URL('../../lib/cli/main.js', import.meta.url).pathname
+const CLI = new URL('../../bundle/cli/main.js', import.meta.url).pathname
 
 export const nodeKvm: Monitor = {
   name: 'node-kvm',

@@ -1,5 +1,4 @@
 import { dirname, resolve } from 'node:path'
-import { runInEmulatedHost } from '../testing.js'
 import type { DiskSpec } from './specs.js'
 
 /** Set for what runs inside the emulated host, which never starts another. */
@@ -18,6 +17,7 @@ export async function runHere(
   const { usable: fine, why } = await usable()
   if (fine && when === 'auto') return undefined
   process.stderr.write(`node-kvm: ${fine ? 'as asked' : why}; using the emulated KVM host (slow)\n`)
+  const { runInEmulatedHost } = await import('../testing.js')
   const result = await runInEmulatedHost(
     [process.execPath, ...process.execArgv, ...process.argv.slice(1)],
     {

@@ -1,5 +1,4 @@
 import { Command, InvalidArgumentError } from 'commander'
-import { runInEmulatedHost } from '../testing.js'
 
 interface HostOptions {
   memory?: number
@@ -37,6 +36,7 @@ export function hostCommand(): Command {
       "\nExit status: the command's; 128 and the signal's number if it was killed.",
     )
     .action(async (command: string[], { memory, cpus, timeout, shareRw }: HostOptions) => {
+      const { runInEmulatedHost } = await import('../testing.js')
       const { exitCode } = await runInEmulatedHost(command, {
         ...(memory === undefined ? {} : { memoryMiB: memory }),
         ...(cpus === undefined ? {} : { cpus }),

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs'
 
-/** This package's version: the file is two folders up in `lib/` and three in `dist/lib/`. */
+/** This package's version: the file is two folders up in `lib/` and three in `dist/lib/` and `dist/bundle/`. */
 export function version(): string {
   for (const up of ['../../../package.json', '../../package.json']) {
     try {

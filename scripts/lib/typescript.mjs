@@ -15,7 +15,7 @@ const SOURCES = ['lib', 'examples', 'bench']
 export function typescriptIsFresh() {
   if (!existsSync(stamp)) return false
   const compiled = statSync(stamp).mtimeMs
-  const sources = ['tsconfig.json', ...SOURCES.flatMap(below)]
+  const sources = ['tsconfig.json', 'scripts/bundle.mjs', ...SOURCES.flatMap(below)]
   return sources.every((name) => statSync(join(packageRoot, name)).mtimeMs <= compiled)
 }
 
@@ -46,6 +46,10 @@ export function buildTypescript() {
     throw new Error(`the TypeScript compiler could not be run: ${error.message}; run npm ci`)
   // The compiler writes JavaScript all the same; types are the business of `npm run lint:types`.
   if (status !== 0) console.error(stdout.trimEnd())
+  const bundled = spawnSync(process.execPath, [join(packageRoot, 'scripts/bundle.mjs')], {
+    encoding: 'utf8',
+  })
+  if (bundled.status !== 0) throw new Error(`the library could not be bundled: ${bundled.stderr}`)
   mkdirSync(join(packageRoot, 'dist'), { recursive: true })
   writeFileSync(stamp, '')
   utimesSync(stamp, begun, begun)

@@ -7,7 +7,7 @@ import { afterAll, describe, expect, it } from 'vitest'
 import { diagnose } from '../../lib/index.js'
 import * as guest from '../machine/tiny-guest.js'
 
-const MAIN = fileURLToPath(new URL('../../dist/lib/cli/main.js', import.meta.url))
+const MAIN = fileURLToPath(new URL('../../dist/bundle/cli/main.js', import.meta.url))
 const folder = mkdtempSync(join(tmpdir(), 'node-kvm-cli-'))
 afterAll(() => rmSync(folder, { recursive: true }))
 
