@@ -204,6 +204,7 @@ export class FrameChannel implements NetChannel {
       this.overruns++
       return
     }
+    this.#events.capture.active?.frame(frame)
     const bytes = new Uint8Array(total)
     bytes[NUM_BUFFERS] = count & 0xff
     bytes[NUM_BUFFERS + 1] = count >> 8
