@@ -157,7 +157,9 @@ describe('exits of a real guest', () => {
       }
       expect(full).toBeGreaterThan(0)
       const written = Array.from({ length: count }, (_, index) => index + 16)
-      expect([...pages].sort((a, b) => a - b)).toEqual(written)
+      // The page of the code may be among them.
+      const seen = [...pages].filter((page) => page >= 16)
+      expect(seen.sort((a, b) => a - b)).toEqual(written)
     },
   )
 
