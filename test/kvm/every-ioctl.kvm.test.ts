@@ -1,7 +1,8 @@
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { afterAll, describe, expect, it } from 'vitest'
 import { binding } from '../../lib/binding.js'
-import { cases, tryCase } from './every-ioctl.js'
+import { cases } from './ioctls/every-ioctl.js'
+import { tryCase } from './ioctls/ioctl-case.js'
 
 /** What docs/ioctl-coverage.json says: by KVM, the ioctls that it offers and that were tested on it. */
 const recorded: { testedOn: Record<string, string[]> } = JSON.parse(
