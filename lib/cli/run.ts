@@ -16,6 +16,7 @@ interface RunOptions {
   kernel: string
   initrd?: string
   append: string
+  decompress: 'guest' | 'host'
   memory: string
   cpus: number
   disk: DiskSpec[]
@@ -35,6 +36,11 @@ export function runCommand(): Command {
     .requiredOption('-k, --kernel <path>', 'kernel: a bzImage or an ELF vmlinux')
     .option('-i, --initrd <path>', 'initial RAM disk')
     .option('-a, --append <text>', 'kernel command line', 'console=ttyS0')
+    .addOption(
+      new Option('--decompress <where>', 'unpack a bzImage in the guest or, which is faster, here')
+        .choices(['guest', 'host'])
+        .default('guest'),
+    )
     .option('-m, --memory <size>', 'guest memory, such as 512M or 2G', '256M')
     .option('-c, --cpus <n>', 'number of vCPUs', wholeNumber, 1)
     .option(
@@ -108,6 +114,7 @@ function machineOptions(options: RunOptions): VirtualMachineOptions {
     kernel: options.kernel,
     ...(options.initrd === undefined ? {} : { initrd: options.initrd }),
     commandLine: options.append,
+    decompress: options.decompress,
     memory: options.memory,
     cpus: options.cpus,
     disks: options.disk.map(({ path, readOnly }) => new FileDisk(path, { readOnly })),

@@ -12,7 +12,9 @@ import {
 } from '../arch/x86-64/layout.js'
 import { virtioMmioParameter } from '../boot/command-line.js'
 import { detectBootProtocol } from '../boot/detect.js'
+import { extractVmlinux } from '../boot/extract-vmlinux.js'
 import { ImageFile } from '../boot/image-file.js'
+import { linuxBzImage } from '../boot/linux-bzimage.js'
 import type { GuestMemory } from '../memory/guest-memory.js'
 import type { DeviceSlot } from './device-slots.js'
 import type { MachineConfig } from './machine-config.js'
@@ -24,11 +26,29 @@ export interface GuestImages {
   close(): void
 }
 
+/** The kernel in the form in which it is loaded: unpacked, if this process is to do that and it is packed. */
+function openKernel(config: MachineConfig): ImageFile {
+  const kernel = new ImageFile(config.kernel, 'kernel', 'ERR_KERNEL_IMAGE')
+  let unpacked: Uint8Array | undefined
+  try {
+    const protocol = detectBootProtocol(kernel)
+    if (config.decompress === 'guest' || protocol !== linuxBzImage) return kernel
+    unpacked = extractVmlinux(kernel)
+  } catch (error) {
+    kernel.close()
+    throw error
+  }
+  if (unpacked === undefined) return kernel
+  kernel.close()
+  const vmlinux = new ImageFile(unpacked, 'kernel', 'ERR_KERNEL_IMAGE')
+  detectBootProtocol(vmlinux)
+  return vmlinux
+}
+
 /** @throws VmmError `ERR_KERNEL_IMAGE` or `ERR_INITRD` for a file that cannot be one */
 export function openImages(config: MachineConfig): GuestImages {
-  const kernel = new ImageFile(config.kernel, 'kernel', 'ERR_KERNEL_IMAGE')
+  const kernel = openKernel(config)
   try {
-    detectBootProtocol(kernel)
     const initrd =
       config.initrd === undefined ? undefined : new ImageFile(config.initrd, 'initrd', 'ERR_INITRD')
     return {

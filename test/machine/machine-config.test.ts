@@ -35,6 +35,7 @@ describe('parseConfig', () => {
   it('completes what is left out', () => {
     expect(parseConfig(GOOD)).toEqual({
       kernel: 'vmlinuz',
+      decompress: 'guest',
       initrd: undefined,
       commandLine: '',
       memory: 256 * 2 ** 20,
@@ -61,6 +62,7 @@ describe('parseConfig', () => {
     kernel: ['', undefined, ...strings, new ArrayBuffer(8)],
     initrd: ['', ...strings],
     commandLine: strings,
+    decompress: [null, true, '', 'Host', hostile],
     name: strings,
     memory: [
       ...NUMBERS,
