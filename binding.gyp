@@ -14,6 +14,8 @@
         'native/device_fd.cc',
         'native/event_fd.cc',
         'native/exit_channel.cc',
+        'native/exit_channel_delivery.cc',
+        'native/exit_channel_routes.cc',
         'native/guest_memfd.cc',
         'native/io_ring.cc',
         'native/kvm_fd.cc',

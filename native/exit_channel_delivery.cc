@@ -1,0 +1,157 @@
+// How exits and posted writes come to JavaScript: next(), and the calls from the event loop.
+#include <sched.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "exit_channel.h"
+#include "support/args.h"
+#include "support/errors.h"
+
+namespace node_kvm {
+namespace {
+
+// Nanoseconds of exits in one turn of the event loop.
+constexpr int64_t kSlice = 250'000;
+constexpr uint64_t kPollMilliseconds = 1;
+
+}  // namespace
+
+void ExitChannel::TakePostedWrites() {
+  mailbox_->posted_count = group_.posted.Take(mailbox_->posted);
+}
+
+napi_value ExitChannel::TakePosted(napi_env env, const Args&) {
+  if (!CheckOpen(env)) return nullptr;
+  TakePostedWrites();
+  return MakeNumber(env, mailbox_->posted_count);
+}
+
+void ExitChannel::OnWork() {
+  if (!on_work_) return;
+  group_.js_awake.store(true, std::memory_order_seq_cst);
+  slice_over_ = true;
+  // The function may close this channel, and a channel that is closed may be collected.
+  std::shared_ptr<Target> target = target_;
+  // It is told only of what holds now. It may also run and pause the vCPUs again: then another call
+  // is due.
+  bool parked = ParkedNow();
+  uint64_t runs = runs_;
+  on_work_.Call();
+  if (target->channel && parked && runs == runs_) Rest();
+}
+
+void ExitChannel::Poll() {
+  if (polling_ || !group_.posted.polling()) return;
+  polling_ = true;
+  poll_timer_.Start(kPollMilliseconds, kPollMilliseconds);
+}
+
+void ExitChannel::OnTick() {
+  if (!on_work_ || group_.posted.StopPolling()) {
+    poll_timer_.Stop();
+    polling_ = false;
+  } else if (!group_.js_awake.load(std::memory_order_relaxed)) {
+    OnWork();
+  }
+}
+
+napi_value ExitChannel::Next(napi_env env, napi_callback_info info) {
+  size_t count = 1;
+  napi_value argument = nullptr;
+  void* data = nullptr;
+  int32_t answered = kIdle;
+  if (napi_get_cb_info(env, info, &count, &argument, nullptr, &data) != napi_ok) return nullptr;
+  ExitChannel* channel = static_cast<Target*>(data)->channel;
+  if (!channel) return ThrowClosed(env, "ExitChannel");
+  if (napi_get_value_int32(env, argument, &answered) != napi_ok) {
+    return ThrowInvalidOption(env, "answered", argument, "the index of a vCPU, or -1");
+  }
+  if (answered >= 0 && !channel->Answer(env, answered)) return nullptr;
+  return MakeInt32(env, channel->NextExit());
+}
+
+bool ExitChannel::Answer(napi_env env, int32_t index) {
+  if (static_cast<size_t>(index) >= threads_.size() || !threads_[index]->taken()) {
+    ThrowVmmError(env, "ERR_STATE", "the vCPU has no exit that waits for an answer");
+    return false;
+  }
+  answered_at_ = MonotonicNow();
+  int cpu = sched_getcpu();
+  if (group_.js_cpu.load(std::memory_order_relaxed) != cpu) {
+    group_.js_cpu.store(cpu, std::memory_order_relaxed);
+  }
+  if (!threads_[index]->Complete(answered_at_)) {
+    ThrowVmmError(env, "ERR_VCPU_RUNNING", "the vCPU is run by someone else");
+    return false;
+  }
+  return true;
+}
+
+bool ExitChannel::HasExit() const {
+  return group_.published.load(std::memory_order_seq_cst) != exits_taken_;
+}
+
+VcpuThread* ExitChannel::PickExit() {
+  for (size_t i = 0; i < threads_.size(); i++) {
+    size_t index = (first_ + i) % threads_.size();
+    if (!threads_[index]->TakeExit()) continue;
+    exits_taken_++;
+    first_ = index + 1;
+    return threads_[index].get();
+  }
+  return nullptr;
+}
+
+int32_t ExitChannel::Deliver(VcpuThread* thread) {
+  mailbox_->error = thread->error();
+  partner_cpu_ = thread->cpu();
+  TakePostedWrites();
+  return static_cast<int32_t>(thread->index());
+}
+
+int32_t ExitChannel::NextExit() {
+  int64_t now = MonotonicNow();
+  int64_t limit = group_.spin_limit.load(std::memory_order_relaxed);
+  if (std::exchange(slice_over_, false)) slice_end_ = now + kSlice;
+  for (;;) {
+    int64_t spin = spin_.length(limit);
+    if (now >= slice_end_ && (spin > 0 || HasExit())) {
+      slice_over_ = true;
+      TakePostedWrites();
+      return kYield;
+    }
+    SpinWait wait(&spin_, limit, now, std::min(now + spin, slice_end_));
+    while (!HasExit() && wait.Turn(partner_cpu_)) {
+    }
+    now = wait.now();
+    if (HasExit()) {
+      VcpuThread* thread = PickExit();
+      if (!thread) {
+        // Announced, and about to be published.
+        sched_yield();
+        now = MonotonicNow();
+        continue;
+      }
+      // If JavaScript slept, what counts is whether a spin would have caught this exit.
+      int64_t gap = thread->published_at() - answered_at_;
+      if (!std::exchange(slept_, false)) {
+        wait.Came(thread->published_at());
+      } else if (gap <= limit) {
+        spin_.Record(gap, limit);
+      }
+      return Deliver(thread);
+    }
+    if (spin > 0) wait.Missed();
+    // Whoever publishes or posts after this store wakes JavaScript; who did before is seen below.
+    group_.js_awake.store(false, std::memory_order_seq_cst);
+    if (!HasExit()) break;
+    group_.js_awake.store(true, std::memory_order_relaxed);
+  }
+  TakePostedWrites();
+  Poll();
+  slept_ = true;
+  return kIdle;
+}
+
+}  // namespace node_kvm

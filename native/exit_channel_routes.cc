@@ -1,0 +1,107 @@
+// The channel's routes and latches: which accesses the vCPUs' threads serve alone.
+#include <algorithm>
+#include <string>
+#include <utility>
+
+#include "exit_channel.h"
+#include "support/args.h"
+#include "support/errors.h"
+
+namespace node_kvm {
+namespace {
+
+constexpr uint64_t kPioSize = 0x10000;
+
+bool IsRegisterWidth(uint32_t width) { return width == 1 || width == 2 || width == 4; }
+
+// Each offset once, and inside the range.
+bool AreRegisters(std::vector<uint32_t> offsets, uint64_t size) {
+  std::sort(offsets.begin(), offsets.end());
+  return std::adjacent_find(offsets.begin(), offsets.end()) == offsets.end() &&
+         std::all_of(offsets.begin(), offsets.end(), [size](uint32_t at) { return at < size; });
+}
+
+// `pairs` of an offset and a width.
+bool AreLatches(const std::vector<uint32_t>& pairs, uint64_t size) {
+  if (pairs.size() % 2 != 0) return false;
+  std::vector<uint32_t> offsets;
+  for (size_t i = 0; i < pairs.size(); i += 2) {
+    if (!IsRegisterWidth(pairs[i + 1]) || pairs[i + 1] > size || pairs[i] > size - pairs[i + 1]) {
+      return false;
+    }
+    offsets.push_back(pairs[i]);
+  }
+  return AreRegisters(std::move(offsets), size);
+}
+
+}  // namespace
+
+napi_value ExitChannel::AddRoute(napi_env env, const Args& args) {
+  std::string space_name;
+  uint64_t base = 0;
+  uint64_t size = 0;
+  Words posted_words;
+  Words latched_words;
+  if (!CheckOpen(env) || !GetString(env, args[0], "space", &space_name)) return nullptr;
+  if (space_name != "pio" && space_name != "mmio") {
+    return ThrowInvalidOption(env, "space", args[0], "'pio' or 'mmio'");
+  }
+  Space space = space_name == "pio" ? Space::kPio : Space::kMmio;
+  uint64_t space_size = space == Space::kPio ? kPioSize : kMaxSafeInteger + 1;
+  if (!GetInteger(env, args[1], "base", &base, space_size - 1) ||
+      !GetInteger(env, args[2], "size", &size, std::min(space_size - base, kMaxSafeInteger), 1) ||
+      !GetWords(env, args[3], "posted", &posted_words) ||
+      !GetWords(env, args[4], "latched", &latched_words)) {
+    return nullptr;
+  }
+  std::vector<uint32_t> posted(posted_words.data, posted_words.data + posted_words.count);
+  std::vector<uint32_t> latched(latched_words.data, latched_words.data + latched_words.count);
+  if (!AreRegisters(posted, size)) {
+    return ThrowInvalidOption(env, "posted", args[3], "distinct offsets below the size");
+  }
+  if (!AreLatches(latched, size)) {
+    return ThrowInvalidOption(
+        env, "latched", args[4],
+        "pairs of a distinct offset and a width of 1, 2 or 4, inside the size");
+  }
+  uint32_t id = next_route_id_++;
+  auto route = std::make_shared<Route>(id, space, base, size, std::move(posted), latched);
+  auto table = group_.routes.table().With(route);
+  if (!table) return ThrowVmmError(env, "ERR_BUS_CONFLICT", "the range overlaps another route");
+  group_.routes.Replace(std::move(table));
+  routes_.emplace(id, std::move(route));
+  return MakeNumber(env, id);
+}
+
+napi_value ExitChannel::RemoveRoute(napi_env env, const Args& args) {
+  uint32_t id = 0;
+  if (!CheckOpen(env) || !GetUint32(env, args[0], "id", &id)) return nullptr;
+  if (routes_.erase(id) == 0) {
+    return ThrowInvalidOption(env, "id", args[0], "the id of a route that is there");
+  }
+  group_.routes.Replace(group_.routes.table().Without(id));
+  return nullptr;
+}
+
+napi_value ExitChannel::SetLatch(napi_env env, const Args& args) {
+  uint32_t id = 0;
+  uint32_t offset = 0;
+  double value = 0;
+  if (!CheckOpen(env) || !GetUint32(env, args[0], "id", &id) ||
+      !GetUint32(env, args[1], "offset", &offset)) {
+    return nullptr;
+  }
+  auto route = routes_.find(id);
+  Latch* latch = route == routes_.end() ? nullptr : route->second->FindLatch(offset);
+  if (!latch) return ThrowInvalidOption(env, "offset", args[1], "a latched register of a route");
+  int64_t limit = (INT64_C(1) << (8 * latch->width)) - 1;
+  if (napi_get_value_double(env, args[2], &value) != napi_ok || !(value >= -1 && value <= limit) ||
+      value != static_cast<double>(static_cast<int64_t>(value))) {
+    return ThrowInvalidOption(env, "value", args[2],
+                              "an integer from -1 to " + std::to_string(limit));
+  }
+  latch->value.store(static_cast<int64_t>(value), std::memory_order_release);
+  return nullptr;
+}
+
+}  // namespace node_kvm
