@@ -39,6 +39,7 @@ export class PasstProcess {
     child.stderr?.setEncoding('utf8').on('data', (text: string) => {
       this.#stderr = (this.#stderr + text).slice(-STDERR_MAX)
     })
+    child.on('error', () => {}) // of a signal that could not be sent: its end shows by itself
     this.ended = new Promise((resolve) => {
       child.once('close', (code, signal) => {
         resolve({ code, signal, stderr: messages(this.#stderr) })

@@ -15,6 +15,8 @@ export interface PairOwner {
   readonly transmitLimiter: RateLimiter | undefined
   readonly receiveLimiter: RateLimiter | undefined
   linkChanged(up: boolean): void
+  /** The receive limiter lets frames in again: whichever pair had to wait, all may have some. */
+  resumeReceiving(): void
 }
 
 /** A receive queue and a transmit queue, and the backend's channel that they pump frames from and to. */
@@ -160,7 +162,7 @@ export class QueuePair {
     const queue = this.#receiveQueue
     if (queue === undefined || this.#context?.memory.closed !== false) return
     queue.publish()
-    const admitted = this.#owner.receiveLimiter?.admit(() => this.channel.hold(false)) ?? true
+    const admitted = this.#owner.receiveLimiter?.admit(this.#owner.resumeReceiving) ?? true
     this.channel.hold(!admitted)
     if (this.channel.posted === 0) this.#context.schedule(receiveQueue(this.#index))
   }

@@ -199,6 +199,9 @@ export class VirtioNet implements VirtioDevice {
         this.#changeLink(() => {
           this.#backendLink = up
         }),
+      resumeReceiving: () => {
+        for (const { channel } of this.#pairs) channel.hold(false)
+      },
     }
     this.#pairs = Array.from(
       { length: this.#maxPairs },

@@ -3,6 +3,7 @@ import { existsSync } from 'node:fs'
 import { afterEach, describe, expect, it } from 'vitest'
 import { Tap } from '../../../../lib/backends/net/tap.js'
 import * as net from '../../../../lib/devices/virtio/net/abi.js'
+import type { VirtioNetOptions } from '../../../../lib/devices/virtio/net/virtio-net.js'
 import * as mmio from '../../../../lib/devices/virtio/transport/virtio-mmio.js'
 import { nativeMemory } from '../../../helpers/guest-memories.js'
 import { arpRequest, isArpReplyFrom, NetRig } from '../../../helpers/net-driver.js'
@@ -24,7 +25,10 @@ describe.skipIf(reason !== undefined)('virtio-net with several queue pairs', () 
   let tap: Tap
   let socket: Socket | undefined
 
-  async function start(features: number[] = FEATURES): Promise<void> {
+  async function start(
+    features: number[] = FEATURES,
+    options: VirtioNetOptions = {},
+  ): Promise<void> {
     tap = new Tap('nkq%d', {
       create: true,
       queues: PAIRS,
@@ -32,7 +36,7 @@ describe.skipIf(reason !== undefined)('virtio-net with several queue pairs', () 
       address: `${HOST}/24`,
     })
     await tap.open()
-    rig = new NetRig(tap, nativeMemory([0, 0x800000]), { queueSize: 256 })
+    rig = new NetRig(tap, nativeMemory([0, 0x800000]), { queueSize: 256, ...options })
     rig.driver.start(features, 256)
   }
 
@@ -184,6 +188,16 @@ describe.skipIf(reason !== undefined)('virtio-net with several queue pairs', () 
     await until(() => frames > 2000, 'a flood')
     stop = true
     await flood
+  })
+
+  it('lets every pair go on when a limit that they share lets frames in again', async () => {
+    await start(FEATURES, { receiveLimit: { operations: { perSecond: 400, burst: 1 } } })
+    setPairs(PAIRS)
+    for (let pair = 0; pair < PAIRS; pair++) offer(pair)
+    await datagrams(64)
+    const all = () => [0, 1, 2, 3].reduce((sum, pair) => sum + usedBy(pair), 0)
+    await until(() => all() >= 65, 'all frames')
+    expect([0, 1, 2, 3].filter((pair) => usedBy(pair) > 0).length).toBeGreaterThan(1)
   })
 
   it('serves a driver that resets it over and over', async () => {
