@@ -196,7 +196,8 @@ describe.skipIf(reason !== undefined)('virtio-net with several queue pairs', () 
     for (let pair = 0; pair < PAIRS; pair++) offer(pair)
     await datagrams(64)
     const all = () => [0, 1, 2, 3].reduce((sum, pair) => sum + usedBy(pair), 0)
-    await until(() => all() >= 65, 'all frames')
+    await datagrams(64) // by now every pair has been told to wait
+    await until(() => all() >= 130, 'all frames')
     expect([0, 1, 2, 3].filter((pair) => usedBy(pair) > 0).length).toBeGreaterThan(1)
   })
 
