@@ -2,8 +2,19 @@
  * Virtual machines for Node programs.
  * @module
  */
+export { CustomDisk, type DiskProvider } from './backends/block/custom-disk.js'
 export { FileDisk, type FileDiskOptions } from './backends/block/file-disk.js'
+export { MemoryDisk, type MemoryDiskOptions } from './backends/block/memory-disk.js'
+export { OverlayDisk, type OverlayDiskOptions } from './backends/block/overlay-disk.js'
 export { Tap, type TapOptions } from './backends/net/tap.js'
+export {
+  SwitchPort,
+  type SwitchPortOptions,
+  VirtualSwitch,
+  type VirtualSwitchEvents,
+} from './backends/net/virtual-switch.js'
+export type { VirtioVsock, VsockListener } from './devices/virtio/vsock/virtio-vsock.js'
+export type { VsockStream } from './devices/virtio/vsock/vsock-stream.js'
 export {
   type Diagnosis,
   diagnose,

@@ -21,6 +21,8 @@ interface RunOptions {
   cpus: number
   disk: DiskSpec[]
   net: NetSpec[]
+  rng: boolean
+  vsock?: string
   timeout?: number
   emulate: 'auto' | 'always' | 'never'
 }
@@ -55,6 +57,8 @@ export function runCommand(): Command {
       collect(parseNetSpec),
       [],
     )
+    .option('--rng', "an entropy device that gives the host's random numbers", false)
+    .option('--vsock <path>', 'a socket device, bridged to a Unix socket made at this path')
     .option('-t, --timeout <seconds>', 'stop the guest after so long', wholeNumber)
     .addOption(
       new Option('--emulate <when>', 'use the emulated KVM host')
@@ -116,6 +120,8 @@ function machineOptions(options: RunOptions): VirtualMachineOptions {
     commandLine: options.append,
     decompress: options.decompress,
     memory: options.memory,
+    rng: options.rng,
+    ...(options.vsock === undefined ? {} : { vsock: { unixSocket: options.vsock } }),
     cpus: options.cpus,
     disks: options.disk.map(({ path, readOnly }) => new FileDisk(path, { readOnly })),
     nets: options.net.map(({ tap, mac }) => new Tap(tap, mac === undefined ? {} : { mac })),

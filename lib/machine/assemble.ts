@@ -1,3 +1,4 @@
+import type { VirtioVsock } from '../devices/virtio/vsock/virtio-vsock.js'
 import type { GuestMemory } from '../memory/guest-memory.js'
 import type { Cleanup } from '../util/cleanup.js'
 import { createConsole, type VmConsole } from './console.js'
@@ -16,6 +17,7 @@ import { plugVirtioDevice } from './virtio-slot.js'
 export interface Assembly {
   readonly memory: GuestMemory
   readonly console: VmConsole
+  readonly vsock: VirtioVsock | undefined
   readonly runLoop: RunLoop
 }
 
@@ -61,7 +63,7 @@ export async function assemble(
     }
     // Last, so that it is undone first: no thread may run when anything else is given back.
     cleanup.own(runLoop)
-    return { memory: platform.memory, console, runLoop }
+    return { memory: platform.memory, console, vsock: backends.vsock, runLoop }
   } finally {
     images.close()
   }

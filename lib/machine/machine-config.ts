@@ -29,6 +29,18 @@ export interface VirtualMachineOptions {
   disks?: readonly BlockBackend[]
   /** Network backends in the order the guest sees them: the first is `eth0`. */
   nets?: readonly NetBackend[]
+  /** A virtio entropy device, which gives the guest the host's random numbers. None unless told. */
+  rng?: boolean
+  /** A virtio socket device: see {@link VirtualMachine.vsock}. None unless told. */
+  vsock?: {
+    /** The guest's context ID, from 3 to 4294967294. 3 unless told. */
+    cid?: number
+    /**
+     * The path of a Unix socket to make, by Firecracker's convention: `CONNECT <port>\n` written to it reaches the guest,
+     * and connections of the guest to port N reach who listens on `<path>_N`. Removed with the machine.
+     */
+    unixSocket?: string
+  }
   /** The serial console. */
   console?: {
     /** Bytes of output kept for a reader that is behind; beyond them output is lost, and counted. 1 MiB unless told. */
@@ -51,13 +63,17 @@ export interface MachineConfig {
   readonly cpus: number
   readonly disks: readonly BlockBackend[]
   readonly nets: readonly NetBackend[]
+  readonly rng: boolean
+  readonly vsock: { readonly cid: number; readonly unixSocket: string | undefined } | undefined
   readonly consoleBufferSize: number
   readonly discovery: 'auto' | 'acpi' | 'command-line'
   readonly name: string
 }
 
 export const MEMORY_MIN = 16 * 2 ** 20
-const MAX_DISKS_AND_NETS = 16
+const MAX_DEVICES = 16
+/** sun_path of unix(7), less its NUL. */
+const SOCKET_PATH_MAX = 107
 
 const memoryExpected = () =>
   `a multiple of 4096 bytes from ${formatByteSize(MEMORY_MIN)} to the host's ${formatByteSize(totalmem())}, such as '256M'`
@@ -99,6 +115,19 @@ const checkOptions = check.object(
       ),
       [],
     ),
+    rng: check.withDefault(check.boolean, false),
+    vsock: check.optional(
+      check.object({
+        cid: check.withDefault(check.integer(3, 2 ** 32 - 2), 3),
+        unixSocket: check.optional(
+          check.value<string>(
+            'the path of a socket, of 1 to 107 bytes',
+            (path) =>
+              typeof path === 'string' && path !== '' && Buffer.byteLength(path) <= SOCKET_PATH_MAX,
+          ),
+        ),
+      }),
+    ),
     console: check.withDefault(
       check.object({
         bufferSize: check.withDefault(
@@ -123,11 +152,18 @@ const checkOptions = check.object(
  */
 export function parseConfig(options: VirtualMachineOptions): MachineConfig {
   const { console, ...config } = checkOptions(options, 'options')
-  if (config.disks.length + config.nets.length > MAX_DISKS_AND_NETS) {
+  const others = Number(config.rng) + Number(config.vsock !== undefined)
+  if (config.disks.length + config.nets.length + others > MAX_DEVICES) {
+    const all = [
+      'disks',
+      'nets',
+      ...(config.rng ? ['rng'] : []),
+      ...(config.vsock ? ['vsock'] : []),
+    ]
     throw invalidOption(
       'disks',
       config.disks,
-      `disks and nets together to be at most ${MAX_DISKS_AND_NETS}`,
+      `${all.slice(0, -1).join(', ')} and ${all.at(-1)} together to be at most ${MAX_DEVICES}`,
     )
   }
   return { ...config, consoleBufferSize: console.bufferSize }

@@ -1,8 +1,19 @@
 import { VirtioBlock } from '../devices/virtio/block/virtio-block.js'
 import { VirtioNet } from '../devices/virtio/net/virtio-net.js'
+import { VirtioRng } from '../devices/virtio/rng/virtio-rng.js'
 import type { VirtioDevice } from '../devices/virtio/virtio-device.js'
+import { UnixVsockBridge } from '../devices/virtio/vsock/unix-vsock-bridge.js'
+import { VirtioVsock } from '../devices/virtio/vsock/virtio-vsock.js'
+import { VmmError } from '../errors.js'
 import type { Cleanup } from '../util/cleanup.js'
 import { blameOption, type MachineConfig } from './machine-config.js'
+
+/** The virtio devices of a machine. */
+export interface MachineDevices {
+  /** All of them, in the order the guest sees them. */
+  readonly devices: readonly VirtioDevice[]
+  readonly vsock: VirtioVsock | undefined
+}
 
 /**
  * Opens every disk and network backend and puts its device before it, in the order the guest sees them.
@@ -11,7 +22,7 @@ import { blameOption, type MachineConfig } from './machine-config.js'
 export async function openBackends(
   config: MachineConfig,
   cleanup: Cleanup,
-): Promise<{ devices: VirtioDevice[] }> {
+): Promise<MachineDevices> {
   const devices: VirtioDevice[] = []
   for (const [i, disk] of config.disks.entries()) {
     await opened(`disks[${i}]`, disk, cleanup)
@@ -21,7 +32,14 @@ export async function openBackends(
     await opened(`nets[${i}]`, net, cleanup)
     devices.push(new VirtioNet(net, { name: `net${i}` }))
   }
-  return { devices }
+  if (config.rng) devices.push(new VirtioRng())
+  const vsock = config.vsock && new VirtioVsock({ cid: config.vsock.cid })
+  if (vsock) {
+    devices.push(vsock)
+    const path = config.vsock?.unixSocket
+    if (path !== undefined) await openBridge(vsock, path, cleanup)
+  }
+  return { devices, vsock }
 }
 
 async function opened(
@@ -35,4 +53,19 @@ async function opened(
     throw blameOption(option, error)
   }
   cleanup.own(backend)
+}
+
+async function openBridge(vsock: VirtioVsock, path: string, cleanup: Cleanup): Promise<void> {
+  try {
+    const bridge = new UnixVsockBridge(vsock, path)
+    await bridge.open()
+    cleanup.own(bridge)
+  } catch (cause) {
+    throw new VmmError('ERR_INVALID_OPTION', (cause as Error).message, {
+      option: 'vsock.unixSocket',
+      value: path,
+      expected: 'the path of a socket that does not exist yet',
+      cause,
+    })
+  }
 }

@@ -1,4 +1,5 @@
 import { EventEmitter } from 'node:events'
+import type { VirtioVsock } from '../devices/virtio/vsock/virtio-vsock.js'
 import { VmmError } from '../errors.js'
 import type { GuestMemory } from '../memory/guest-memory.js'
 import { Cleanup } from '../util/cleanup.js'
@@ -48,6 +49,11 @@ export class VirtualMachine extends EventEmitter<VirtualMachineEvents> implement
   readonly config: MachineConfig
   /** The serial console, the guest's `ttyS0`. */
   readonly console: VmConsole
+  /**
+   * Connections between this program and programs in the guest, as Node streams: `connect(port)`, `listen(port, …)`.
+   * `undefined` without the option `vsock`.
+   */
+  readonly vsock: VirtioVsock | undefined
   /** Why the guest ended. Never rejects: a failure of the host is a reason too. */
   readonly stopped: Promise<StopReason>
 
@@ -68,6 +74,7 @@ export class VirtualMachine extends EventEmitter<VirtualMachineEvents> implement
     this.#assembly = assembly
     this.#cleanup = cleanup
     this.console = assembly.console
+    this.vsock = assembly.vsock
     const { promise, resolve } = withResolvers<StopReason>()
     this.stopped = promise
     this.#settle = resolve

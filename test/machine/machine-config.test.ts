@@ -42,6 +42,8 @@ describe('parseConfig', () => {
       cpus: 1,
       disks: [],
       nets: [],
+      rng: false,
+      vsock: undefined,
       consoleBufferSize: 2 ** 20,
       discovery: 'auto',
       name: 'vm',
@@ -62,6 +64,8 @@ describe('parseConfig', () => {
     kernel: ['', undefined, ...strings, new ArrayBuffer(8)],
     initrd: ['', ...strings],
     commandLine: strings,
+    rng: [null, 0, 'yes', {}, hostile],
+    vsock: [null, true, 3, []],
     decompress: [null, true, '', 'Host', hostile],
     name: strings,
     memory: [
@@ -97,6 +101,26 @@ describe('parseConfig', () => {
   it.each(NUMBERS)('names the console buffer size as what is wrong (%#)', (bufferSize) => {
     const error = errorOf({ ...GOOD, console: { bufferSize } })
     expect(error).toMatchObject({ code: 'ERR_INVALID_OPTION', option: 'console.bufferSize' })
+  })
+
+  it.each([...NUMBERS, 2, 2 ** 32 - 1])('names the context ID as what is wrong (%#)', (cid) => {
+    const error = errorOf({ ...GOOD, vsock: { cid } })
+    expect(error).toMatchObject({ code: 'ERR_INVALID_OPTION', option: 'vsock.cid' })
+  })
+
+  it.each(['', 1, null, 'x'.repeat(108)])(
+    'names the socket as what is wrong (%#)',
+    (unixSocket) => {
+      const error = errorOf({ ...GOOD, vsock: { unixSocket } })
+      expect(error).toMatchObject({ option: 'vsock.unixSocket', value: unixSocket })
+    },
+  )
+
+  it('counts every device', () => {
+    const disks = Array.from({ length: 15 }, () => ({ open: async () => {} })) as never[]
+    expect(parseConfig({ ...GOOD, disks, rng: true }).rng).toBe(true)
+    const error = errorOf({ ...GOOD, disks, rng: true, vsock: {} })
+    expect(error.message).toContain('disks, nets, rng and vsock together')
   })
 
   it.each([null, {}, 'disk.img', { open: 1 }])('names the disk that is none (%#)', (disk) => {
