@@ -1,0 +1,35 @@
+import { execFileSync } from 'node:child_process'
+import { expect, it } from 'vitest'
+import { Tap } from '../../lib/index.js'
+import { exec, StockGuest } from './stock-guest.js'
+
+const HOST = '10.217.0.1'
+
+it('a Linux guest uses every queue pair, sets its address and sees the link go down', async () => {
+  const tap = new Tap('nkg%d', { create: true, queues: 2, mtu: 1400, address: `${HOST}/24` })
+  const script = `
+    cd /sys/class/net/eth0
+    echo "mtu $(cat mtu), pairs $(ls -d queues/rx-* | wc -l), carrier $(cat carrier)"
+    ip link set eth0 down
+    ip link set eth0 address 52:54:00:aa:bb:cc && ip link set eth0 up
+    ip link set eth0 promisc on && ip link set eth0 promisc off
+    for i in 1 2; do ping -c 4 ${HOST}; done
+    echo waiting
+    while [ "$(cat carrier)" = 1 ]; do sleep 0.1; done
+    echo "carrier $(cat carrier)"`
+  await using guest = await StockGuest.start(`nodekvm.ip=10.217.0.2/24 ${exec(script)}`, {
+    cpus: 2,
+    nets: [tap],
+  })
+  await guest.said('waiting\r\n')
+  expect(guest.log).toContain('mtu 1400, pairs 2, carrier 1')
+  expect(guest.log.match(/4 packets received/g)).toHaveLength(2)
+  const neighbours = execFileSync('ip', ['neighbour', 'show', 'dev', tap.name], {
+    encoding: 'utf8',
+  })
+  expect(neighbours).toContain('52:54:00:aa:bb:cc')
+  execFileSync('ip', ['link', 'del', tap.name])
+  expect(await guest.ended()).toEqual({ kind: 'shutdown' })
+  expect(guest.log).toContain('carrier 0')
+  expect(guest.log).not.toMatch(/virtio_net.*(fail|error)/i)
+})
