@@ -1,8 +1,13 @@
-// What `npm run test:leaks` runs: opens and closes everything of the raw API a few times and ends as a program should,
-// which test runners' workers do not, so that LeakSanitizer gets its turn. Needs `npm run build:ts`.
+// What `npm run test:leaks` runs: opens and closes everything of the raw API a few times, in the main thread and in
+// Workers, and ends as a program should, which test runners' workers do not, so that LeakSanitizer gets its turn. Needs
+// `npm run build:ts`.
+import { once } from 'node:events'
+import { isMainThread, Worker } from 'node:worker_threads'
+import { binding } from '../dist/lib/binding.js'
 import { createGuestMemory, EventFd, KVM_EXIT_HLT, Kvm, KvmError } from '../dist/lib/kvm.js'
 
 const CYCLES = 20
+const WORKERS = 4
 const HLT = 0xf4
 
 function cycle() {
@@ -17,7 +22,18 @@ function cycle() {
   sregs.cs.selector = 0
   vcpu.setSregs(sregs)
   vcpu.setRegs({ rip: 0n, rflags: 2n })
-  if (vcpu.run() !== KVM_EXIT_HLT) throw new Error('the guest did not halt')
+  for (let tries = 0; vcpu.run() !== KVM_EXIT_HLT; tries++) {
+    if (tries > 50) throw new Error('the guest did not halt')
+  }
+  const channel = new (binding().ExitChannel)()
+  channel.addRoute('pio', 0x10, 4, Uint32Array.of(0), Uint32Array.of(1, 1))
+  channel.addVcpu(vcpu.native)
+  channel.run(() => {})
+  channel.close()
+  for (const stats of [vm.stats(), vcpu.stats()]) {
+    stats.read()
+    stats.close()
+  }
   const event = new EventFd()
   event.watch(() => {})
   event.signal()
@@ -32,3 +48,7 @@ function cycle() {
 }
 
 for (let i = 0; i < CYCLES; i++) cycle()
+
+if (isMainThread) {
+  for (let i = 0; i < WORKERS; i++) await once(new Worker(new URL(import.meta.url)), 'exit')
+}

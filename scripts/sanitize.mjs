@@ -26,7 +26,7 @@ const kinds = {
     program: [join(packageRoot, 'scripts/leak-cycles.mjs')],
     options: {
       ASAN_OPTIONS: 'detect_leaks=1:fast_unwind_on_malloc=0:handle_segv=0:use_sigaltstack=0',
-      LSAN_OPTIONS: 'exitcode=0:report_objects=0',
+      LSAN_OPTIONS: `exitcode=0:report_objects=0:suppressions=${join(packageRoot, 'scripts/leak-suppressions.txt')}`,
     },
   },
   // Node is not instrumented: only what is reported with our code on a stack counts.
