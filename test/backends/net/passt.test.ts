@@ -1,6 +1,7 @@
-import { spawnSync } from 'node:child_process'
+import { spawn, spawnSync } from 'node:child_process'
 import { createSocket } from 'node:dgram'
 import { once } from 'node:events'
+import { existsSync } from 'node:fs'
 import { connect, createServer } from 'node:net'
 import { afterEach, describe, expect, it } from 'vitest'
 import { Passt, type PasstOptions } from '../../../lib/backends/net/passt.js'
@@ -12,6 +13,8 @@ import { until } from '../../helpers/virtio-driver.js'
 
 const absent = spawnSync('passt', ['--version']).error !== undefined
 if (absent) console.log('passt is not tested: it is not installed')
+
+const built = new URL('../../../dist/lib/devices.js', import.meta.url)
 
 const MAC = '52:54:00:12:34:59'
 const GUEST = '10.0.2.15'
@@ -185,6 +188,21 @@ describe.skipIf(absent)('Passt', () => {
     await passt.close()
     const wrong = await new Passt({ args: ['--no-such-option'] }).open().catch((e) => e)
     expect(wrong).toMatchObject({ code: 'ERR_NET', option: 'args' })
+  })
+
+  it.skipIf(!existsSync(built))('ends with a process that is killed', async () => {
+    const script = `
+      const { Passt } = await import(${JSON.stringify(built.href)})
+      const passt = new Passt(${JSON.stringify(ADDRESSES)})
+      await passt.open()
+      console.log(passt.pid)
+      setInterval(() => {}, 1000)`
+    const child = spawn(process.execPath, ['--input-type=module', '-e', script])
+    const [text] = (await once(child.stdout, 'data')) as [Buffer]
+    const pid = Number(text)
+    expect(process.kill(pid, 0)).toBe(true)
+    child.kill('SIGKILL')
+    await until(() => !existsSync(`/proc/${pid}/fd`), 'the end of passt')
   })
 
   it('is opened and closed over and over, and leaves nothing', async () => {
