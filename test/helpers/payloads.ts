@@ -1,5 +1,6 @@
 import {
   createGuestMemory,
+  KVM_EXIT_INTR,
   Kvm,
   type MappedGuestMemory,
   type VcpuFd,
@@ -126,12 +127,17 @@ export const payload = {
   ],
 } as const
 
-/** Runs until something other than an interruption comes, at most `limit` times. */
-export function runToExit(vcpu: VcpuFd, limit = 50) {
+/** Runs until something other than an interruption comes, at most `limit` times. Returns the KVM_EXIT_*. */
+export function runToReason(vcpu: VcpuFd, limit = 50): number {
   for (let i = 0; i < limit; i++) {
-    vcpu.run()
-    const exit = vcpu.runPage.exit()
-    if (exit.reason !== 'interrupted') return exit
+    const reason = vcpu.run()
+    if (reason !== KVM_EXIT_INTR) return reason
   }
   throw new Error('the guest made no exit')
+}
+
+/** The same. Returns the exit. */
+export function runToExit(vcpu: VcpuFd, limit = 50) {
+  runToReason(vcpu, limit)
+  return vcpu.runPage.exit()
 }

@@ -5,7 +5,7 @@ import { Worker } from 'node:worker_threads'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { binding, type NativeEventFd } from '../../lib/binding.js'
 import { createGuestMemory, EventFd, KVM_EXIT_HLT, Kvm } from '../../lib/kvm.js'
-import { holdAnchor, payload, tinyVm, toRealMode } from '../helpers/payloads.js'
+import { holdAnchor, payload, runToReason, tinyVm, toRealMode } from '../helpers/payloads.js'
 import {
   collect,
   limit,
@@ -72,7 +72,7 @@ describe('close', () => {
     vm.close()
     kvm.close()
     memory.close()
-    expect(vcpu.run()).toBe(KVM_EXIT_HLT)
+    expect(runToReason(vcpu)).toBe(KVM_EXIT_HLT)
     vcpu.close()
   })
 
@@ -102,7 +102,7 @@ describe('memory', () => {
     toRealMode(vcpu)
     memory.close()
     expect(mappings('lifetime-slot')).toBe(1)
-    expect(vcpu.run()).toBe(KVM_EXIT_HLT)
+    expect(runToReason(vcpu)).toBe(KVM_EXIT_HLT)
     vm.close()
     expect(mappings('lifetime-slot')).toBe(1)
     vcpu.close()

@@ -1,11 +1,11 @@
 import { describe, expect, it } from 'vitest'
 import { KVM_EXIT_HLT, KVM_EXIT_INTR, KVM_EXIT_IO, KVM_EXIT_MMIO } from '../../lib/kvm.js'
-import { payload, runToExit, tinyVm, toProtectedMode } from '../helpers/payloads.js'
+import { payload, runToExit, runToReason, tinyVm, toProtectedMode } from '../helpers/payloads.js'
 
 describe('run', () => {
   it('returns for a port write and shows it in place and as an object', () => {
     using tiny = tinyVm(payload.outByte(0x10, 0x41))
-    expect(tiny.vcpu.run()).toBe(KVM_EXIT_IO)
+    expect(runToReason(tiny.vcpu)).toBe(KVM_EXIT_IO)
     const { runPage } = tiny.vcpu
     expect(runPage.ioPort).toBe(0x10)
     expect(runPage.ioIsIn).toBe(false)
@@ -20,16 +20,16 @@ describe('run', () => {
       count: 1,
       data: Uint8Array.of(0x41),
     })
-    expect(tiny.vcpu.run()).toBe(KVM_EXIT_HLT)
+    expect(runToReason(tiny.vcpu)).toBe(KVM_EXIT_HLT)
     expect(runPage.exit()).toEqual({ reason: 'hlt' })
   })
 
   it('hands the answer of a port read to the guest', () => {
     using tiny = tinyVm(payload.inByte(0x71))
-    expect(tiny.vcpu.run()).toBe(KVM_EXIT_IO)
+    expect(runToReason(tiny.vcpu)).toBe(KVM_EXIT_IO)
     expect(tiny.vcpu.runPage.exit()).toMatchObject({ direction: 'in', port: 0x71, size: 1 })
     tiny.vcpu.runPage.setIoData(0x1a7)
-    expect(tiny.vcpu.run()).toBe(KVM_EXIT_HLT)
+    expect(runToReason(tiny.vcpu)).toBe(KVM_EXIT_HLT)
     expect(tiny.memory.read(0x2000, 1)).toEqual(Uint8Array.of(0xa7))
   })
 
@@ -45,7 +45,7 @@ describe('run', () => {
 
   it('shows memory-mapped reads and writes, and hands the answer to the guest', () => {
     using tiny = tinyVm(payload.mmioWord)
-    expect(tiny.vcpu.run()).toBe(KVM_EXIT_MMIO)
+    expect(runToReason(tiny.vcpu)).toBe(KVM_EXIT_MMIO)
     const { runPage } = tiny.vcpu
     expect(runPage.exit()).toEqual({
       reason: 'mmio',
@@ -59,10 +59,10 @@ describe('run', () => {
       runPage.mmioIsWrite,
       runPage.mmioData,
     ]).toEqual([0x20000, 2, true, 0x1234])
-    expect(tiny.vcpu.run()).toBe(KVM_EXIT_MMIO)
+    expect(runToReason(tiny.vcpu)).toBe(KVM_EXIT_MMIO)
     expect(runPage.exit()).toMatchObject({ direction: 'read', address: 0x20002n })
     runPage.mmioData = 0xbeef
-    expect(tiny.vcpu.run()).toBe(KVM_EXIT_HLT)
+    expect(runToReason(tiny.vcpu)).toBe(KVM_EXIT_HLT)
     expect(tiny.vcpu.getRegs().rbx & 0xffffn).toBe(0xbeefn)
   })
 
@@ -77,7 +77,7 @@ describe('run', () => {
     tiny.vcpu.runPage.immediateExit = true
     expect(tiny.vcpu.run()).toBe(KVM_EXIT_INTR)
     tiny.vcpu.runPage.immediateExit = false
-    expect(tiny.vcpu.run()).toBe(KVM_EXIT_HLT)
+    expect(runToReason(tiny.vcpu)).toBe(KVM_EXIT_HLT)
   })
 
   it('reports a triple fault as a shutdown', () => {

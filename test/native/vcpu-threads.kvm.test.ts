@@ -210,10 +210,12 @@ describe('a process', () => {
         console.log(error.message)
       }
       let exits = 0
+      let parked = false
       const exit = answer(channel, () => { if (++exits === 100) channel.pause() })
       channel.run(() => {
         exit()
-        if (!channel.parked) return
+        if (!channel.parked || parked) return
+        parked = true
         console.log('parked')
         setTimeout(() => channel.run(() => {}), 20)
         setTimeout(() => { channel.close(); console.log('closed') }, 40)

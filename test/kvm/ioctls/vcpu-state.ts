@@ -1,11 +1,15 @@
 import { expect } from 'vitest'
 import * as K from '../../../lib/kvm.js'
-import { runToExit } from '../../helpers/payloads.js'
+import { runToExit, runToReason } from '../../helpers/payloads.js'
 import { EFER, type IoctlCase, irqchip, msrRegister, TSC, unsupported } from './ioctl-case.js'
 
 /** A vCPU: its state. */
 export const vcpuStateCases: IoctlCase[] = [
-  { ioctl: 'KVM_RUN', fd: 'vcpu', run: ({ vcpu }) => expect(vcpu.run()).toBe(K.KVM_EXIT_HLT) },
+  {
+    ioctl: 'KVM_RUN',
+    fd: 'vcpu',
+    run: ({ vcpu }) => expect(runToReason(vcpu)).toBe(K.KVM_EXIT_HLT),
+  },
   {
     ioctl: 'KVM_GET_REGS',
     fd: 'vcpu',
