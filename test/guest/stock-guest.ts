@@ -1,6 +1,7 @@
 import { copyFileSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { onTestFailed } from 'vitest'
 import { type StopReason, VirtualMachine, type VirtualMachineOptions } from '../../lib/index.js'
 import {
   ext4Image,
@@ -50,6 +51,9 @@ export class StockGuest implements AsyncDisposable {
         ...options,
       }),
     )
+    onTestFailed(() => {
+      process.stdout.write(`The guest's last words:\n${guest.log.slice(-8000)}\n`)
+    })
     await guest.vm.start()
     return guest
   }
