@@ -237,7 +237,14 @@ export class RandomArguments {
       case 'attach':
         return [this.#object('AddressSpace'), this.#batch(), new Int32Array(256), () => {}]
       case 'features':
-        return [this.chance(2), random(8), this.chance(2), this.chance(2)]
+        return [this.chance(2), random(8), this.chance(2), this.chance(2), random(2) * 1500]
+      case 'enable':
+      case 'setCarrier':
+        return [this.chance(2)]
+      case 'filter':
+        return [random(16), Float64Array.of(random(2 ** 31)), this.bytes(512)]
+      case 'capture':
+        return [random(2) * 0x10000, random(100)]
       case 'findMapping':
         return [this.chance(2) ? random(1000) : (mapping()?.id ?? 0)]
       case 'lockFile':
