@@ -155,13 +155,13 @@ const cases: Case[] = [
     name: 'latched read',
     run: threaded(latched, 50),
     code: guest(inAl),
-    target: ratioAtMost(1.05),
+    target: ratioAtMost(1.03),
   },
   {
     name: 'posted write',
     run: threaded({ posted: [0] }, 50),
     code: guest(outAl),
-    target: ratioAtMost(1.05),
+    target: ratioAtMost(1.03),
   },
   {
     name: 'synchronous read, spinning',
