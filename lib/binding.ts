@@ -299,6 +299,8 @@ export interface NativeTap {
   /** Forgets all posted buffers. */
   reset(): void
   watch(on: boolean): void
+  /** Goes on with another interface of that name, once the one that was open is gone. */
+  reopen(): void
   /** TUNSETQUEUE, for one of several queues. */
   enable(on: boolean): void
   /** false if the kernel cannot. */

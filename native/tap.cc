@@ -82,6 +82,28 @@ bool Keep(napi_env env, napi_value value, napi_typedarray_type wanted, const cha
   return napi_create_reference(env, value, 1, ref) == napi_ok;
 }
 
+constexpr char kTunPath[] = "/dev/net/tun";
+
+// Opens a queue of the interface `*name`, which becomes the kernel's choice of a pattern. 0, or the
+// errno, `*step` being what failed and `*fd` empty if that was open().
+int OpenQueue(bool multi_queue, std::string* name, UniqueFd* fd, const char** step) {
+  *step = "open";
+  *fd = UniqueFd(open(kTunPath, O_RDWR | O_CLOEXEC | O_NONBLOCK));
+  if (!*fd) return errno;
+  ifreq request = {};
+  std::memcpy(request.ifr_name, name->data(), name->size());
+  request.ifr_flags =
+      static_cast<short>(IFF_TAP | IFF_NO_PI | IFF_VNET_HDR | (multi_queue ? IFF_MULTI_QUEUE : 0));
+  *step = "TUNSETIFF";
+  if (ioctl(fd->get(), TUNSETIFF, &request) < 0) return errno;
+  int header_size = kHeader;
+  *step = "TUNSETVNETHDRSZ";
+  if (ioctl(fd->get(), TUNSETVNETHDRSZ, &header_size) < 0) return errno;
+  request.ifr_name[IFNAMSIZ - 1] = 0;
+  *name = request.ifr_name;
+  return 0;
+}
+
 }  // namespace
 
 int Tap::Poll::Open(napi_env env, int fd, std::function<void()> callback) {
@@ -120,19 +142,44 @@ napi_value Tap::New(napi_env env, napi_callback_info info) {
   napi_get_value_bool(env, args[2], &multi_queue);
   if (!create && if_nametoindex(name.c_str()) == 0) return ThrowKvmError(env, ENODEV, "TUNSETIFF");
 
-  UniqueFd fd(open("/dev/net/tun", O_RDWR | O_CLOEXEC | O_NONBLOCK));
-  if (!fd) return ThrowKvmError(env, errno, "open", "/dev/net/tun");
-  ifreq request = {};
-  std::memcpy(request.ifr_name, name.data(), name.size());
-  request.ifr_flags =
-      static_cast<short>(IFF_TAP | IFF_NO_PI | IFF_VNET_HDR | (multi_queue ? IFF_MULTI_QUEUE : 0));
-  if (ioctl(fd.get(), TUNSETIFF, &request) < 0) return ThrowKvmError(env, errno, "TUNSETIFF");
-  int header_size = kHeader;
-  if (ioctl(fd.get(), TUNSETVNETHDRSZ, &header_size) < 0) {
-    return ThrowKvmError(env, errno, "TUNSETVNETHDRSZ");
+  UniqueFd fd;
+  const char* step = "";
+  if (int error = OpenQueue(multi_queue, &name, &fd, &step)) {
+    return ThrowKvmError(env, error, step, fd ? nullptr : kTunPath);
   }
-  request.ifr_name[IFNAMSIZ - 1] = 0;
-  return Wrap(env, args.self, std::make_unique<Tap>(std::move(fd), request.ifr_name));
+  return Wrap(env, args.self, std::make_unique<Tap>(std::move(fd), std::move(name), multi_queue));
+}
+
+// reopen(): goes on with an interface of the same name, after the one that was open has been
+// deleted. Posted buffers stay, as does whether the queue is enabled.
+napi_value Tap::Reopen(napi_env env, const Args&) {
+  if (!fd_) return ThrowClosed(env, "TAP");
+  if (if_nametoindex(name_.c_str()) == 0) return ThrowKvmError(env, ENODEV, "TUNSETIFF");
+  UniqueFd fd;
+  const char* step = "";
+  std::string name = name_;
+  if (int error = OpenQueue(multi_queue_, &name, &fd, &step)) {
+    return ThrowKvmError(env, error, step, fd ? nullptr : kTunPath);
+  }
+  poll_.Close();
+  fd_ = std::move(fd);
+  gone_ = false;
+  ioctl(fd_.get(), TUNSETOFFLOAD, static_cast<unsigned long>(offload_));
+  if (!enabled_) {
+    ifreq request = {};
+    request.ifr_flags = IFF_DETACH_QUEUE;
+    ioctl(fd_.get(), TUNSETQUEUE, &request);
+  }
+  if (!memory_) return nullptr;
+  int error = OpenPoll(env);
+  if (error < 0) return ThrowKvmError(env, -error, "epoll_ctl");
+  WatchIfUseful(true);
+  return nullptr;
+}
+
+int Tap::OpenPoll(napi_env env) {
+  // The raw pointer is safe: the destructor, detach() and close() end the watch first.
+  return poll_.Open(env, fd_.get(), [this] { callback_.Call(); });
 }
 
 Tap::~Tap() {
@@ -268,7 +315,11 @@ napi_value Tap::SetOffload(napi_env env, const Args& args) {
   uint32_t bits = 0;
   if (!fd_) return ThrowClosed(env, "TAP");
   if (!GetUint32(env, args[0], "offload", &bits)) return nullptr;
-  return MakeBool(env, ioctl(fd_.get(), TUNSETOFFLOAD, static_cast<unsigned long>(bits)) == 0);
+  if (ioctl(fd_.get(), TUNSETOFFLOAD, static_cast<unsigned long>(bits)) < 0) {
+    return MakeBool(env, false);
+  }
+  offload_ = bits;
+  return MakeBool(env, true);
 }
 
 // attach(memory, batch, results, onReadable)
@@ -296,8 +347,7 @@ napi_value Tap::Attach(napi_env env, const Args& args) {
     Unshare();
     return ThrowVmmError(env, "ERR_STATE", "the TAP cannot be watched any more");
   }
-  // The raw pointer is safe: the destructor, detach() and close() end the watch first.
-  int error = poll_.Open(env, fd_.get(), [this] { callback_.Call(); });
+  int error = OpenPoll(env);
   if (error < 0) {
     Unshare();
     return ThrowKvmError(env, -error, "epoll_ctl");
@@ -565,15 +615,25 @@ napi_value Tap::Close(napi_env env, const Args& args) {
 
 bool DefineTap(napi_env env, napi_value exports) {
   napi_property_descriptor members[] = {
-      Getter<&Tap::Name>("name"),         Getter<&Tap::Counters>("counters"),
-      Getter<&Tap::Gone>("gone"),         Method<&Tap::SetOffload>("setOffload"),
-      Method<&Tap::Attach>("attach"),     Method<&Tap::Detach>("detach"),
-      Method<&Tap::Features>("features"), Method<&Tap::Transmit>("transmit"),
-      Method<&Tap::Post>("post"),         Method<&Tap::Receive>("receive"),
-      Method<&Tap::Reset>("reset"),       Method<&Tap::Watch>("watch"),
-      Method<&Tap::Enable>("enable"),     Method<&Tap::SetCarrier>("setCarrier"),
-      Method<&Tap::SetOwner>("setOwner"), Method<&Tap::Filter>("filter"),
-      Method<&Tap::Capture>("capture"),   Method<&Tap::TakeCaptured>("takeCaptured"),
+      Getter<&Tap::Name>("name"),
+      Getter<&Tap::Counters>("counters"),
+      Getter<&Tap::Gone>("gone"),
+      Method<&Tap::SetOffload>("setOffload"),
+      Method<&Tap::Attach>("attach"),
+      Method<&Tap::Detach>("detach"),
+      Method<&Tap::Features>("features"),
+      Method<&Tap::Transmit>("transmit"),
+      Method<&Tap::Post>("post"),
+      Method<&Tap::Receive>("receive"),
+      Method<&Tap::Reset>("reset"),
+      Method<&Tap::Watch>("watch"),
+      Method<&Tap::Enable>("enable"),
+      Method<&Tap::Reopen>("reopen"),
+      Method<&Tap::SetCarrier>("setCarrier"),
+      Method<&Tap::SetOwner>("setOwner"),
+      Method<&Tap::Filter>("filter"),
+      Method<&Tap::Capture>("capture"),
+      Method<&Tap::TakeCaptured>("takeCaptured"),
       Method<&Tap::Close>("close"),
   };
   return DefineClass<Tap>(env, exports, Tap::New, members);

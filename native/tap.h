@@ -30,7 +30,8 @@ class Tap {
  public:
   static constexpr char kName[] = "Tap";
 
-  Tap(UniqueFd fd, std::string name) : fd_(std::move(fd)), name_(std::move(name)) {}
+  Tap(UniqueFd fd, std::string name, bool multi_queue)
+      : fd_(std::move(fd)), name_(std::move(name)), multi_queue_(multi_queue) {}
   ~Tap();
 
   static napi_value New(napi_env env, napi_callback_info info);
@@ -48,6 +49,7 @@ class Tap {
   napi_value Reset(napi_env env, const Args& args);
   napi_value Watch(napi_env env, const Args& args);
   napi_value Enable(napi_env env, const Args& args);
+  napi_value Reopen(napi_env env, const Args& args);
   napi_value SetCarrier(napi_env env, const Args& args);
   napi_value SetOwner(napi_env env, const Args& args);
   napi_value Filter(napi_env env, const Args& args);
@@ -83,11 +85,15 @@ class Tap {
   bool BeginResults(napi_env env);
   void Unshare();
   void WatchIfUseful(bool on);
+  // Calls back while there are frames; 0, or libuv's negative error.
+  int OpenPoll(napi_env env);
   // Takes note of an interface that has been deleted.
   void Note(int error);
 
   UniqueFd fd_;
   std::string name_;
+  bool multi_queue_;
+  uint32_t offload_ = 0;
   napi_env env_ = nullptr;
   std::shared_ptr<const AddressSpaceSnapshot> memory_;
   napi_ref batch_ref_ = nullptr;

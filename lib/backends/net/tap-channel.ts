@@ -44,8 +44,17 @@ export class TapChannel implements NetChannel {
   #closed = false
   #sink: ((records: Uint8Array) => void) | undefined
 
-  constructor(native: NativeTap, memory: NativeAddressSpace, attachment: NetAttachment) {
+  readonly #onGone: () => void
+
+  /** @param onGone the interface has been deleted: told once, until `regained` */
+  constructor(
+    native: NativeTap,
+    memory: NativeAddressSpace,
+    attachment: NetAttachment,
+    onGone: () => void,
+  ) {
     this.#native = native
+    this.#onGone = onGone
     this.#attachment = attachment
     this.#batch = new Float64Array(BATCH_WORDS + 2 + 2 * attachment.segments)
     // A batch holds no more items than this, and a received frame no more buffers than there are tags.
@@ -92,6 +101,13 @@ export class TapChannel implements NetChannel {
     // The carrier is the whole interface's.
     if (this.#attachment.pair === 0) this.#native.setCarrier(up)
     this.#native.watch(this.#watching)
+  }
+
+  /** The native queue has been opened again. */
+  regained(): void {
+    this.#gone = false
+    this.#native.watch(this.#watching)
+    this.#attachment.linkChanged(true)
   }
 
   enable(on: boolean): boolean {
@@ -218,6 +234,7 @@ export class TapChannel implements NetChannel {
     if (this.#closed || this.#gone || !this.#native.gone) return
     this.#gone = true
     this.#attachment.linkChanged(false)
+    this.#onGone()
   }
 
   #give(count: number): void {

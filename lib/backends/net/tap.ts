@@ -1,6 +1,6 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { binding, type NativeTap } from '../../binding.js'
-import { invalidOption, VmmError } from '../../errors.js'
+import { invalidOption, KvmError, VmmError } from '../../errors.js'
 import { nativeAddressSpace } from '../native-memory.js'
 import { checkMac, randomMac } from './mac-address.js'
 import {
@@ -22,6 +22,8 @@ import { TUN_F_CSUM, TUN_F_TSO_ECN, TUN_F_TSO4, TUN_F_TSO6 } from './tun-abi.js'
 
 export type { TapOptions }
 
+/** How often an interface that was deleted is looked for. */
+const REOPEN_MILLISECONDS = 500
 /** The MTU of Ethernet: what a guest assumes that is not told. */
 const ETH_DATA_LEN = 1500
 /** From `<linux/if_tun.h>`, as `/sys/class/net/NAME/tun_flags` has it. */
@@ -41,6 +43,7 @@ export class Tap implements NetBackend {
   #offloads: NetOffloads = NO_OFFLOADS
   #natives: readonly NativeTap[] = []
   #channels: TapChannel[] = []
+  #reopenTimer: NodeJS.Timeout | undefined
 
   /**
    * Opens nothing: see {@link Tap.open}.
@@ -122,7 +125,7 @@ export class Tap implements NetBackend {
     const memory = nativeAddressSpace(attachment.memory)
     if (!memory)
       throw new VmmError('ERR_STATE', `TAP ${this.#name} needs guest memory that a mapping backs`)
-    const channel = new TapChannel(native, memory, attachment)
+    const channel = new TapChannel(native, memory, attachment, () => this.#reopenLater())
     this.#channels[attachment.pair] = channel
     if (this.#capture.active) this.#captureOn(channel)
     return channel
@@ -141,11 +144,28 @@ export class Tap implements NetBackend {
   }
 
   async close(): Promise<void> {
+    clearTimeout(this.#reopenTimer)
+    this.#reopenTimer = undefined
     await this.#capture.close()
     for (const channel of this.#channels) await channel.close()
     this.#channels = []
     for (const native of this.#natives) native.close()
     this.#natives = []
+  }
+
+  /** The administrator who has deleted the interface may make it again. */
+  #reopenLater(): void {
+    this.#reopenTimer ??= setTimeout(() => {
+      this.#reopenTimer = undefined
+      try {
+        for (const native of this.#natives) native.reopen()
+      } catch (error) {
+        if (!(error instanceof KvmError)) throw error
+        this.#reopenLater()
+        return
+      }
+      for (const channel of this.#channels) channel.regained()
+    }, REOPEN_MILLISECONDS).unref()
   }
 
   #captureOn(channel: TapChannel): void {

@@ -202,6 +202,30 @@ describe.skipIf(reason !== undefined)('virtio-net over a TAP that has trouble', 
     expect(rig.tx.used()).toHaveLength(1)
   })
 
+  it.each([1, 2])('is deleted and made again, with %d queues', async (queues) => {
+    await start([net.VIRTIO_NET_F_STATUS, net.VIRTIO_NET_F_MQ, net.VIRTIO_NET_F_CTRL_VQ], {
+      queues,
+    })
+    const { name } = tap
+    rig.send(arp())
+    await answered()
+    ip('link', 'del', name)
+    await until(() => !rig.device.link, 'the link to go down')
+    ip('tuntap', 'add', name, 'mode', 'tap', ...(queues > 1 ? ['multi_queue'] : []))
+    try {
+      ip('address', 'add', `${HOST}/24`, 'dev', name)
+      ip('link', 'set', name, 'up')
+      await until(() => rig.device.link, 'the link to come up')
+      await until(() => sys(name, 'operstate') !== 'down', 'a carrier')
+      rig.tx.used()
+      rig.send(arp())
+      await answered()
+    } finally {
+      await tap.close()
+      ip('link', 'del', name)
+    }
+  })
+
   it('is deleted while nothing is sent', async () => {
     await start([net.VIRTIO_NET_F_STATUS])
     await turns(3)
