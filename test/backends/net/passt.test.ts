@@ -9,7 +9,7 @@ import * as net from '../../../lib/devices/virtio/net/abi.js'
 import { plainMemory } from '../../helpers/guest-memories.js'
 import { arpRequest, isArpReplyFrom, NetRig } from '../../helpers/net-driver.js'
 import { openFds } from '../../helpers/process-state.js'
-import { until } from '../../helpers/virtio-driver.js'
+import { turns, until } from '../../helpers/virtio-driver.js'
 
 const absent = spawnSync('passt', ['--version']).error !== undefined
 if (absent) console.log('passt is not tested: it is not installed')
@@ -171,6 +171,16 @@ describe.skipIf(absent)('Passt', () => {
     await new Promise((resolve) => setTimeout(resolve, 105))
     await rig.backend.close()
     expect(passt.pid).toBeUndefined()
+  })
+
+  it('is closed though passt has been stopped, and holds up no guest meanwhile', async () => {
+    const { rig, passt } = await start()
+    process.kill(passt.pid!, 'SIGSTOP')
+    for (let i = 0; i < 3000; i++) {
+      rig.send(new Uint8Array(1500).fill(0xff))
+      expect(rig.tx.used()).toHaveLength(1)
+      if (i % 100 === 0) await turns()
+    }
   })
 
   it('says in its own words why it does not start', async () => {

@@ -1,4 +1,5 @@
 import { execFileSync, spawnSync } from 'node:child_process'
+import { createSocket } from 'node:dgram'
 import { existsSync, readFileSync } from 'node:fs'
 import { networkInterfaces } from 'node:os'
 import { afterEach, describe, expect, it } from 'vitest'
@@ -285,6 +286,14 @@ describe.skipIf(reason !== undefined)('virtio-net over a TAP that has trouble', 
     expect(new DataView(rig.device.config.buffer).getUint16(net.CONFIG_MTU, true)).toBe(1280)
     rig.send(arp())
     await answered()
+    ip('link', 'set', tap.name, 'mtu', '1500') // behind the device's back
+    const socket = createSocket('udp4')
+    const { filtered } = tap
+    socket.send(Buffer.alloc(1280 - 27), 9, GUEST)
+    await until(() => tap.filtered > filtered, 'a frame that is too long')
+    socket.send(Buffer.alloc(1280 - 28), 9, GUEST)
+    await rig.receive((frame) => frame.length === 14 + 1280)
+    socket.close()
   })
 
   it('turns receive offloads off and on for its driver', async () => {
