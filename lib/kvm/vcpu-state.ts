@@ -56,6 +56,7 @@ export abstract class VcpuState extends Fd<NativeVcpu> {
     return this.get(request.KVM_GET_SREGS2, new KvmSregs2())
   }
 
+  /** KVM_SET_SREGS2 (KVM_CAP_SREGS2). What is left out becomes 0: start from {@link getSregs2}. */
   setSregs2(sregs: InitOfStruct<typeof KvmSregs2>): void {
     this.set(request.KVM_SET_SREGS2, KvmSregs2.from(sregs))
   }
@@ -65,6 +66,7 @@ export abstract class VcpuState extends Fd<NativeVcpu> {
     return this.get(request.KVM_GET_FPU, new KvmFpu())
   }
 
+  /** KVM_SET_FPU. What is left out becomes 0. */
   setFpu(fpu: InitOfStruct<typeof KvmFpu>): void {
     this.set(request.KVM_SET_FPU, KvmFpu.from(fpu))
   }
@@ -94,6 +96,7 @@ export abstract class VcpuState extends Fd<NativeVcpu> {
     return this.get(request.KVM_GET_XCRS, new KvmXcrs())
   }
 
+  /** KVM_SET_XCRS (KVM_CAP_XCRS). */
   setXcrs(xcrs: InitOfStruct<typeof KvmXcrs>): void {
     this.set(request.KVM_SET_XCRS, KvmXcrs.from(xcrs))
   }
@@ -103,6 +106,7 @@ export abstract class VcpuState extends Fd<NativeVcpu> {
     return this.get(request.KVM_GET_DEBUGREGS, new KvmDebugregs())
   }
 
+  /** KVM_SET_DEBUGREGS. What is left out becomes 0. */
   setDebugregs(debugregs: InitOfStruct<typeof KvmDebugregs>): void {
     this.set(request.KVM_SET_DEBUGREGS, KvmDebugregs.from(debugregs))
   }
@@ -152,6 +156,7 @@ export abstract class VcpuState extends Fd<NativeVcpu> {
     return registers
   }
 
+  /** KVM_SET_LAPIC with what {@link getLapic} returned. */
   setLapic(registers: Uint8Array): void {
     this.native.ioctl(request.KVM_SET_LAPIC, registers)
   }
@@ -161,6 +166,7 @@ export abstract class VcpuState extends Fd<NativeVcpu> {
     return this.get(request.KVM_GET_MP_STATE, new KvmMpState()).mp_state
   }
 
+  /** KVM_SET_MP_STATE: one of KVM_MP_STATE_*. Needs the irqchip. */
   setMpState(state: number): void {
     this.set(request.KVM_SET_MP_STATE, KvmMpState.from({ mp_state: state }))
   }
@@ -170,6 +176,7 @@ export abstract class VcpuState extends Fd<NativeVcpu> {
     return this.get(request.KVM_GET_VCPU_EVENTS, new KvmVcpuEvents())
   }
 
+  /** KVM_SET_VCPU_EVENTS. `flags` says which of the optional fields count: KVM_VCPUEVENT_VALID_*. */
   setVcpuEvents(events: InitOfStruct<typeof KvmVcpuEvents>): void {
     this.set(request.KVM_SET_VCPU_EVENTS, KvmVcpuEvents.from(events))
   }
@@ -191,6 +198,7 @@ export abstract class VcpuState extends Fd<NativeVcpu> {
     }
   }
 
+  /** KVM_SET_NESTED_STATE with what {@link getNestedState} returned. */
   setNestedState(state: Uint8Array): void {
     this.native.ioctl(request.KVM_SET_NESTED_STATE, state)
   }

@@ -47,6 +47,7 @@ export abstract class VmInterrupts extends VmMemory {
     return this.get(request.KVM_GET_IRQCHIP, KvmIrqchip.from({ chip_id: chip }))
   }
 
+  /** KVM_SET_IRQCHIP of the chip that `chip_id` names. */
   setIrqchip(state: InitOfStruct<typeof KvmIrqchip>): void {
     this.set(request.KVM_SET_IRQCHIP, KvmIrqchip.from(state))
   }
@@ -112,6 +113,7 @@ export abstract class VmInterrupts extends VmMemory {
     this.set(request.KVM_REGISTER_COALESCED_MMIO, KvmCoalescedMmioZone.from(zone))
   }
 
+  /** KVM_UNREGISTER_COALESCED_MMIO, with the zone as it was registered. */
   unregisterCoalescedMmio(zone: InitOfStruct<typeof KvmCoalescedMmioZone>): void {
     this.set(request.KVM_UNREGISTER_COALESCED_MMIO, KvmCoalescedMmioZone.from(zone))
   }
@@ -121,10 +123,12 @@ export abstract class VmInterrupts extends VmMemory {
     this.set(request.KVM_CREATE_PIT2, KvmPitConfig.from({ flags }))
   }
 
+  /** KVM_GET_PIT2 (KVM_CAP_PIT_STATE2). */
   getPit2(): KvmPitState2 {
     return this.get(request.KVM_GET_PIT2, new KvmPitState2())
   }
 
+  /** KVM_SET_PIT2. */
   setPit2(state: InitOfStruct<typeof KvmPitState2>): void {
     this.set(request.KVM_SET_PIT2, KvmPitState2.from(state))
   }
@@ -134,10 +138,12 @@ export abstract class VmInterrupts extends VmMemory {
     this.native.ioctl(request.KVM_CREATE_PIT)
   }
 
+  /** KVM_GET_PIT: the older form of {@link getPit2}, without flags. */
   getPit(): KvmPitState {
     return this.get(request.KVM_GET_PIT, new KvmPitState())
   }
 
+  /** KVM_SET_PIT. */
   setPit(state: InitOfStruct<typeof KvmPitState>): void {
     this.set(request.KVM_SET_PIT, KvmPitState.from(state))
   }
