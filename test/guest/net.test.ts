@@ -1,9 +1,16 @@
-import { execFileSync } from 'node:child_process'
+import { execFileSync, spawnSync } from 'node:child_process'
+import { createHash } from 'node:crypto'
+import { once } from 'node:events'
+import { createServer } from 'node:http'
+import { type AddressInfo, connect } from 'node:net'
 import { expect, it } from 'vitest'
-import { Tap } from '../../lib/index.js'
+import { Passt, Tap } from '../../lib/devices.js'
 import { exec, StockGuest } from './stock-guest.js'
 
 const HOST = '10.217.0.1'
+const noPasst = spawnSync('passt', ['--version']).error !== undefined
+if (noPasst) console.log('passt is not tested: it is not installed')
+const ip = (...args: string[]) => execFileSync('ip', args, { encoding: 'utf8' })
 
 it('a Linux guest uses every queue pair, sets its address and sees the link go down', async () => {
   const tap = new Tap('nkg%d', { create: true, queues: 2, mtu: 1400, address: `${HOST}/24` })
@@ -28,8 +35,49 @@ it('a Linux guest uses every queue pair, sets its address and sees the link go d
     encoding: 'utf8',
   })
   expect(neighbours).toContain('52:54:00:aa:bb:cc')
-  execFileSync('ip', ['link', 'del', tap.name])
+  ip('link', 'del', tap.name)
   expect(await guest.ended()).toEqual({ kind: 'shutdown' })
   expect(guest.log).toContain('carrier 0')
   expect(guest.log).not.toMatch(/virtio_net.*(fail|error)/i)
+})
+
+it.skipIf(noPasst)('a Linux guest reaches the host, and is reached, through passt', async () => {
+  // passt wants an interface with a default route, which a host without a network lacks.
+  const network = new Tap('nkg%d', { create: true, address: '10.218.0.1/24' })
+  await network.open()
+  ip('route', 'add', 'default', 'via', '10.218.0.2', 'dev', network.name, 'metric', '9999')
+  const body = Buffer.alloc(2 ** 20, 'what the host has to say. ')
+  const server = createServer((_request, response) => response.end(body)).listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const { port } = server.address() as AddressInfo
+  const hostPort = 20000 + (process.pid % 10000)
+  try {
+    const script = `
+      ip route add default via 10.0.2.2
+      wget -qO- http://10.0.2.2:${port}/ | sha256sum
+      nc -l -p 80`
+    await using guest = await StockGuest.start(`nodekvm.ip=10.0.2.15/24 ${exec(script)}`, {
+      nets: [
+        new Passt({
+          address: '10.0.2.15',
+          prefixLength: 24,
+          gateway: '10.0.2.2',
+          ipVersion: 4,
+          forwards: [{ hostAddress: '127.0.0.1', hostPort, guestPort: 80 }],
+        }),
+      ],
+    })
+    await guest.said(createHash('sha256').update(body).digest('hex'))
+    const typing = setInterval(() => {
+      connect(hostPort, '127.0.0.1')
+        .on('error', () => {})
+        .end('typed on the host\n')
+    }, 1000)
+    expect(await guest.ended()).toEqual({ kind: 'shutdown' })
+    clearInterval(typing)
+    expect(guest.log).toContain('typed on the host')
+  } finally {
+    server.close()
+    await network.close()
+  }
 })
