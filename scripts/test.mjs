@@ -10,7 +10,7 @@ import { packageRoot } from './lib/build-addon.mjs'
 import { describeGroup } from './lib/processes.mjs'
 import { count, readResults, stalledTests } from './lib/results.mjs'
 
-const PROGRAMS = ['qemu-system-x86_64', 'ip', 'mkfs.ext4', 'dpkg-deb']
+const PROGRAMS = ['qemu-system-x86_64', 'ip', 'mkfs.ext4', 'dpkg-deb', 'passt', 'tcpdump']
 const VITEST = join(packageRoot, 'node_modules/vitest/vitest.mjs')
 const REPORTER = join(packageRoot, 'scripts/lib/results-reporter.mjs')
 const SUITES = ['unit', 'kvm', 'guest']

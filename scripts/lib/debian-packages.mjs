@@ -10,6 +10,8 @@ const PROGRAMS = {
   ip: 'iproute2',
   'mkfs.ext4': 'e2fsprogs',
   'dpkg-deb': 'dpkg',
+  passt: 'passt',
+  tcpdump: 'tcpdump',
 }
 
 /** With it apt checks Debian's packages where the system is not Debian itself. */
