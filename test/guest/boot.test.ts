@@ -16,7 +16,7 @@ const sha256 = (path: string) => createHash('sha256').update(readFileSync(path))
 function withoutEmulatorsFault(log: string): string {
   if (!slow) return log
   return log.replace(
-    /XSAVE consistency problem: size \d+ != kernel_size 576[^]*?---\[ end trace/,
+    /XSAVE consistency problem: size \d+ != kernel_size 576[\s\S]*?---\[ end trace/,
     '',
   )
 }
