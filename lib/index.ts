@@ -6,6 +6,15 @@ export { CustomDisk, type DiskProvider } from './backends/block/custom-disk.js'
 export { FileDisk, type FileDiskOptions } from './backends/block/file-disk.js'
 export { MemoryDisk, type MemoryDiskOptions } from './backends/block/memory-disk.js'
 export { OverlayDisk, type OverlayDiskOptions } from './backends/block/overlay-disk.js'
+export type { Capture, CaptureOptions, CaptureTarget } from './backends/net/net-backend.js'
+export { Passt, type PasstEvents, type PasstExit, type PasstOptions } from './backends/net/passt.js'
+export type { PortForward } from './backends/net/passt-options.js'
+export {
+  StreamNet,
+  type StreamNetEvents,
+  type StreamNetOptions,
+  type StreamSource,
+} from './backends/net/stream-net.js'
 export { Tap, type TapOptions } from './backends/net/tap.js'
 export {
   SwitchPort,

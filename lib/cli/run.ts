@@ -3,6 +3,7 @@ import {
   describeStopReason,
   FileDisk,
   kvmUsable,
+  Passt,
   Tap,
   VirtualMachine,
   type VirtualMachineOptions,
@@ -52,8 +53,8 @@ export function runCommand(): Command {
       [],
     )
     .option(
-      '-n, --net <tap=name[,mac=address]>',
-      'network card on a TAP device (repeatable)',
+      '-n, --net <tap=name|passt>',
+      'network card (repeatable): tap=NAME[,queues=N], or without privileges passt[,forward=tcp:HOST:GUEST…]; [,mac=ADDRESS]',
       collect(parseNetSpec),
       [],
     )
@@ -124,6 +125,15 @@ function machineOptions(options: RunOptions): VirtualMachineOptions {
     ...(options.vsock === undefined ? {} : { vsock: { unixSocket: options.vsock } }),
     cpus: options.cpus,
     disks: options.disk.map(({ path, readOnly }) => new FileDisk(path, { readOnly })),
-    nets: options.net.map(({ tap, mac }) => new Tap(tap, mac === undefined ? {} : { mac })),
+    nets: options.net.map(netBackend),
   }
+}
+
+function netBackend(spec: NetSpec): Tap | Passt {
+  if (spec.kind === 'passt') {
+    const { kind: _, ...options } = spec
+    return new Passt(options)
+  }
+  const { kind: _, tap, ...options } = spec
+  return new Tap(tap, options)
 }

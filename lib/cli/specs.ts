@@ -6,11 +6,21 @@ export interface DiskSpec {
   readOnly: boolean
 }
 
-/** `tap=NAME[,mac=ADDRESS]` as given to `--net`. */
-export interface NetSpec {
-  tap: string
-  mac: string | undefined
+/** A port of the host's that leads into the guest. */
+export interface ForwardSpec {
+  protocol: 'tcp' | 'udp'
+  hostAddress?: string
+  hostPort: number
+  guestPort: number
 }
+
+/** What is given to `--net`. */
+export type NetSpec =
+  | { kind: 'tap'; tap: string; mac?: string; queues?: number }
+  | { kind: 'passt'; mac?: string; forwards: ForwardSpec[] }
+
+const NET_EXPECTED =
+  'tap=NAME[,queues=N][,mac=ADDRESS] or passt[,forward=PROTOCOL:[ADDRESS:]HOST:GUEST][,mac=ADDRESS]'
 
 /**
  * Reads `PATH[,readonly]`. A comma that belongs to the path is written twice, as QEMU has it.
@@ -26,20 +36,53 @@ export function parseDiskSpec(text: string): DiskSpec {
 }
 
 /**
- * Reads `tap=NAME[,mac=ADDRESS]`.
+ * Reads `tap=NAME[,queues=N][,mac=ADDRESS]` or `passt[,forward=PROTOCOL:[ADDRESS:]HOST:GUEST…][,mac=ADDRESS]`.
  * @throws InvalidArgumentError naming what is not understood
  */
 export function parseNetSpec(text: string): NetSpec {
-  const spec: NetSpec = { tap: '', mac: undefined }
-  for (const part of splitSpec(text)) {
-    const [key, value] = keyValue(part)
-    if (key === 'tap' && value) spec.tap = value
-    else if (key === 'mac' && value) spec.mac = value
-    else
-      throw new InvalidArgumentError(`'${part}' is not known here; expected tap=NAME[,mac=ADDRESS]`)
+  const parts = splitSpec(text)
+  const spec = netKind(parts)
+  for (const part of parts) {
+    const [key, value = ''] = keyValue(part)
+    if (part === 'passt' || key === 'tap') continue
+    if (key === 'mac' && value) spec.mac = value
+    else if (key === 'queues' && spec.kind === 'tap') spec.queues = number(part, value)
+    else if (key === 'forward' && spec.kind === 'passt') spec.forwards.push(forward(part, value))
+    else throw new InvalidArgumentError(`'${part}' is not known here; expected ${NET_EXPECTED}`)
   }
-  if (!spec.tap) throw new InvalidArgumentError('expected tap=NAME[,mac=ADDRESS]')
   return spec
+}
+
+function netKind(parts: readonly string[]): NetSpec {
+  const kinds = parts.filter((part) => part === 'passt' || keyValue(part)[0] === 'tap')
+  const [kind = '', ...more] = kinds
+  const tap = keyValue(kind)[1]
+  if (more.length > 0 || (kind !== 'passt' && !tap)) {
+    throw new InvalidArgumentError(`expected ${NET_EXPECTED}`)
+  }
+  return tap ? { kind: 'tap', tap } : { kind: 'passt', forwards: [] }
+}
+
+/** The host's address may be of IPv6, in brackets. */
+function forward(part: string, text: string): ForwardSpec {
+  const [, protocol, address, host, guest] =
+    /^(tcp|udp):(?:([\d.]+|\[[\da-f:.]+\]):)?(\d+):(\d+)$/i.exec(text) ?? []
+  if (protocol === undefined) {
+    throw new InvalidArgumentError(
+      `'${part}' is no forward; expected one such as forward=tcp:8080:80 or forward=tcp:127.0.0.1:8080:80`,
+    )
+  }
+  return {
+    protocol: protocol.toLowerCase() as 'tcp' | 'udp',
+    ...(address === undefined ? {} : { hostAddress: address.replace(/[[\]]/g, '') }),
+    hostPort: Number(host),
+    guestPort: Number(guest),
+  }
+}
+
+function number(part: string, text: string): number {
+  if (!/^\d+$/.test(text)) throw new InvalidArgumentError(`'${part}': expected a whole number`)
+  return Number(text)
 }
 
 function splitSpec(text: string): string[] {

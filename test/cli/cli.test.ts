@@ -22,17 +22,50 @@ describe('--disk', () => {
 })
 
 describe('--net', () => {
+  const mac = '52:54:00:00:00:01'
+  const web = { protocol: 'tcp', hostPort: 8080, guestPort: 80 }
+
   it.each([
-    ['tap=tap0', 'tap0', undefined],
-    ['tap=tap0,mac=52:54:00:00:00:01', 'tap0', '52:54:00:00:00:01'],
-    ['mac=52:54:00:00:00:01,tap=t=1', 't=1', '52:54:00:00:00:01'],
-  ])('%s', (text, tap, mac) => {
-    expect(parseNetSpec(text)).toEqual({ tap, mac })
+    ['tap=tap0', { kind: 'tap', tap: 'tap0' }],
+    [`tap=tap0,mac=${mac}`, { kind: 'tap', tap: 'tap0', mac }],
+    [`mac=${mac},tap=t=1,queues=4`, { kind: 'tap', tap: 't=1', mac, queues: 4 }],
+    ['passt', { kind: 'passt', forwards: [] }],
+    [`passt,mac=${mac},forward=tcp:8080:80`, { kind: 'passt', mac, forwards: [web] }],
+    [
+      'forward=tcp:127.0.0.1:8080:80,passt,forward=UDP:[::1]:53:5353',
+      {
+        kind: 'passt',
+        forwards: [
+          { ...web, hostAddress: '127.0.0.1' },
+          { protocol: 'udp', hostAddress: '::1', hostPort: 53, guestPort: 5353 },
+        ],
+      },
+    ],
+  ])('%s', (text, spec) => {
+    expect(parseNetSpec(text)).toEqual(spec)
   })
 
-  it.each(['', 'tap0', 'tap=', 'mac=52:54:00:00:00:01', 'tap=tap0,', 'tap=tap0,mtu=9000'])(
-    'refuses %j',
-    (text) => expect(() => parseNetSpec(text)).toThrow('expected tap=NAME[,mac=ADDRESS]'),
+  it.each([
+    '',
+    'tap0',
+    'tap=',
+    `mac=${mac}`,
+    'tap=tap0,',
+    'tap=tap0,mtu=9000',
+    'tap=tap0,passt',
+    'tap=tap0,tap=tap1',
+    'tap=tap0,forward=tcp:1:1',
+    'passt=1',
+    'passt,queues=2',
+  ])('refuses %j', (text) => expect(() => parseNetSpec(text)).toThrow('expected tap=NAME'))
+
+  it.each(['', 'tcp', 'tcp:80', 'sctp:1:2', 'tcp:80:', 'tcp::1:80:80', 'tcp:a:80:80', 'tcp:-1:2'])(
+    'refuses the forward %j',
+    (text) => expect(() => parseNetSpec(`passt,forward=${text}`)).toThrow('is no forward'),
+  )
+
+  it.each(['', 'x', '-1', '1.5'])('refuses %j queues', (text) =>
+    expect(() => parseNetSpec(`tap=tap0,queues=${text}`)).toThrow('whole number'),
   )
 })
 

@@ -71,6 +71,8 @@ describe('node-kvm', () => {
     ['--cpus', '0', 'cpus'],
     ['--disk', '/no/such/disk', 'disks[0]'],
     ['--net', 'tap=nk-no-such', 'nets[0]'],
+    ['--net', 'passt,forward=tcp:99999:80', 'forwards[0].hostPort'],
+    ['--net', 'tap=tap0,queues=99', 'queues'],
   ])('tells of a bad %s in one line', async (option, value, name) => {
     const { status, stderr } = await run(kernel(guest.powerOff), option, value)
     expect(status).toBe(1)
