@@ -10,12 +10,21 @@ import { packageRoot } from './lib/build-addon.mjs'
 import { describeGroup } from './lib/processes.mjs'
 import { count, readResults, stalledTests } from './lib/results.mjs'
 
-const PROGRAMS = ['qemu-system-x86_64', 'ip', 'mkfs.ext4', 'dpkg-deb', 'passt', 'tcpdump']
+const PROGRAMS = [
+  ...['qemu-system-x86_64', 'ip', 'mkfs.ext4', 'dpkg-deb'],
+  // What some tests compare with.
+  ...['passt', 'tcpdump', 'iasl', 'lz4', 'zstd'],
+]
 const VITEST = join(packageRoot, 'node_modules/vitest/vitest.mjs')
 const REPORTER = join(packageRoot, 'scripts/lib/results-reporter.mjs')
 const SUITES = ['unit', 'kvm', 'guest']
 /** Seconds, of one start of the emulated host: far more than the guest tests take. */
 const HOST_LIMIT = 900
+/** What runs in the emulated host: the guests, and what differs between its KVM and one in software. */
+const EMULATED = [
+  'test/guest/',
+  ...['every-ioctl', 'exits', 'run'].map((name) => `test/kvm/${name}.`),
+]
 /** Seconds, of a suite on this machine: vitest's own limits cannot end a test that blocks its thread. */
 const SUITE_LIMIT = 400
 
@@ -53,9 +62,9 @@ await main(async () => {
   }
 })
 
-function vitest(project, filters = []) {
+function vitest(projects, filters = []) {
   const reporters = ['--reporter=default', `--reporter=${REPORTER}`]
-  return [VITEST, 'run', '--project', project, ...reporters, ...filters]
+  return [VITEST, 'run', ...projects.map((name) => `--project=${name}`), ...reporters, ...filters]
 }
 
 /**
@@ -73,7 +82,7 @@ async function runHere(project, results) {
 /** @returns {Promise<boolean>} whether it ended by itself */
 function runGroup(project, results, filters) {
   return new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, vitest(project, filters), {
+    const child = spawn(process.execPath, vitest([project], filters), {
       cwd: packageRoot,
       stdio: ['ignore', 'inherit', 'inherit'],
       env: { ...process.env, NODE_KVM_RESULTS: results },
@@ -123,7 +132,7 @@ async function runEmulated(results, directory, testing) {
   const repeats = []
   const start = async (filters) => {
     try {
-      await testing.runInEmulatedHost([process.execPath, ...vitest('guest', filters)], {
+      await testing.runInEmulatedHost([process.execPath, ...vitest(['guest', 'kvm'], filters)], {
         cwd: packageRoot,
         env: { NODE_KVM_RESULTS: results },
         shareReadWrite: [directory],
@@ -143,7 +152,7 @@ async function runEmulated(results, directory, testing) {
     }
   }
   process.stdout.write('\nRunning the guest tests in the emulated KVM host\n')
-  if (!(await start([])) && !(await start(readResults(results).undone))) return repeats
+  if (!(await start(EMULATED)) && !(await start(readResults(results).undone))) return repeats
   const stalled = stalledTests(readResults(results))
   if (stalled.length > 0) {
     repeats.push(...stalled.map(({ file, name }) => `${file}: ${name}: timed out`))

@@ -10,8 +10,11 @@ const PROGRAMS = {
   ip: 'iproute2',
   'mkfs.ext4': 'e2fsprogs',
   'dpkg-deb': 'dpkg',
+  iasl: 'acpica-tools',
+  lz4: 'lz4',
   passt: 'passt',
   tcpdump: 'tcpdump',
+  zstd: 'zstd',
 }
 
 /** With it apt checks Debian's packages where the system is not Debian itself. */

@@ -9,6 +9,17 @@ const has = (capability: number) => capabilities.checkExtension(capability) !== 
 
 /** Some exits a software KVM, which wants no VT-x or SVM, never makes, or makes too late. */
 const software = !/\b(vmx|svm)\b/.test(readFileSync('/proc/cpuinfo', 'utf8'))
+if (software) console.log('not tested: exits that a KVM in software does not make')
+if (slow) console.log('not tested: breakpoints, which QEMU does not emulate for a nested guest')
+for (const [name, capability] of Object.entries({
+  KVM_CAP_EXIT_HYPERCALL: K.KVM_CAP_EXIT_HYPERCALL,
+  KVM_CAP_SPLIT_IRQCHIP: K.KVM_CAP_SPLIT_IRQCHIP,
+  KVM_CAP_DIRTY_LOG_RING: K.KVM_CAP_DIRTY_LOG_RING,
+  KVM_CAP_XEN_HVM: K.KVM_CAP_XEN_HVM,
+  KVM_CAP_HYPERV_SYNIC2: K.KVM_CAP_HYPERV_SYNIC2,
+})) {
+  if (!has(capability)) console.log(`not tested: exits that take ${name}`)
+}
 
 /** A hypercall instruction that this processor has. */
 const isAmd = capabilities
