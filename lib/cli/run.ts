@@ -47,7 +47,7 @@ export function runCommand(): Command {
     .option('-m, --memory <size>', 'guest memory, such as 512M or 2G', '256M')
     .option('-c, --cpus <n>', 'number of vCPUs', wholeNumber, 1)
     .option(
-      '-d, --disk <path[,readonly]>',
+      '-d, --disk <path[,readonly][,queues=n]>',
       'raw disk image or block device (repeatable)',
       collect(parseDiskSpec),
       [],
@@ -124,7 +124,10 @@ function machineOptions(options: RunOptions): VirtualMachineOptions {
     rng: options.rng,
     ...(options.vsock === undefined ? {} : { vsock: { unixSocket: options.vsock } }),
     cpus: options.cpus,
-    disks: options.disk.map(({ path, readOnly }) => new FileDisk(path, { readOnly })),
+    disks: options.disk.map(({ path, readOnly, queues = 1 }) => ({
+      backend: new FileDisk(path, { readOnly }),
+      queues,
+    })),
     nets: options.net.map(netBackend),
   }
 }

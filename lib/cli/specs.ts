@@ -1,10 +1,13 @@
 import { InvalidArgumentError } from 'commander'
 
-/** `PATH[,readonly]` as given to `--disk`. */
+/** `PATH[,readonly][,queues=N]` as given to `--disk`. */
 export interface DiskSpec {
   path: string
   readOnly: boolean
+  queues?: number
 }
+
+const DISK_EXPECTED = 'PATH[,readonly][,queues=N]'
 
 /** A port of the host's that leads into the guest. */
 export interface ForwardSpec {
@@ -23,16 +26,20 @@ const NET_EXPECTED =
   'tap=NAME[,queues=N][,mac=ADDRESS] or passt[,forward=PROTOCOL:[ADDRESS:]HOST:GUEST][,mac=ADDRESS]'
 
 /**
- * Reads `PATH[,readonly]`. A comma that belongs to the path is written twice, as QEMU has it.
+ * Reads `PATH[,readonly][,queues=N]`. A comma that belongs to the path is written twice, as QEMU has it.
  * @throws InvalidArgumentError naming what is not understood
  */
 export function parseDiskSpec(text: string): DiskSpec {
-  const [path, ...flags] = splitSpec(text)
-  if (!path) throw new InvalidArgumentError('expected PATH[,readonly]')
-  const unknown = flags.find((flag) => flag !== 'readonly')
-  if (unknown !== undefined)
-    throw new InvalidArgumentError(`'${unknown}' is not known here; expected PATH[,readonly]`)
-  return { path, readOnly: flags.length > 0 }
+  const [path, ...parts] = splitSpec(text)
+  if (!path) throw new InvalidArgumentError(`expected ${DISK_EXPECTED}`)
+  const spec: DiskSpec = { path, readOnly: false }
+  for (const part of parts) {
+    const [key, value] = keyValue(part)
+    if (part === 'readonly') spec.readOnly = true
+    else if (key === 'queues') spec.queues = number(part, value ?? '')
+    else throw new InvalidArgumentError(`'${part}' is not known here; expected ${DISK_EXPECTED}`)
+  }
+  return spec
 }
 
 /**

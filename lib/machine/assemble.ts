@@ -2,6 +2,7 @@ import type { VirtioVsock } from '../devices/virtio/vsock/virtio-vsock.js'
 import type { GuestMemory } from '../memory/guest-memory.js'
 import type { Cleanup } from '../util/cleanup.js'
 import { createConsole, type VmConsole } from './console.js'
+import type { VmDisk, VmNet } from './device-handles.js'
 import { DeviceSlots } from './device-slots.js'
 import { attachLegacyDevices } from './legacy-devices.js'
 import { loadGuest, openImages } from './load-guest.js'
@@ -17,6 +18,8 @@ import { plugVirtioDevice } from './virtio-slot.js'
 export interface Assembly {
   readonly memory: GuestMemory
   readonly console: VmConsole
+  readonly disks: readonly VmDisk[]
+  readonly nets: readonly VmNet[]
   readonly vsock: VirtioVsock | undefined
   readonly runLoop: RunLoop
 }
@@ -46,7 +49,7 @@ export async function assemble(
     })
     const slots = new DeviceSlots()
     for (const device of backends.devices) {
-      plugVirtioDevice(platform, slots.take(), device, cleanup)
+      plugVirtioDevice(platform, slots.take(), device, config, cleanup)
     }
     const entry = loadGuest(config, images, platform.memory, slots.taken)
 
@@ -63,7 +66,8 @@ export async function assemble(
     }
     // Last, so that it is undone first: no thread may run when anything else is given back.
     cleanup.own(runLoop)
-    return { memory: platform.memory, console, vsock: backends.vsock, runLoop }
+    const { disks, nets, vsock } = backends
+    return { memory: platform.memory, console, disks, nets, vsock, runLoop }
   } finally {
     images.close()
   }

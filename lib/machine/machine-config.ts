@@ -3,6 +3,14 @@ import type { BlockBackend } from '../backends/block/block-backend.js'
 import type { NetBackend } from '../backends/net/net-backend.js'
 import { type ErrorDetails, invalidOption, VmmError } from '../errors.js'
 import { formatByteSize } from '../util/byte-size.js'
+import {
+  checkDisks,
+  checkNets,
+  type DiskConfig,
+  type DiskOptions,
+  type NetConfig,
+  type NetOptions,
+} from './device-options.js'
 import * as check from './option-checks.js'
 
 /** What {@link VirtualMachine.create} takes. Read once, when `create` is called. */
@@ -26,9 +34,11 @@ export interface VirtualMachineOptions {
   /** vCPUs, from 1 to what KVM reports as KVM_CAP_MAX_VCPUS. 1 unless told. */
   cpus?: number
   /** Disks in the order the guest sees them: the first is `/dev/vda`. Opened by `create`, closed with the machine. */
-  disks?: readonly BlockBackend[]
+  disks?: readonly (BlockBackend | DiskOptions)[]
   /** Network backends in the order the guest sees them: the first is `eth0`. */
-  nets?: readonly NetBackend[]
+  nets?: readonly (NetBackend | NetOptions)[]
+  /** Offer packed virtqueues besides split ones, for drivers that know them. `false` unless told. */
+  packedQueues?: boolean
   /** A virtio entropy device, which gives the guest the host's random numbers. None unless told. */
   rng?: boolean
   /** A virtio socket device: see {@link VirtualMachine.vsock}. None unless told. */
@@ -61,8 +71,9 @@ export interface MachineConfig {
   readonly commandLine: string
   readonly memory: number
   readonly cpus: number
-  readonly disks: readonly BlockBackend[]
-  readonly nets: readonly NetBackend[]
+  readonly disks: readonly DiskConfig[]
+  readonly nets: readonly NetConfig[]
+  readonly packedQueues: boolean
   readonly rng: boolean
   readonly vsock: { readonly cid: number; readonly unixSocket: string | undefined } | undefined
   readonly consoleBufferSize: number
@@ -83,13 +94,6 @@ const image = (what: string) =>
     typeof value === 'string' ? value !== '' : value instanceof Uint8Array,
   )
 
-const backend = <T extends BlockBackend | NetBackend>(expected: string) =>
-  check.value<T>(
-    expected,
-    (value) =>
-      typeof value === 'object' && value !== null && typeof (value as T).open === 'function',
-  )
-
 const checkOptions = check.object(
   {
     kernel: image('a kernel image'),
@@ -104,17 +108,9 @@ const checkOptions = check.object(
       '256M',
     ),
     cpus: check.withDefault(check.integer(1), 1),
-    disks: check.withDefault(
-      check.list('an array of disks', backend<BlockBackend>('a disk, such as new FileDisk(path)')),
-      [],
-    ),
-    nets: check.withDefault(
-      check.list(
-        'an array of network backends',
-        backend<NetBackend>('a network backend, such as new Tap(name)'),
-      ),
-      [],
-    ),
+    disks: check.withDefault(checkDisks, []),
+    nets: check.withDefault(checkNets, []),
+    packedQueues: check.withDefault(check.boolean, false),
     rng: check.withDefault(check.boolean, false),
     vsock: check.optional(
       check.object({

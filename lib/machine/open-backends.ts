@@ -12,6 +12,8 @@ import { blameOption, type MachineConfig } from './machine-config.js'
 export interface MachineDevices {
   /** All of them, in the order the guest sees them. */
   readonly devices: readonly VirtioDevice[]
+  readonly disks: readonly VirtioBlock[]
+  readonly nets: readonly VirtioNet[]
   readonly vsock: VirtioVsock | undefined
 }
 
@@ -23,15 +25,26 @@ export async function openBackends(
   config: MachineConfig,
   cleanup: Cleanup,
 ): Promise<MachineDevices> {
-  const devices: VirtioDevice[] = []
-  for (const [i, disk] of config.disks.entries()) {
-    await opened(`disks[${i}]`, disk, cleanup)
-    devices.push(new VirtioBlock(disk, { name: `block${i}` }))
+  const disks: VirtioBlock[] = []
+  for (const [i, { backend, queues, rateLimit }] of config.disks.entries()) {
+    await opened(`disks[${i}]`, backend, cleanup)
+    disks.push(
+      new VirtioBlock(backend, { name: `block${i}`, queues, ...(rateLimit && { rateLimit }) }),
+    )
   }
-  for (const [i, net] of config.nets.entries()) {
-    await opened(`nets[${i}]`, net, cleanup)
-    devices.push(new VirtioNet(net, { name: `net${i}` }))
+  const nets: VirtioNet[] = []
+  for (const [i, { backend, transmitLimit, receiveLimit, link }] of config.nets.entries()) {
+    await opened(`nets[${i}]`, backend, cleanup)
+    nets.push(
+      new VirtioNet(backend, {
+        name: `net${i}`,
+        link,
+        ...(transmitLimit && { transmitLimit }),
+        ...(receiveLimit && { receiveLimit }),
+      }),
+    )
   }
+  const devices: VirtioDevice[] = [...disks, ...nets]
   if (config.rng) devices.push(new VirtioRng())
   const vsock = config.vsock && new VirtioVsock({ cid: config.vsock.cid })
   if (vsock) {
@@ -39,7 +52,7 @@ export async function openBackends(
     const path = config.vsock?.unixSocket
     if (path !== undefined) await openBridge(vsock, path, cleanup)
   }
-  return { devices, vsock }
+  return { devices, disks, nets, vsock }
 }
 
 async function opened(

@@ -7,6 +7,7 @@ import { IrqfdLine } from '../interrupt/irqfd.js'
 import { EventFd } from '../kvm/event-fd.js'
 import type { Cleanup } from '../util/cleanup.js'
 import type { DeviceSlot } from './device-slots.js'
+import type { MachineConfig } from './machine-config.js'
 import type { Platform } from './platform.js'
 
 /**
@@ -17,12 +18,13 @@ export function plugVirtioDevice(
   platform: Platform,
   slot: DeviceSlot,
   device: VirtioDevice,
+  { packedQueues: packed }: MachineConfig,
   cleanup: Cleanup,
 ): VirtioMmioTransport {
   const { vm, memory, mmio } = platform
   const irq = cleanup.own(new IrqfdLine(vm, slot.gsi))
   const transport = cleanup.own(
-    new VirtioMmioTransport(device, { memory, irq, onError: platform.fail }),
+    new VirtioMmioTransport(device, { memory, irq, packed, onError: platform.fail }),
   )
   mmio.attach(slot.address, slot.size, transport)
   for (let queue = 0; queue < transport.queueCount; queue++) {

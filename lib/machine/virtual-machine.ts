@@ -5,6 +5,7 @@ import type { GuestMemory } from '../memory/guest-memory.js'
 import { Cleanup } from '../util/cleanup.js'
 import { type Assembly, assemble } from './assemble.js'
 import type { VmConsole } from './console.js'
+import type { VmDisk, VmNet } from './device-handles.js'
 import { type MachineConfig, parseConfig, type VirtualMachineOptions } from './machine-config.js'
 import type { StopReason } from './stop-reason.js'
 
@@ -49,6 +50,10 @@ export class VirtualMachine extends EventEmitter<VirtualMachineEvents> implement
   readonly config: MachineConfig
   /** The serial console, the guest's `ttyS0`. */
   readonly console: VmConsole
+  /** The disks, in the order of the option `disks`. */
+  readonly disks: readonly VmDisk[]
+  /** The network cards, in the order of the option `nets`. */
+  readonly nets: readonly VmNet[]
   /**
    * Connections between this program and programs in the guest, as Node streams: `connect(port)`, `listen(port, …)`.
    * `undefined` without the option `vsock`.
@@ -74,6 +79,8 @@ export class VirtualMachine extends EventEmitter<VirtualMachineEvents> implement
     this.#assembly = assembly
     this.#cleanup = cleanup
     this.console = assembly.console
+    this.disks = assembly.disks
+    this.nets = assembly.nets
     this.vsock = assembly.vsock
     const { promise, resolve } = withResolvers<StopReason>()
     this.stopped = promise

@@ -15,6 +15,12 @@ describe('--disk', () => {
     expect(parseDiskSpec(text)).toEqual({ path, readOnly })
   })
 
+  it('takes a number of queues', () => {
+    const spec = { path: 'disk.img', readOnly: true, queues: 4 }
+    expect(parseDiskSpec('disk.img,queues=4,readonly')).toEqual(spec)
+    expect(() => parseDiskSpec('disk.img,queues=')).toThrow('whole number')
+  })
+
   it.each(['', ',readonly', 'disk.img,', 'disk.img,rw', 'disk.img,readonly,x'])(
     'refuses %j',
     (text) => expect(() => parseDiskSpec(text)).toThrow('expected PATH[,readonly]'),

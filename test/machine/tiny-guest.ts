@@ -1,5 +1,11 @@
-import { ACPI_PM_PORT, COM1_PORT } from '../../lib/arch/x86-64/layout.js'
+import {
+  ACPI_PM_PORT,
+  COM1_PORT,
+  VIRTIO_MMIO_START,
+  VIRTIO_MMIO_STRIDE,
+} from '../../lib/arch/x86-64/layout.js'
 import { PM1_CNT, SLP_EN, SLP_TYP_S5 } from '../../lib/devices/legacy/acpi-pm.js'
+import * as mmio from '../../lib/devices/virtio/transport/virtio-mmio.js'
 import { bzImage } from '../helpers/kernel-images.js'
 
 // Kernels of a few instructions in 64-bit mode.
@@ -45,6 +51,49 @@ export const count = (address: number) => [
   ...[address & 0xff, (address >> 8) & 0xff, (address >> 16) & 0xff, address >> 24],
   ...[0xeb, 0xf6],
 ]
+
+const dword = (value: number) => [0, 8, 16, 24].map((shift) => (value >>> shift) & 0xff)
+
+/** A 32-bit value to memory or a register of a device's below 4 GiB. */
+export const store = (address: number, value: number) => [
+  ...[0xbb, ...dword(address)], // mov $address, %ebx
+  ...[0xc7, 0x03, ...dword(value)], // movl $value, (%rbx)
+]
+
+/** Says a byte of a 32-bit value in memory or a register of a device's: the lowest unless told. */
+export const say = (address: number, byte = 0) => [
+  ...[0xbb, ...dword(address)], // mov $address, %ebx
+  ...[0x8b, 0x03], // mov (%rbx), %eax
+  ...[0xc1, 0xe8, 8 * byte], // shr $8 * byte, %eax
+  ...port(COM1_PORT),
+  0xee, // out %al, %dx
+]
+
+/** The address of a register of the virtio-mmio device in a slot. */
+export const register = (slot: number, offset: number) =>
+  VIRTIO_MMIO_START + slot * VIRTIO_MMIO_STRIDE + offset
+
+/** Sets up queue 0 of the device in a slot as a driver does, and tells the device that it is ready. */
+export const startDevice = (
+  slot: number,
+  queue: { size: number; descriptorArea: number; driverArea: number; deviceArea: number },
+) => {
+  const writes: readonly (readonly [offset: number, value: number])[] = [
+    [mmio.VIRTIO_MMIO_STATUS, 1],
+    [mmio.VIRTIO_MMIO_STATUS, 3],
+    [mmio.VIRTIO_MMIO_DRIVER_FEATURES_SEL, 1],
+    [mmio.VIRTIO_MMIO_DRIVER_FEATURES, 1], // VIRTIO_F_VERSION_1
+    [mmio.VIRTIO_MMIO_STATUS, 11],
+    [mmio.VIRTIO_MMIO_QUEUE_SEL, 0],
+    [mmio.VIRTIO_MMIO_QUEUE_NUM, queue.size],
+    [mmio.VIRTIO_MMIO_QUEUE_DESC_LOW, queue.descriptorArea],
+    [mmio.VIRTIO_MMIO_QUEUE_AVAIL_LOW, queue.driverArea],
+    [mmio.VIRTIO_MMIO_QUEUE_USED_LOW, queue.deviceArea],
+    [mmio.VIRTIO_MMIO_QUEUE_READY, 1],
+    [mmio.VIRTIO_MMIO_STATUS, 15],
+  ]
+  return writes.flatMap(([offset, value]) => store(register(slot, offset), value))
+}
 
 /** A bzImage that does `code` and spins. */
 export const kernel = (...code: number[][]) =>

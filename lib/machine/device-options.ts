@@ -1,0 +1,100 @@
+import type { BlockBackend } from '../backends/block/block-backend.js'
+import type { NetBackend } from '../backends/net/net-backend.js'
+import type { Rate, RateLimit } from '../devices/virtio/rate-limiter.js'
+import { invalidOption } from '../errors.js'
+import * as check from './option-checks.js'
+
+/** A disk with more to say of it than what is in it. */
+export interface DiskOptions {
+  /** The disk: `new FileDisk(path)` and its like. */
+  backend: BlockBackend
+  /** Request queues, 1 to 16, of which a guest uses as many as it has vCPUs. 1 unless told. */
+  queues?: number
+  /** Requests and bytes per second, reads and writes together. No limit unless told. */
+  rateLimit?: RateLimit
+}
+
+/** A network card with more to say of it than what it is plugged into. */
+export interface NetOptions {
+  /** What it is plugged into: `new Tap(name)` and its like. */
+  backend: NetBackend
+  /** Frames and bytes per second that the guest sends. No limit unless told. */
+  transmitLimit?: RateLimit
+  /** Frames and bytes per second to the guest. What is over it waits in the backend, or is lost there. No limit unless told. */
+  receiveLimit?: RateLimit
+  /** Whether the cable is plugged in from the start. `true` unless told. */
+  link?: boolean
+}
+
+const properties = check.value<Readonly<Record<string, unknown>>>(
+  'an object of options',
+  (given) => typeof given === 'object' && given !== null && !Array.isArray(given),
+)
+
+const positive = check.value<number>(
+  'a number above 0',
+  (given) => typeof given === 'number' && given > 0 && given <= Number.MAX_SAFE_INTEGER,
+)
+
+const rateOptions = check.object({ perSecond: positive, burst: check.optional(positive) })
+
+const rate: check.Check<Rate> = (given, name) => {
+  const { perSecond, burst } = rateOptions(given, name)
+  return { perSecond, ...(burst === undefined ? {} : { burst }) }
+}
+
+const rateLimitOptions = check.object({
+  operations: check.optional(rate),
+  bytes: check.optional(rate),
+})
+
+const rateLimit: check.Check<RateLimit> = (given, name) => {
+  const { operations, bytes } = rateLimitOptions(given, name)
+  return { ...(operations && { operations }), ...(bytes && { bytes }) }
+}
+
+const isBackend = (given: unknown) =>
+  typeof given === 'object' &&
+  given !== null &&
+  typeof (given as { open?: unknown }).open === 'function'
+
+/** A backend, or an object that has one as its `backend`, and more. */
+function backendOr<T>(expected: string, options: check.Check<T>): check.Check<T> {
+  return (given, name) => {
+    if (isBackend(given)) return options({ backend: given }, name)
+    if (typeof given !== 'object' || given === null || !('backend' in given)) {
+      throw invalidOption(name, given, expected)
+    }
+    return options(properties(given, name), name)
+  }
+}
+
+const DISK = 'a disk, such as new FileDisk(path)'
+const NET = 'a network backend, such as new Tap(name)'
+
+const disk = check.object({
+  backend: check.value<BlockBackend>(DISK, isBackend),
+  queues: check.withDefault(check.integer(1, 16), 1),
+  rateLimit: check.optional(rateLimit),
+})
+
+const net = check.object({
+  backend: check.value<NetBackend>(NET, isBackend),
+  transmitLimit: check.optional(rateLimit),
+  receiveLimit: check.optional(rateLimit),
+  link: check.withDefault(check.boolean, true),
+})
+
+/** A {@link DiskOptions}, checked and completed. */
+export type DiskConfig = Readonly<ReturnType<typeof disk>>
+/** A {@link NetOptions}, checked and completed. */
+export type NetConfig = Readonly<ReturnType<typeof net>>
+
+export const checkDisks: check.Check<readonly DiskConfig[]> = check.list(
+  'an array of disks',
+  backendOr(`${DISK}, or { backend: … } with its options`, disk),
+)
+export const checkNets: check.Check<readonly NetConfig[]> = check.list(
+  'an array of network backends',
+  backendOr(`${NET}, or { backend: … } with its options`, net),
+)
