@@ -44,5 +44,6 @@ export {
   type VirtualMachineEvents,
   type VmState,
 } from './machine/virtual-machine.js'
+export type { VmWarning } from './machine/vm-warning.js'
 export { GuestMemory } from './memory/guest-memory.js'
 export { formatByteSize, parseByteSize } from './util/byte-size.js'

@@ -13,6 +13,7 @@ import { RunLoop } from './run-loop.js'
 import { type StopReason, stopReason } from './stop-reason.js'
 import { enterAt, setUpVcpu } from './vcpu-setup.js'
 import { plugVirtioDevice } from './virtio-slot.js'
+import type { VmWarning } from './vm-warning.js'
 
 /** A machine's parts, as {@link VirtualMachine} drives them. */
 export interface Assembly {
@@ -24,15 +25,21 @@ export interface Assembly {
   readonly runLoop: RunLoop
 }
 
+/** What a machine's parts tell of. */
+export interface AssemblyEvents {
+  /** Called once, when the guest ends by itself or by a failure. */
+  onEnd(reason: StopReason): void
+  onWarning(warning: VmWarning): void
+}
+
 /**
  * Puts a machine together, from what can fail for the user's mistakes to what can't: images, backends, KVM, devices,
  * guest memory, vCPUs. Every step defers its own undoing, and all is undone in reverse.
- * @param onEnd called once, when the guest ends by itself or by a failure
  */
 export async function assemble(
   config: MachineConfig,
   cleanup: Cleanup,
-  onEnd: (reason: StopReason) => void,
+  { onEnd, onWarning }: AssemblyEvents,
 ): Promise<Assembly> {
   const images = openImages(config)
   try {
@@ -41,7 +48,10 @@ export async function assemble(
       runLoop.stop()
       onEnd(reason)
     }
-    const platform = createPlatform(config, cleanup, (error) => end({ kind: 'error', error }))
+    const platform = createPlatform(config, cleanup, {
+      fail: (error) => end({ kind: 'error', error }),
+      warn: onWarning,
+    })
     const console = createConsole(config, cleanup)
     attachLegacyDevices(platform, console, {
       onPowerOff: () => end({ kind: 'shutdown' }),

@@ -17,6 +17,7 @@ import type { VmFd } from '../kvm/vm-fd.js'
 import { createGuestMemory, type MappedGuestMemory } from '../memory/mapping.js'
 import type { Cleanup } from '../util/cleanup.js'
 import { checkLimits, type MachineConfig } from './machine-config.js'
+import type { VmWarning } from './vm-warning.js'
 
 const NEEDED: Readonly<Record<string, number>> = {
   KVM_CAP_IRQCHIP,
@@ -36,6 +37,8 @@ export interface Platform {
   readonly supportedCpuid: readonly CpuidEntry[]
   /** A device model failed: the machine ends with that error. */
   readonly fail: (error: Error) => void
+  /** Something went wrong that the machine goes on from. */
+  readonly warn: (warning: VmWarning) => void
 }
 
 /**
@@ -45,7 +48,7 @@ export interface Platform {
 export function createPlatform(
   config: MachineConfig,
   cleanup: Cleanup,
-  fail: (error: Error) => void,
+  { fail, warn }: Pick<Platform, 'fail' | 'warn'>,
 ): Platform {
   const kvm = Kvm.open()
   cleanup.own(kvm)
@@ -70,5 +73,6 @@ export function createPlatform(
     mmio: new Bus('mmio'),
     supportedCpuid: kvm.getSupportedCpuid(),
     fail,
+    warn,
   }
 }

@@ -22,9 +22,11 @@ export function plugVirtioDevice(
   cleanup: Cleanup,
 ): VirtioMmioTransport {
   const { vm, memory, mmio } = platform
+  const onNeedsReset = (reason: string) =>
+    platform.warn({ kind: 'device-needs-reset', device: device.name, reason })
   const irq = cleanup.own(new IrqfdLine(vm, slot.gsi))
   const transport = cleanup.own(
-    new VirtioMmioTransport(device, { memory, irq, packed, onError: platform.fail }),
+    new VirtioMmioTransport(device, { memory, irq, packed, onNeedsReset, onError: platform.fail }),
   )
   mmio.attach(slot.address, slot.size, transport)
   for (let queue = 0; queue < transport.queueCount; queue++) {

@@ -8,6 +8,7 @@ import type { VmConsole } from './console.js'
 import type { VmDisk, VmNet } from './device-handles.js'
 import { type MachineConfig, parseConfig, type VirtualMachineOptions } from './machine-config.js'
 import type { StopReason } from './stop-reason.js'
+import type { VmWarning } from './vm-warning.js'
 
 /**
  * - `created`: set up, no guest instruction has run
@@ -23,6 +24,8 @@ export interface VirtualMachineEvents {
   state: [state: VmState]
   /** The guest has ended. Emitted once; the same reason that {@link VirtualMachine.stopped} gives. */
   stopped: [reason: StopReason]
+  /** Something went wrong that the machine goes on from. */
+  warning: [warning: VmWarning]
 }
 
 /**
@@ -101,8 +104,15 @@ export class VirtualMachine extends EventEmitter<VirtualMachineEvents> implement
     const cleanup = new Cleanup()
     const { promise: ended, resolve: end } = withResolvers<StopReason>()
     try {
-      const assembly = await assemble(config, cleanup, end)
-      return new VirtualMachine(config, assembly, cleanup, ended)
+      let vm: VirtualMachine | undefined
+      const assembly = await assemble(config, cleanup, {
+        onEnd: end,
+        onWarning: (warning) => {
+          if (vm) vm.#warn(warning)
+        },
+      })
+      vm = new VirtualMachine(config, assembly, cleanup, ended)
+      return vm
     } catch (error) {
       await cleanup.run().catch(() => {}) // the first error is the one to report
       throw error
@@ -186,6 +196,13 @@ export class VirtualMachine extends EventEmitter<VirtualMachineEvents> implement
     this.#settle(reason)
     this.#enter('stopped')
     this.emit('stopped', reason)
+  }
+
+  /** Later, so that a listener that throws is no failure of the device that the warning is about. */
+  #warn(warning: VmWarning): void {
+    queueMicrotask(() => {
+      if (this.#state !== 'closed') this.emit('warning', warning)
+    })
   }
 
   #enter(state: VmState): void {
