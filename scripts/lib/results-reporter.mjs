@@ -11,7 +11,7 @@ export default class ResultsReporter {
   }
 
   onTestCaseReady(test) {
-    write({ kind: 'begin', file: fileOf(test.module), name: test.fullName })
+    write({ kind: 'begin', file: fileOf(test.module), id: test.id, name: test.fullName })
   }
 
   onTestCaseResult(test) {
@@ -19,6 +19,7 @@ export default class ResultsReporter {
     write({
       kind: 'test',
       file: fileOf(test.module),
+      id: test.id,
       name: test.fullName,
       state,
       errors: errors.map(brief),

@@ -15,7 +15,8 @@ export function readResults(path) {
   const unhandled = []
   for (const line of existsSync(path) ? readFileSync(path, 'utf8').split('\n') : []) {
     const result = parse(line)
-    const key = `${result?.file}\n${result?.name}`
+    // Several tests of a file may have one name.
+    const key = `${result?.file}\n${result?.id}`
     if (result?.kind === 'test' && !(result.state === 'skipped' && tests.has(key))) {
       tests.set(key, result)
     }
