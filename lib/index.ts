@@ -22,6 +22,7 @@ export {
   VirtualSwitch,
   type VirtualSwitchEvents,
 } from './backends/net/virtual-switch.js'
+export type { BalloonStatistics } from './devices/virtio/balloon/virtio-balloon.js'
 export type { Rate, RateLimit } from './devices/virtio/rate-limiter.js'
 export type { VirtioVsock, VsockListener } from './devices/virtio/vsock/virtio-vsock.js'
 export type { VsockStream } from './devices/virtio/vsock/vsock-stream.js'
@@ -35,8 +36,21 @@ export type { HostFeature } from './doctor/host-features.js'
 export type { KvmFinding, KvmState } from './doctor/kvm-probe.js'
 export { type ErrorCode, type ErrorDetails, errorCodes, KvmError, VmmError } from './errors.js'
 export type { VmConsole } from './machine/console.js'
-export type { VmDisk, VmNet } from './machine/device-handles.js'
-export type { DiskConfig, DiskOptions, NetConfig, NetOptions } from './machine/device-options.js'
+export type {
+  VmBalloon,
+  VmConsolePort,
+  VmDisk,
+  VmNet,
+  VmVirtioConsole,
+} from './machine/device-handles.js'
+export type {
+  BalloonOptions,
+  DiskConfig,
+  DiskOptions,
+  NetConfig,
+  NetOptions,
+  VirtioConsoleDeviceOptions,
+} from './machine/device-options.js'
 export type { MachineConfig, VirtualMachineOptions } from './machine/machine-config.js'
 export { describeStopReason, type StopReason } from './machine/stop-reason.js'
 export {

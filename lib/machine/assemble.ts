@@ -2,7 +2,7 @@ import type { VirtioVsock } from '../devices/virtio/vsock/virtio-vsock.js'
 import type { GuestMemory } from '../memory/guest-memory.js'
 import type { Cleanup } from '../util/cleanup.js'
 import { createConsole, type VmConsole } from './console.js'
-import type { VmDisk, VmNet } from './device-handles.js'
+import type { VmBalloon, VmDisk, VmNet, VmVirtioConsole } from './device-handles.js'
 import { DeviceSlots } from './device-slots.js'
 import { attachLegacyDevices } from './legacy-devices.js'
 import { loadGuest, openImages } from './load-guest.js'
@@ -22,6 +22,8 @@ export interface Assembly {
   readonly disks: readonly VmDisk[]
   readonly nets: readonly VmNet[]
   readonly vsock: VirtioVsock | undefined
+  readonly virtioConsole: VmVirtioConsole | undefined
+  readonly balloon: VmBalloon | undefined
   readonly runLoop: RunLoop
 }
 
@@ -76,8 +78,8 @@ export async function assemble(
     }
     // Last, so that it is undone first: no thread may run when anything else is given back.
     cleanup.own(runLoop)
-    const { disks, nets, vsock } = backends
-    return { memory: platform.memory, console, disks, nets, vsock, runLoop }
+    const { devices: _, ...handles } = backends
+    return { memory: platform.memory, console, ...handles, runLoop }
   } finally {
     images.close()
   }

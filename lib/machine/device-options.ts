@@ -26,6 +26,18 @@ export interface NetOptions {
   link?: boolean
 }
 
+/** A virtio console: the guest's `hvc0`, and ports for programs in it. */
+export interface VirtioConsoleDeviceOptions {
+  /** Names of ports, each `/dev/virtio-ports/NAME` in the guest: up to 30, of 1 to 64 printable ASCII characters. */
+  ports?: readonly string[]
+}
+
+/** A memory balloon. */
+export interface BalloonOptions {
+  /** Let the guest take memory back from the balloon when it would run out otherwise. `true` unless told. */
+  deflateOnOom?: boolean
+}
+
 const properties = check.value<Readonly<Record<string, unknown>>>(
   'an object of options',
   (given) => typeof given === 'object' && given !== null && !Array.isArray(given),
@@ -98,3 +110,18 @@ export const checkNets: check.Check<readonly NetConfig[]> = check.list(
   'an array of network backends',
   backendOr(`${NET}, or { backend: … } with its options`, net),
 )
+
+const portName = check.value<string>(
+  'a name of 1 to 64 printable ASCII characters',
+  (name) => typeof name === 'string' && /^[\x21-\x7e]{1,64}$/.test(name),
+)
+const portNames: check.Check<readonly string[]> = (given, name) => {
+  const names = check.list('an array of names', portName)(given, name)
+  if (names.length > 30 || new Set(names).size < names.length) {
+    throw invalidOption(name, given, 'at most 30 names, no two alike')
+  }
+  return names
+}
+
+export const checkVirtioConsole = check.object({ ports: check.withDefault(portNames, []) })
+export const checkBalloon = check.object({ deflateOnOom: check.withDefault(check.boolean, true) })

@@ -4,12 +4,16 @@ import type { NetBackend } from '../backends/net/net-backend.js'
 import { type ErrorDetails, invalidOption, VmmError } from '../errors.js'
 import { formatByteSize } from '../util/byte-size.js'
 import {
+  type BalloonOptions,
+  checkBalloon,
   checkDisks,
   checkNets,
+  checkVirtioConsole,
   type DiskConfig,
   type DiskOptions,
   type NetConfig,
   type NetOptions,
+  type VirtioConsoleDeviceOptions,
 } from './device-options.js'
 import * as check from './option-checks.js'
 
@@ -51,6 +55,10 @@ export interface VirtualMachineOptions {
      */
     unixSocket?: string
   }
+  /** A virtio console besides the serial one: see {@link VirtualMachine.virtioConsole}. None unless told. */
+  virtioConsole?: VirtioConsoleDeviceOptions
+  /** A memory balloon: see {@link VirtualMachine.balloon}. None unless told. */
+  balloon?: BalloonOptions
   /** The serial console. */
   console?: {
     /** Bytes of output kept for a reader that is behind; beyond them output is lost, and counted. 1 MiB unless told. */
@@ -76,6 +84,8 @@ export interface MachineConfig {
   readonly packedQueues: boolean
   readonly rng: boolean
   readonly vsock: { readonly cid: number; readonly unixSocket: string | undefined } | undefined
+  readonly virtioConsole: { readonly ports: readonly string[] } | undefined
+  readonly balloon: { readonly deflateOnOom: boolean } | undefined
   readonly consoleBufferSize: number
   readonly discovery: 'auto' | 'acpi' | 'command-line'
   readonly name: string
@@ -124,6 +134,8 @@ const checkOptions = check.object(
         ),
       }),
     ),
+    virtioConsole: check.optional(checkVirtioConsole),
+    balloon: check.optional(checkBalloon),
     console: check.withDefault(
       check.object({
         bufferSize: check.withDefault(
@@ -148,14 +160,12 @@ const checkOptions = check.object(
  */
 export function parseConfig(options: VirtualMachineOptions): MachineConfig {
   const { console, ...config } = checkOptions(options, 'options')
-  const others = Number(config.rng) + Number(config.vsock !== undefined)
-  if (config.disks.length + config.nets.length + others > MAX_DEVICES) {
-    const all = [
-      'disks',
-      'nets',
-      ...(config.rng ? ['rng'] : []),
-      ...(config.vsock ? ['vsock'] : []),
-    ]
+  const { rng, vsock, virtioConsole, balloon } = config
+  const others = Object.entries({ rng, vsock, virtioConsole, balloon })
+    .filter(([, wanted]) => wanted)
+    .map(([option]) => option)
+  if (config.disks.length + config.nets.length + others.length > MAX_DEVICES) {
+    const all = ['disks', 'nets', ...others]
     throw invalidOption(
       'disks',
       config.disks,

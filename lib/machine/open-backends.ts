@@ -1,4 +1,6 @@
+import { VirtioBalloon } from '../devices/virtio/balloon/virtio-balloon.js'
 import { VirtioBlock } from '../devices/virtio/block/virtio-block.js'
+import { VirtioConsole } from '../devices/virtio/console/virtio-console.js'
 import { VirtioNet } from '../devices/virtio/net/virtio-net.js'
 import { VirtioRng } from '../devices/virtio/rng/virtio-rng.js'
 import type { VirtioDevice } from '../devices/virtio/virtio-device.js'
@@ -15,6 +17,8 @@ export interface MachineDevices {
   readonly disks: readonly VirtioBlock[]
   readonly nets: readonly VirtioNet[]
   readonly vsock: VirtioVsock | undefined
+  readonly virtioConsole: VirtioConsole | undefined
+  readonly balloon: VirtioBalloon | undefined
 }
 
 /**
@@ -52,7 +56,11 @@ export async function openBackends(
     const path = config.vsock?.unixSocket
     if (path !== undefined) await openBridge(vsock, path, cleanup)
   }
-  return { devices, disks, nets, vsock }
+  const virtioConsole = config.virtioConsole && new VirtioConsole(config.virtioConsole)
+  if (virtioConsole) devices.push(virtioConsole)
+  const balloon = config.balloon && new VirtioBalloon(config.balloon)
+  if (balloon) devices.push(balloon)
+  return { devices, disks, nets, vsock, virtioConsole, balloon }
 }
 
 async function opened(

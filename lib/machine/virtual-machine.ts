@@ -5,7 +5,7 @@ import type { GuestMemory } from '../memory/guest-memory.js'
 import { Cleanup } from '../util/cleanup.js'
 import { type Assembly, assemble } from './assemble.js'
 import type { VmConsole } from './console.js'
-import type { VmDisk, VmNet } from './device-handles.js'
+import type { VmBalloon, VmDisk, VmNet, VmVirtioConsole } from './device-handles.js'
 import { type MachineConfig, parseConfig, type VirtualMachineOptions } from './machine-config.js'
 import type { StopReason } from './stop-reason.js'
 import type { VmWarning } from './vm-warning.js'
@@ -62,6 +62,13 @@ export class VirtualMachine extends EventEmitter<VirtualMachineEvents> implement
    * `undefined` without the option `vsock`.
    */
   readonly vsock: VirtioVsock | undefined
+  /** The guest's `hvc0`, and its ports as Node streams. `undefined` without the option `virtioConsole`. */
+  readonly virtioConsole: VmVirtioConsole | undefined
+  /**
+   * The memory balloon, which takes memory from the guest for the host: `vm.balloon.target = 64 * 2 ** 20`.
+   * `undefined` without the option `balloon`.
+   */
+  readonly balloon: VmBalloon | undefined
   /** Why the guest ended. Never rejects: a failure of the host is a reason too. */
   readonly stopped: Promise<StopReason>
 
@@ -85,6 +92,8 @@ export class VirtualMachine extends EventEmitter<VirtualMachineEvents> implement
     this.disks = assembly.disks
     this.nets = assembly.nets
     this.vsock = assembly.vsock
+    this.virtioConsole = assembly.virtioConsole
+    this.balloon = assembly.balloon
     const { promise, resolve } = withResolvers<StopReason>()
     this.stopped = promise
     this.#settle = resolve

@@ -61,3 +61,27 @@ describe('disks and nets', () => {
     )
   })
 })
+
+describe('virtioConsole and balloon', () => {
+  it('are completed', () => {
+    expect(parse({ virtioConsole: {}, balloon: {} })).toMatchObject({
+      virtioConsole: { ports: [] },
+      balloon: { deflateOnOom: true },
+    })
+  })
+
+  it.each<[option: string, options: object]>([
+    ['virtioConsole.ports', { virtioConsole: { ports: 'agent' } }],
+    ['virtioConsole.ports[1]', { virtioConsole: { ports: ['agent', 'an agent'] } }],
+    ['virtioConsole.ports[0]', { virtioConsole: { ports: [''] } }],
+    ['virtioConsole.ports', { virtioConsole: { ports: ['agent', 'agent'] } }],
+    ['virtioConsole.ports', { virtioConsole: { ports: Array.from({ length: 31 }, String) } }],
+    ['virtioConsole.port', { virtioConsole: { port: 'agent' } }],
+    ['balloon.deflateOnOom', { balloon: { deflateOnOom: 'yes' } }],
+    ['balloon.target', { balloon: { target: 4096 } }],
+  ])('name %s as what is wrong (%#)', (option, options) => {
+    expect(() => parse(options)).toThrow(
+      expect.objectContaining({ code: 'ERR_INVALID_OPTION', option }),
+    )
+  })
+})

@@ -45,6 +45,8 @@ describe('parseConfig', () => {
       packedQueues: false,
       rng: false,
       vsock: undefined,
+      virtioConsole: undefined,
+      balloon: undefined,
       consoleBufferSize: 2 ** 20,
       discovery: 'auto',
       name: 'vm',
@@ -68,6 +70,8 @@ describe('parseConfig', () => {
     rng: [null, 0, 'yes', {}, hostile],
     packedQueues: [null, 0, 'yes', {}, hostile],
     vsock: [null, true, 3, []],
+    virtioConsole: [null, true, 'hvc0', []],
+    balloon: [null, true, 64, []],
     decompress: [null, true, '', 'Host', hostile],
     name: strings,
     memory: [
@@ -123,6 +127,8 @@ describe('parseConfig', () => {
     expect(parseConfig({ ...GOOD, disks, rng: true }).rng).toBe(true)
     const error = errorOf({ ...GOOD, disks, rng: true, vsock: {} })
     expect(error.message).toContain('disks, nets, rng and vsock together')
+    const both = errorOf({ ...GOOD, disks, virtioConsole: {}, balloon: {} })
+    expect(both.message).toContain('disks, nets, virtioConsole and balloon together')
   })
 
   it.each([null, {}, 'disk.img', { open: 1 }])('names the disk that is none (%#)', (disk) => {
