@@ -2,6 +2,7 @@
  * Virtual machines for Node programs.
  * @module
  */
+export type { CpuTopology } from './arch/x86-64/cpu-topology.js'
 export { CustomDisk, type DiskProvider } from './backends/block/custom-disk.js'
 export { FileDisk, type FileDiskOptions } from './backends/block/file-disk.js'
 export { MemoryDisk, type MemoryDiskOptions } from './backends/block/memory-disk.js'
@@ -36,6 +37,7 @@ export type { HostFeature } from './doctor/host-features.js'
 export type { KvmFinding, KvmState } from './doctor/kvm-probe.js'
 export { type ErrorCode, type ErrorDetails, errorCodes, KvmError, VmmError } from './errors.js'
 export type { VmConsole } from './machine/console.js'
+export type { TopologyOptions } from './machine/cpu-options.js'
 export type {
   VmBalloon,
   VmConsolePort,

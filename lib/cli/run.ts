@@ -10,7 +10,14 @@ import {
 } from '../index.js'
 import { runHere } from './emulated.js'
 import { EXIT_STATUS, EXIT_STATUS_HELP, exitStatus } from './exit-status.js'
-import { type DiskSpec, type NetSpec, parseDiskSpec, parseNetSpec } from './specs.js'
+import {
+  type CpusSpec,
+  type DiskSpec,
+  type NetSpec,
+  parseCpusSpec,
+  parseDiskSpec,
+  parseNetSpec,
+} from './specs.js'
 import { attachTerminal } from './terminal.js'
 
 interface RunOptions {
@@ -19,7 +26,7 @@ interface RunOptions {
   append: string
   decompress: 'guest' | 'host'
   memory: string
-  cpus: number
+  cpus: CpusSpec
   disk: DiskSpec[]
   net: NetSpec[]
   rng: boolean
@@ -45,7 +52,14 @@ export function runCommand(): Command {
         .default('guest'),
     )
     .option('-m, --memory <size>', 'guest memory, such as 512M or 2G', '256M')
-    .option('-c, --cpus <n>', 'number of vCPUs', wholeNumber, 1)
+    .addOption(
+      new Option(
+        '-c, --cpus <n[,sockets=n][,cores=n][,threads=n]>',
+        'number of vCPUs, and how the guest sees them',
+      )
+        .argParser(parseCpusSpec)
+        .default({ cpus: 1 }, '1'),
+    )
     .option(
       '-d, --disk <path[,readonly][,queues=n]>',
       'raw disk image or block device (repeatable)',
@@ -123,7 +137,7 @@ function machineOptions(options: RunOptions): VirtualMachineOptions {
     memory: options.memory,
     rng: options.rng,
     ...(options.vsock === undefined ? {} : { vsock: { unixSocket: options.vsock } }),
-    cpus: options.cpus,
+    ...options.cpus,
     disks: options.disk.map(({ path, readOnly, queues = 1 }) => ({
       backend: new FileDisk(path, { readOnly }),
       queues,

@@ -9,6 +9,12 @@ export interface DiskSpec {
 
 const DISK_EXPECTED = 'PATH[,readonly][,queues=N]'
 
+/** `N[,sockets=N][,cores=N][,threads=N]` as given to `--cpus`. */
+export interface CpusSpec {
+  cpus: number
+  topology?: { sockets?: number; cores?: number; threads?: number }
+}
+
 /** A port of the host's that leads into the guest. */
 export interface ForwardSpec {
   protocol: 'tcp' | 'udp'
@@ -38,6 +44,24 @@ export function parseDiskSpec(text: string): DiskSpec {
     if (part === 'readonly') spec.readOnly = true
     else if (key === 'queues') spec.queues = number(part, value ?? '')
     else throw new InvalidArgumentError(`'${part}' is not known here; expected ${DISK_EXPECTED}`)
+  }
+  return spec
+}
+
+/**
+ * Reads `N[,sockets=N][,cores=N][,threads=N]`.
+ * @throws InvalidArgumentError naming what is not understood
+ */
+export function parseCpusSpec(text: string): CpusSpec {
+  const [count = '', ...parts] = splitSpec(text)
+  const spec: CpusSpec = { cpus: number(count, count) }
+  for (const part of parts) {
+    const [key, value = ''] = keyValue(part)
+    if (key !== 'sockets' && key !== 'cores' && key !== 'threads') {
+      const expected = 'N[,sockets=N][,cores=N][,threads=N]'
+      throw new InvalidArgumentError(`'${part}' is not known here; expected ${expected}`)
+    }
+    spec.topology = { ...spec.topology, [key]: number(part, value) }
   }
   return spec
 }

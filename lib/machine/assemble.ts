@@ -2,6 +2,7 @@ import type { VirtioVsock } from '../devices/virtio/vsock/virtio-vsock.js'
 import type { GuestMemory } from '../memory/guest-memory.js'
 import type { Cleanup } from '../util/cleanup.js'
 import { createConsole, type VmConsole } from './console.js'
+import { apicIds } from './cpu-options.js'
 import type { VmBalloon, VmDisk, VmNet, VmVirtioConsole } from './device-handles.js'
 import { DeviceSlots } from './device-slots.js'
 import { attachLegacyDevices } from './legacy-devices.js'
@@ -70,9 +71,10 @@ export async function assemble(
       mmio: platform.mmio,
       onEnd: (ending) => onEnd(stopReason(ending)),
     })
-    for (let index = 0; index < config.cpus; index++) {
-      const vcpu = cleanup.own(platform.vm.createVcpu(index))
-      setUpVcpu(vcpu, index, config.cpus, platform.supportedCpuid)
+    const { cpus, topology } = config
+    for (const [index, id] of apicIds(cpus, topology).entries()) {
+      const vcpu = cleanup.own(platform.vm.createVcpu(id))
+      setUpVcpu(vcpu, { vcpu: index, vcpus: cpus, topology }, platform.supportedCpuid)
       if (index === 0) enterAt(vcpu, entry)
       runLoop.addVcpu(vcpu)
     }

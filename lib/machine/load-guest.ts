@@ -16,6 +16,7 @@ import { extractVmlinux } from '../boot/extract-vmlinux.js'
 import { ImageFile } from '../boot/image-file.js'
 import { linuxBzImage } from '../boot/linux-bzimage.js'
 import type { GuestMemory } from '../memory/guest-memory.js'
+import { apicIds } from './cpu-options.js'
 import type { DeviceSlot } from './device-slots.js'
 import type { MachineConfig } from './machine-config.js'
 
@@ -92,7 +93,7 @@ function writeAcpiTables(
 ): number {
   const { rsdpAddress, pieces } = buildAcpiTables({
     address: ACPI_START,
-    cpus: Array.from({ length: config.cpus }, (_, apicId) => ({ apicId })),
+    cpus: apicIds(config.cpus, config.topology).map((apicId) => ({ apicId })),
     ioapic: { id: 0, address: IOAPIC_START, gsiBase: 0 },
     sciGsi: SCI_GSI,
     pmBase: ACPI_PM_PORT,

@@ -1,8 +1,10 @@
 import { totalmem } from 'node:os'
+import { apicId, type CpuTopology } from '../arch/x86-64/cpu-topology.js'
 import type { BlockBackend } from '../backends/block/block-backend.js'
 import type { NetBackend } from '../backends/net/net-backend.js'
 import { type ErrorDetails, invalidOption, VmmError } from '../errors.js'
 import { formatByteSize } from '../util/byte-size.js'
+import { arrangeCpus, checkTopology, type TopologyOptions } from './cpu-options.js'
 import {
   type BalloonOptions,
   checkBalloon,
@@ -35,8 +37,10 @@ export interface VirtualMachineOptions {
   commandLine?: string
   /** Bytes, or text such as `'256M'`; a multiple of 4096 from 16 MiB to the host's memory. `'256M'` unless told. */
   memory?: number | string
-  /** vCPUs, from 1 to what KVM reports as KVM_CAP_MAX_VCPUS. 1 unless told. */
+  /** vCPUs, from 1 to what KVM reports as KVM_CAP_MAX_VCPUS. What `topology` says, or 1, unless told. */
   cpus?: number
+  /** How the guest sees its vCPUs: one socket with a core for each unless told. Its product is `cpus`. */
+  topology?: TopologyOptions
   /** Disks in the order the guest sees them: the first is `/dev/vda`. Opened by `create`, closed with the machine. */
   disks?: readonly (BlockBackend | DiskOptions)[]
   /** Network backends in the order the guest sees them: the first is `eth0`. */
@@ -79,6 +83,7 @@ export interface MachineConfig {
   readonly commandLine: string
   readonly memory: number
   readonly cpus: number
+  readonly topology: CpuTopology
   readonly disks: readonly DiskConfig[]
   readonly nets: readonly NetConfig[]
   readonly packedQueues: boolean
@@ -117,7 +122,8 @@ const checkOptions = check.object(
       ),
       '256M',
     ),
-    cpus: check.withDefault(check.integer(1), 1),
+    cpus: check.optional(check.integer(1)),
+    topology: check.optional(checkTopology),
     disks: check.withDefault(checkDisks, []),
     nets: check.withDefault(checkNets, []),
     packedQueues: check.withDefault(check.boolean, false),
@@ -172,20 +178,28 @@ export function parseConfig(options: VirtualMachineOptions): MachineConfig {
       `${all.slice(0, -1).join(', ')} and ${all.at(-1)} together to be at most ${MAX_DEVICES}`,
     )
   }
-  return { ...config, consoleBufferSize: console.bufferSize }
+  return {
+    ...config,
+    ...arrangeCpus(config.cpus, config.topology),
+    consoleBufferSize: console.bufferSize,
+  }
 }
 
 /**
  * Checks the options against what this host's KVM allows.
+ * @param maxVcpuId KVM_CAP_MAX_VCPU_ID: ids, which are APIC ids, are below it
  * @throws VmmError `ERR_INVALID_OPTION`
  */
-export function checkLimits(config: MachineConfig, maxVcpus: number): void {
-  if (config.cpus > maxVcpus)
-    throw invalidOption(
-      'cpus',
-      config.cpus,
-      `at most ${maxVcpus}, which is what this host's KVM allows`,
-    )
+export function checkLimits(config: MachineConfig, maxVcpus: number, maxVcpuId = maxVcpus): void {
+  const { cpus, topology } = config
+  if (cpus > maxVcpus) {
+    const expected = `at most ${maxVcpus}, which is what this host's KVM allows`
+    throw invalidOption('cpus', cpus, expected)
+  }
+  if (apicId(cpus - 1, topology) >= maxVcpuId) {
+    const expected = `APIC ids below ${maxVcpuId}, which is what this host's KVM allows`
+    throw invalidOption('topology', topology, expected)
+  }
 }
 
 /** `disks[0]: …` in front of an error that opening a backend raised, so that it names the option. */

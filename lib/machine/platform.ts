@@ -6,6 +6,7 @@ import {
   KVM_CAP_IOEVENTFD,
   KVM_CAP_IRQCHIP,
   KVM_CAP_IRQFD,
+  KVM_CAP_MAX_VCPU_ID,
   KVM_CAP_MAX_VCPUS,
   KVM_CAP_PIT2,
   KVM_CAP_USER_MEMORY,
@@ -56,7 +57,8 @@ export function createPlatform(
   if (missing.length > 0) {
     throw new VmmError('ERR_KVM_UNSUPPORTED', `this host's KVM lacks ${missing.join(', ')}`)
   }
-  checkLimits(config, kvm.checkExtension(KVM_CAP_MAX_VCPUS))
+  const maxVcpus = kvm.checkExtension(KVM_CAP_MAX_VCPUS)
+  checkLimits(config, maxVcpus, kvm.checkExtension(KVM_CAP_MAX_VCPU_ID) || maxVcpus)
 
   const memory = cleanup.own(createGuestMemory(ramRanges(config.memory), { name: 'guest-ram' }))
   const vm = cleanup.own(kvm.createVm())

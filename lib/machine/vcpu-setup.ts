@@ -1,4 +1,4 @@
-import { vcpuCpuid } from '../arch/x86-64/cpuid.js'
+import { type CpuPlace, vcpuCpuid } from '../arch/x86-64/cpuid.js'
 import type { EntryState } from '../arch/x86-64/entry-state.js'
 import { bootMsrs, setLocalInterrupts } from '../arch/x86-64/msrs.js'
 import type { CpuidEntry } from '../kvm/abi/cpuid.js'
@@ -8,13 +8,8 @@ import type { VcpuFd } from '../kvm/vcpu-fd.js'
 const RFLAGS_RESERVED = 2n
 
 /** What a vCPU is before its first instruction: CPUID, MSRs and local APIC. */
-export function setUpVcpu(
-  vcpu: VcpuFd,
-  index: number,
-  vcpus: number,
-  supported: readonly CpuidEntry[],
-): void {
-  vcpu.setCpuid2(vcpuCpuid(supported, { vcpu: index, vcpus }))
+export function setUpVcpu(vcpu: VcpuFd, place: CpuPlace, supported: readonly CpuidEntry[]): void {
+  vcpu.setCpuid2(vcpuCpuid(supported, place))
   vcpu.setMsrs(bootMsrs())
   const lapic = vcpu.getLapic()
   setLocalInterrupts(lapic)

@@ -1,7 +1,7 @@
 import { PassThrough } from 'node:stream'
 import { describe, expect, it } from 'vitest'
 import { EXIT_STATUS, EXIT_STATUS_HELP, exitStatus } from '../../lib/cli/exit-status.js'
-import { parseDiskSpec, parseNetSpec } from '../../lib/cli/specs.js'
+import { parseCpusSpec, parseDiskSpec, parseNetSpec } from '../../lib/cli/specs.js'
 import { attachTerminal, EscapeFilter } from '../../lib/cli/terminal.js'
 
 describe('--disk', () => {
@@ -24,6 +24,19 @@ describe('--disk', () => {
   it.each(['', ',readonly', 'disk.img,', 'disk.img,rw', 'disk.img,readonly,x'])(
     'refuses %j',
     (text) => expect(() => parseDiskSpec(text)).toThrow('expected PATH[,readonly]'),
+  )
+})
+
+describe('--cpus', () => {
+  it.each([
+    ['4', { cpus: 4 }],
+    ['8,sockets=2,threads=2', { cpus: 8, topology: { sockets: 2, threads: 2 } }],
+    ['6,cores=6', { cpus: 6, topology: { cores: 6 } }],
+  ])('%s', (text, spec) => expect(parseCpusSpec(text)).toEqual(spec))
+
+  it.each(['', 'two', '-1', '1.5', '4,', '4,dies=2', '4,cores=', '4,cores=x', 'cores=4'])(
+    'refuses %j',
+    (text) => expect(() => parseCpusSpec(text)).toThrow(/whole number|not known here/),
   )
 })
 

@@ -40,6 +40,7 @@ describe('parseConfig', () => {
       commandLine: '',
       memory: 256 * 2 ** 20,
       cpus: 1,
+      topology: { sockets: 1, cores: 1, threads: 1 },
       disks: [],
       nets: [],
       packedQueues: false,
@@ -209,6 +210,15 @@ describe('checkLimits', () => {
     const config = parseConfig({ ...GOOD, cpus })
     expect(() => checkLimits(config, 8)).toThrow(
       expect.objectContaining({ code: 'ERR_INVALID_OPTION', option: 'cpus', value: cpus }),
+    )
+  })
+
+  it('refuses ids that KVM does not have', () => {
+    // Three cores take two bits: the ids of the second socket begin at 4.
+    const config = parseConfig({ ...GOOD, topology: { sockets: 2, cores: 3 } })
+    expect(() => checkLimits(config, 6, 7)).not.toThrow()
+    expect(() => checkLimits(config, 6, 6)).toThrow(
+      expect.objectContaining({ code: 'ERR_INVALID_OPTION', option: 'topology' }),
     )
   })
 
