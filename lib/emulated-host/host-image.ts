@@ -14,6 +14,7 @@ import {
   OPTIONAL_HOST_MODULES,
   type Terminal,
 } from './host-init.js'
+import { kvmAnchor } from './kvm-anchor.js'
 import { commandScript } from './shell.js'
 
 export interface Job {
@@ -50,6 +51,7 @@ export async function buildHostImage(job: Job, options: AssetOptions): Promise<H
     files: [
       ...directories.map((path) => ({ type: 'directory' as const, path })),
       { type: 'file', path: 'job/main', data: hostMain({ ...job, endMark }) },
+      { type: 'file', path: 'job/anchor', mode: 0o755, data: kvmAnchor() },
       { type: 'file', path: 'job/run', data: commandScript(job.command, job.cwd, job.env) },
     ],
   })

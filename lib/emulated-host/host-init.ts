@@ -84,6 +84,7 @@ export function hostMain(options: {
   const pass = (fifo: string, port: string) =>
     `{ cat <${fifo}; printf ${endMark}; } >${port} & outputs="$outputs $!"`
   return `cd ${OWN}
+./anchor &
 # A port reads as ended until the launcher's side of it is known to be open.
 for port in ${PORTS.join(' ')}; do
   until path=$(grep -lsx "name: node-kvm.$port" /sys/kernel/debug/virtio-ports/*) &&
