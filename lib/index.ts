@@ -23,6 +23,7 @@ export {
   VirtualSwitch,
   type VirtualSwitchEvents,
 } from './backends/net/virtual-switch.js'
+export type { FlatMode, FlatOptions } from './boot/flat.js'
 export type { BalloonStatistics } from './devices/virtio/balloon/virtio-balloon.js'
 export type { Rate, RateLimit } from './devices/virtio/rate-limiter.js'
 export type { VirtioVsock, VsockListener } from './devices/virtio/vsock/virtio-vsock.js'

@@ -25,6 +25,8 @@ interface RunOptions {
   initrd?: string
   append: string
   decompress: 'guest' | 'host'
+  flat?: 'real' | 'protected' | 'long'
+  acpi: boolean
   memory: string
   cpus: CpusSpec
   disk: DiskSpec[]
@@ -51,6 +53,13 @@ export function runCommand(): Command {
         .choices(['guest', 'host'])
         .default('guest'),
     )
+    .addOption(
+      new Option(
+        '--flat <mode>',
+        'the kernel is bare machine code, for this mode of the CPU',
+      ).choices(['real', 'protected', 'long']),
+    )
+    .option('--no-acpi', 'no ACPI tables, but an MP table and virtio_mmio.device= parameters')
     .option('-m, --memory <size>', 'guest memory, such as 512M or 2G', '256M')
     .addOption(
       new Option(
@@ -134,6 +143,8 @@ function machineOptions(options: RunOptions): VirtualMachineOptions {
     ...(options.initrd === undefined ? {} : { initrd: options.initrd }),
     commandLine: options.append,
     decompress: options.decompress,
+    ...(options.flat === undefined ? {} : { flatBinary: { mode: options.flat } }),
+    acpi: options.acpi,
     memory: options.memory,
     rng: options.rng,
     ...(options.vsock === undefined ? {} : { vsock: { unixSocket: options.vsock } }),

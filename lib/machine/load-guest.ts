@@ -7,18 +7,23 @@ import {
   CMOS_PORT,
   COM1_GSI,
   COM1_PORT,
+  IOAPIC_PINS,
   IOAPIC_START,
+  MP_TABLE_START,
   SCI_GSI,
 } from '../arch/x86-64/layout.js'
+import { buildMpTable } from '../arch/x86-64/mp-table.js'
+import type { BootProtocol } from '../boot/boot-protocol.js'
 import { virtioMmioParameter } from '../boot/command-line.js'
 import { detectBootProtocol } from '../boot/detect.js'
 import { extractVmlinux } from '../boot/extract-vmlinux.js'
+import { type FlatOptions, flatBinary } from '../boot/flat.js'
 import { ImageFile } from '../boot/image-file.js'
 import { linuxBzImage } from '../boot/linux-bzimage.js'
 import type { GuestMemory } from '../memory/guest-memory.js'
 import { apicIds } from './cpu-options.js'
 import type { DeviceSlot } from './device-slots.js'
-import type { MachineConfig } from './machine-config.js'
+import { blameOption, type MachineConfig } from './machine-config.js'
 
 /** The files that a guest is started from, open. */
 export interface GuestImages {
@@ -30,6 +35,7 @@ export interface GuestImages {
 /** The kernel in the form in which it is loaded: unpacked, if this process is to do that and it is packed. */
 function openKernel(config: MachineConfig): ImageFile {
   const kernel = new ImageFile(config.kernel, 'kernel', 'ERR_KERNEL_IMAGE')
+  if (config.flatBinary) return kernel
   let unpacked: Uint8Array | undefined
   try {
     const protocol = detectBootProtocol(kernel)
@@ -74,15 +80,43 @@ export function loadGuest(
   slots: readonly DeviceSlot[],
 ): EntryState {
   const byCommandLine =
+    !config.acpi ||
     config.discovery === 'command-line' ||
     (config.discovery === 'auto' && /(^|\s)acpi=off(\s|$)/.test(config.commandLine))
-  return detectBootProtocol(kernel).load({
+  const protocol = config.flatBinary ? flatBinaryOf(config.flatBinary) : detectBootProtocol(kernel)
+  if (!config.acpi) writeMpTable(config, memory)
+  return protocol.load({
     memory,
     kernel,
     initrd,
     commandLine: [config.commandLine, ...(byCommandLine ? slots.map(virtioMmioParameter) : [])],
-    rsdp: writeAcpiTables(config, memory, byCommandLine ? [] : slots),
+    rsdp: config.acpi ? writeAcpiTables(config, memory, byCommandLine ? [] : slots) : undefined,
   })
+}
+
+function flatBinaryOf(options: FlatOptions): BootProtocol {
+  try {
+    return flatBinary(options)
+  } catch (error) {
+    throw blameOption('flatBinary', error)
+  }
+}
+
+function cpusOf({ cpus, topology }: MachineConfig): { apicId: number }[] {
+  return apicIds(cpus, topology).map((apicId) => ({ apicId }))
+}
+
+/** Every interrupt but that of the second PIC, which is the first one's cascade. */
+const MP_GSIS = Array.from({ length: IOAPIC_PINS }, (_, gsi) => gsi).filter((gsi) => gsi !== 2)
+
+function writeMpTable(config: MachineConfig, memory: GuestMemory): void {
+  const table = buildMpTable({
+    address: MP_TABLE_START,
+    cpus: cpusOf(config),
+    ioapic: { address: IOAPIC_START },
+    gsis: MP_GSIS,
+  })
+  memory.write(MP_TABLE_START, table)
 }
 
 /** Writes the ACPI tables and returns the RSDP's address. */
@@ -93,7 +127,7 @@ function writeAcpiTables(
 ): number {
   const { rsdpAddress, pieces } = buildAcpiTables({
     address: ACPI_START,
-    cpus: apicIds(config.cpus, config.topology).map((apicId) => ({ apicId })),
+    cpus: cpusOf(config),
     ioapic: { id: 0, address: IOAPIC_START, gsiBase: 0 },
     sciGsi: SCI_GSI,
     pmBase: ACPI_PM_PORT,

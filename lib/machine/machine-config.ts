@@ -2,6 +2,7 @@ import { totalmem } from 'node:os'
 import { apicId, type CpuTopology } from '../arch/x86-64/cpu-topology.js'
 import type { BlockBackend } from '../backends/block/block-backend.js'
 import type { NetBackend } from '../backends/net/net-backend.js'
+import type { FlatOptions } from '../boot/flat.js'
 import { type ErrorDetails, invalidOption, VmmError } from '../errors.js'
 import { formatByteSize } from '../util/byte-size.js'
 import { arrangeCpus, checkTopology, type TopologyOptions } from './cpu-options.js'
@@ -25,6 +26,11 @@ export interface VirtualMachineOptions {
    * The kernel: a path or the bytes. A Linux bzImage, or an ELF `vmlinux`; told apart by their magic numbers.
    */
   kernel: string | Uint8Array
+  /**
+   * Takes the kernel for bare machine code, which has no magic number: what the processor is in at its first instruction
+   * (`mode`), and where the file and that instruction lie (`address`, `entry`). ESI points to the command line.
+   */
+  flatBinary?: FlatOptions
   /**
    * Who unpacks a bzImage: the guest, as it does on any machine, or this process. `'host'` starts the guest at the ELF
    * kernel inside, which takes it to init sooner; its kernel's addresses are then not randomized. Kernels packed by
@@ -68,6 +74,11 @@ export interface VirtualMachineOptions {
     /** Bytes of output kept for a reader that is behind; beyond them output is lost, and counted. 1 MiB unless told. */
     bufferSize?: number | string
   }
+  /**
+   * Whether there are ACPI tables. Without them processors and interrupts are told of by an MP table, devices by
+   * `virtio_mmio.device=` parameters, and a guest has to know by itself how to power off. `true` unless told.
+   */
+  acpi?: boolean
   /** How the guest learns of its virtio devices. `'auto'`, the default: by ACPI, or, if `commandLine` has `acpi=off`, by
    * `virtio_mmio.device=` parameters, for kernels that are built to take them. */
   discovery?: 'auto' | 'acpi' | 'command-line'
@@ -78,6 +89,7 @@ export interface VirtualMachineOptions {
 /** The options, checked and completed. */
 export interface MachineConfig {
   readonly kernel: string | Uint8Array
+  readonly flatBinary: FlatOptions | undefined
   readonly decompress: 'guest' | 'host'
   readonly initrd: string | Uint8Array | undefined
   readonly commandLine: string
@@ -92,6 +104,7 @@ export interface MachineConfig {
   readonly virtioConsole: { readonly ports: readonly string[] } | undefined
   readonly balloon: { readonly deflateOnOom: boolean } | undefined
   readonly consoleBufferSize: number
+  readonly acpi: boolean
   readonly discovery: 'auto' | 'acpi' | 'command-line'
   readonly name: string
 }
@@ -109,9 +122,20 @@ const image = (what: string) =>
     typeof value === 'string' ? value !== '' : value instanceof Uint8Array,
   )
 
+const flatShape = check.object({
+  mode: check.oneOf('real', 'protected', 'long'),
+  address: check.optional(check.integer(0)),
+  entry: check.optional(check.integer(0)),
+})
+const flatOptions: check.Check<FlatOptions> = (given, name) => {
+  const { mode, address, entry } = flatShape(given, name)
+  return { mode, ...(address !== undefined && { address }), ...(entry !== undefined && { entry }) }
+}
+
 const checkOptions = check.object(
   {
     kernel: image('a kernel image'),
+    flatBinary: check.optional(flatOptions),
     decompress: check.withDefault(check.oneOf('guest', 'host'), 'guest'),
     initrd: check.optional(image('an initrd')),
     commandLine: check.withDefault(check.string, ''),
@@ -154,6 +178,7 @@ const checkOptions = check.object(
       }),
       {},
     ),
+    acpi: check.withDefault(check.boolean, true),
     discovery: check.withDefault(check.oneOf('auto', 'acpi', 'command-line'), 'auto'),
     name: check.withDefault(check.string, 'vm'),
   },
@@ -177,6 +202,9 @@ export function parseConfig(options: VirtualMachineOptions): MachineConfig {
       config.disks,
       `${all.slice(0, -1).join(', ')} and ${all.at(-1)} together to be at most ${MAX_DEVICES}`,
     )
+  }
+  if (!config.acpi && config.discovery === 'acpi') {
+    throw invalidOption('discovery', 'acpi', "'command-line' or 'auto' where acpi is false")
   }
   return {
     ...config,

@@ -69,6 +69,7 @@ describe('node-kvm', () => {
   it.each([
     ['--memory', '1M', 'memory'],
     ['--cpus', '0', 'cpus'],
+    ['--cpus', '3,threads=2', 'topology'],
     ['--disk', '/no/such/disk', 'disks[0]'],
     ['--net', 'tap=nk-no-such', 'nets[0]'],
     ['--net', 'passt,forward=tcp:99999:80', 'forwards[0].hostPort'],
@@ -88,6 +89,21 @@ describe('node-kvm', () => {
     const { status, stdout } = await run(kernel(guest.print('hello\n'), end))
     expect(stdout).toBe('hello\n')
     expect(status).toBe(expected)
+  })
+
+  it('runs bare machine code, without ACPI', async () => {
+    const path = join(folder, 'flat')
+    writeFileSync(path, Uint8Array.from([...guest.print('flat'), ...guest.powerOff, ...guest.spin]))
+    const { status, stdout } = await run(
+      path,
+      '--flat',
+      'long',
+      '--no-acpi',
+      '--cpus',
+      '2,threads=2',
+    )
+    expect(stdout).toBe('flat')
+    expect(status).toBe(0)
   })
 
   it('ends a guest that takes too long', async () => {

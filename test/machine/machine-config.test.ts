@@ -35,6 +35,7 @@ describe('parseConfig', () => {
   it('completes what is left out', () => {
     expect(parseConfig(GOOD)).toEqual({
       kernel: 'vmlinuz',
+      flatBinary: undefined,
       decompress: 'guest',
       initrd: undefined,
       commandLine: '',
@@ -49,6 +50,7 @@ describe('parseConfig', () => {
       virtioConsole: undefined,
       balloon: undefined,
       consoleBufferSize: 2 ** 20,
+      acpi: true,
       discovery: 'auto',
       name: 'vm',
     })
@@ -69,6 +71,8 @@ describe('parseConfig', () => {
     initrd: ['', ...strings],
     commandLine: strings,
     rng: [null, 0, 'yes', {}, hostile],
+    acpi: [null, 0, 'off', {}, hostile],
+    flatBinary: [null, true, 'real', []],
     packedQueues: [null, 0, 'yes', {}, hostile],
     vsock: [null, true, 3, []],
     virtioConsole: [null, true, 'hvc0', []],
@@ -122,6 +126,17 @@ describe('parseConfig', () => {
       expect(error).toMatchObject({ option: 'vsock.unixSocket', value: unixSocket })
     },
   )
+
+  it.each([
+    ['flatBinary.mode', { flatBinary: {} }],
+    ['flatBinary.mode', { flatBinary: { mode: 'vm86' } }],
+    ['flatBinary.address', { flatBinary: { mode: 'real', address: -1 } }],
+    ['flatBinary.entry', { flatBinary: { mode: 'real', entry: '0x7c00' } }],
+    ['discovery', { acpi: false, discovery: 'acpi' }],
+  ])('names %s as what is wrong (%#)', (option, options) => {
+    const error = errorOf({ ...GOOD, ...options })
+    expect(error).toMatchObject({ code: 'ERR_INVALID_OPTION', option })
+  })
 
   it('counts every device', () => {
     const disks = Array.from({ length: 15 }, () => ({ open: async () => {} })) as never[]
