@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -12,6 +13,12 @@
 
 #include "support/args.h"
 #include "support/errors.h"
+
+// Since Linux 5.17.
+#ifndef PR_SET_VMA
+#define PR_SET_VMA 0x53564d41
+#define PR_SET_VMA_ANON_NAME 0
+#endif
 
 namespace node_kvm {
 namespace {
@@ -90,6 +97,12 @@ std::shared_ptr<MappedMemory> MappedMemory::Create(size_t size, const Options& o
   memory->size_ = size;
   if (madvise(data, size, MADV_DONTFORK) < 0 || madvise(data, size, MADV_DONTDUMP) < 0) {
     return fail("madvise");
+  }
+  if (!options.shared) {
+    // Neither is in every kernel, and nothing but speed and a line in /proc/PID/maps depends on
+    // them.
+    if (!options.huge_page_size && size >= kHuge2M) madvise(data, size, MADV_HUGEPAGE);
+    prctl(PR_SET_VMA, PR_SET_VMA_ANON_NAME, data, size, options.name.c_str());
   }
   if (options.canaries) {
     for (uint8_t* page : {data - kPage, data + size}) {

@@ -60,7 +60,10 @@ export function createPlatform(
   const maxVcpus = kvm.checkExtension(KVM_CAP_MAX_VCPUS)
   checkLimits(config, maxVcpus, kvm.checkExtension(KVM_CAP_MAX_VCPU_ID) || maxVcpus)
 
-  const memory = cleanup.own(createGuestMemory(ramRanges(config.memory), { name: 'guest-ram' }))
+  // Anonymous, as the kernel gives huge pages to that more readily: fewer faults of the guest, and fewer misses of its TLB.
+  const memory = cleanup.own(
+    createGuestMemory(ramRanges(config.memory), { kind: 'anonymous', name: 'guest-ram' }),
+  )
   const vm = cleanup.own(kvm.createVm())
   vm.setIdentityMapAddr(KVM_IDENTITY_MAP_START)
   vm.setTssAddr(KVM_TSS_START)

@@ -21,6 +21,12 @@ export function mappings(text: string): number {
   return lines.filter((line) => line.includes(text)).length
 }
 
+/** Guests' RAM mapped here: what is to be backed by huge pages (`hg`) and kept from children (`dc`). */
+export function guestMemories(): number {
+  const lines = readFileSync('/proc/self/smaps', 'utf8').split('\n')
+  return lines.filter((line) => /^VmFlags:(?=.* hg)(?=.* dc)/.test(line)).length
+}
+
 export function threads(): number {
   return readdirSync('/proc/self/task').length
 }

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { FileDisk, Tap, VirtualMachine, type VirtualMachineOptions } from '../../lib/index.js'
-import { mappings, openFds, threads } from '../helpers/process-state.js'
+import { guestMemories, openFds, threads } from '../helpers/process-state.js'
 import { noTapReason, TapInterface } from '../helpers/tap-interface.js'
 import * as guest from './tiny-guest.js'
 
@@ -34,7 +34,7 @@ afterAll(() => rmSync(folder, { recursive: true }))
 
 /** Creates, which must fail and leave nothing open. */
 async function failure(options: Partial<VirtualMachineOptions>): Promise<unknown> {
-  const state = () => [openFds(), threads(), mappings('guest-ram')]
+  const state = () => [openFds(), threads(), guestMemories()]
   const before = state()
   const result = await VirtualMachine.create({ ...good, ...options }).catch((error) => error)
   if (result instanceof VirtualMachine) {

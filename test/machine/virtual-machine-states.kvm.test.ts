@@ -2,7 +2,7 @@ import { once } from 'node:events'
 import { Worker } from 'node:worker_threads'
 import { afterEach, describe, expect, it } from 'vitest'
 import { VirtualMachine, type VirtualMachineOptions } from '../../lib/index.js'
-import { collect, mappings, openFds, threads } from '../helpers/process-state.js'
+import { collect, guestMemories, openFds, threads } from '../helpers/process-state.js'
 import * as guest from './tiny-guest.js'
 
 const machines: VirtualMachine[] = []
@@ -117,8 +117,8 @@ describe('close', () => {
   })
 
   it('leaves nothing behind, fifty times over', async () => {
-    const state = () => [openFds(), threads(), mappings('guest-ram')]
-    await collect(() => mappings('guest-ram') === 0)
+    const state = () => [openFds(), threads(), guestMemories()]
+    await collect(() => guestMemories() === 0)
     const before = state()
     const cycle = async (i: number) => {
       const kernel = guest.kernel(guest.spin)
@@ -134,8 +134,8 @@ describe('close', () => {
 
 describe('a Worker', () => {
   it('that is terminated takes its running machine with it', async () => {
-    await collect(() => mappings('guest-ram') === 0)
-    const before = [threads(), mappings('guest-ram')]
+    await collect(() => guestMemories() === 0)
+    const before = [threads(), guestMemories()]
     const library = new URL('../../dist/lib/index.js', import.meta.url).href
     const script = `
       import { parentPort, workerData } from 'node:worker_threads'
@@ -147,8 +147,8 @@ describe('a Worker', () => {
     const worker = new Worker(url, { workerData: guest.kernel(guest.spin) })
     const [message] = await once(worker, 'message')
     expect(message).toBe('running')
-    expect(mappings('guest-ram')).toBeGreaterThan(before[1]!)
+    expect(guestMemories()).toBeGreaterThan(before[1]!)
     await worker.terminate()
-    await expect.poll(() => [threads(), mappings('guest-ram')]).toEqual(before)
+    await expect.poll(() => [threads(), guestMemories()]).toEqual(before)
   })
 })
