@@ -116,6 +116,10 @@ async function runGuest(options: RunOptions): Promise<number> {
     options.timeout === undefined
       ? undefined
       : setTimeout(() => stop(EXIT_STATUS.timeout), options.timeout * 1000)
+  // A terminal in raw mode does not return the carriage by itself.
+  vm.on('warning', ({ device, reason }) =>
+    process.stderr.write(`\r\nnode-kvm: ${device} waits for a reset by its driver: ${reason}\r\n`),
+  )
   try {
     await vm.start()
     const reason = await vm.stopped

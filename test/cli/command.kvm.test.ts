@@ -106,6 +106,18 @@ describe('node-kvm', () => {
     expect(status).toBe(0)
   })
 
+  it('tells of a driver that breaks the rules, and goes on', async () => {
+    const disk = join(folder, 'disk')
+    writeFileSync(disk, new Uint8Array(4096))
+    const nowhere = 0x7000_0000
+    const queue = { size: 8, descriptorArea: nowhere, driverArea: nowhere, deviceArea: nowhere }
+    const path = kernel(guest.startDevice(0, queue), guest.print('on'), guest.powerOff)
+    const { status, stdout, stderr } = await run(path, '--disk', `${disk},readonly`)
+    expect(stderr).toMatch(/node-kvm: block0 waits for a reset by its driver: 2\.7: \w/)
+    expect(stdout).toBe('on')
+    expect(status).toBe(0)
+  })
+
   it('ends a guest that takes too long', async () => {
     const { status } = await run(kernel(guest.spin), '--timeout', '1')
     expect(status).toBe(124)
