@@ -303,6 +303,7 @@ bool DefineExitChannel(napi_env env, napi_value exports) {
       Method<&ExitChannel::AddRoute>("addRoute"),
       Method<&ExitChannel::RemoveRoute>("removeRoute"),
       Method<&ExitChannel::SetLatch>("setLatch"),
+      Method<&ExitChannel::Settle>("settle"),
       Method<&ExitChannel::AddVcpu>("addVcpu"),
       Method<&ExitChannel::Run>("run"),
       Method<&ExitChannel::Pause>("pause"),

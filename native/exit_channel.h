@@ -31,6 +31,7 @@ class ExitChannel {
   // What next() returns besides a vCPU's index.
   static constexpr int32_t kIdle = -1;
   static constexpr int32_t kYield = -2;
+  static constexpr int32_t kPosted = -3;
 
   ExitChannel() = default;
   ~ExitChannel();
@@ -49,6 +50,7 @@ class ExitChannel {
   napi_value Parked(napi_env env);
   napi_value Stop(napi_env env, const Args& args);
   napi_value Hold(napi_env env, const Args& args);
+  napi_value Settle(napi_env env, const Args& args);
   napi_value Mailbox(napi_env env);
   napi_value TakePosted(napi_env env, const Args& args);
   napi_value Counters(napi_env env, const Args& args);
@@ -74,6 +76,7 @@ class ExitChannel {
   static napi_value Next(napi_env env, napi_callback_info info);
   int32_t NextExit();
   bool HasExit() const;
+  bool IsUrgent() const { return group_.urgent.load(std::memory_order_relaxed); }
   VcpuThread* PickExit();
   int32_t Deliver(VcpuThread* thread);
   bool Answer(napi_env env, int32_t index);

@@ -18,6 +18,8 @@ constexpr uint64_t kPollMilliseconds = 1;
 }  // namespace
 
 void ExitChannel::TakePostedWrites() {
+  // First, so that a write which is too late for this keeps it.
+  if (IsUrgent()) group_.urgent.store(false, std::memory_order_seq_cst);
   mailbox_->posted_count = group_.posted.Take(mailbox_->posted);
 }
 
@@ -116,13 +118,13 @@ int32_t ExitChannel::NextExit() {
   if (std::exchange(slice_over_, false)) slice_end_ = now + kSlice;
   for (;;) {
     int64_t spin = spin_.length(limit);
-    if (now >= slice_end_ && (spin > 0 || HasExit())) {
+    if (now >= slice_end_ && (spin > 0 || HasExit() || IsUrgent())) {
       slice_over_ = true;
       TakePostedWrites();
       return kYield;
     }
     SpinWait wait(&spin_, limit, now, std::min(now + spin, slice_end_));
-    while (!HasExit() && wait.Turn(partner_cpu_)) {
+    while (!HasExit() && !IsUrgent() && wait.Turn(partner_cpu_)) {
     }
     now = wait.now();
     if (HasExit()) {
@@ -141,6 +143,10 @@ int32_t ExitChannel::NextExit() {
         spin_.Record(gap, limit);
       }
       return Deliver(thread);
+    }
+    if (IsUrgent()) {
+      TakePostedWrites();
+      return kPosted;
     }
     if (spin > 0) wait.Missed();
     // Whoever publishes or posts after this store wakes JavaScript; who did before is seen below.

@@ -42,6 +42,7 @@ napi_value ExitChannel::AddRoute(napi_env env, const Args& args) {
   uint64_t size = 0;
   Words posted_words;
   Words latched_words;
+  Words settling_words;
   if (!CheckOpen(env) || !GetString(env, args[0], "space", &space_name)) return nullptr;
   if (space_name != "pio" && space_name != "mmio") {
     return ThrowInvalidOption(env, "space", args[0], "'pio' or 'mmio'");
@@ -51,7 +52,8 @@ napi_value ExitChannel::AddRoute(napi_env env, const Args& args) {
   if (!GetInteger(env, args[1], "base", &base, space_size - 1) ||
       !GetInteger(env, args[2], "size", &size, std::min(space_size - base, kMaxSafeInteger), 1) ||
       !GetWords(env, args[3], "posted", &posted_words) ||
-      !GetWords(env, args[4], "latched", &latched_words)) {
+      !GetWords(env, args[4], "latched", &latched_words) ||
+      (!IsNullish(env, args[5]) && !GetWords(env, args[5], "settling", &settling_words))) {
     return nullptr;
   }
   std::vector<uint32_t> posted(posted_words.data, posted_words.data + posted_words.count);
@@ -64,8 +66,16 @@ napi_value ExitChannel::AddRoute(napi_env env, const Args& args) {
         env, "latched", args[4],
         "pairs of a distinct offset and a width of 1, 2 or 4, inside the size");
   }
+  std::vector<uint32_t> settling(settling_words.data, settling_words.data + settling_words.count);
+  if (!AreRegisters(settling, size) ||
+      !std::all_of(settling.begin(), settling.end(), [&](uint32_t offset) {
+        return std::find(posted.begin(), posted.end(), offset) != posted.end();
+      })) {
+    return ThrowInvalidOption(env, "settling", args[5], "distinct offsets of posted writes");
+  }
   uint32_t id = next_route_id_++;
-  auto route = std::make_shared<Route>(id, space, base, size, std::move(posted), latched);
+  auto route = std::make_shared<Route>(id, space, base, size, std::move(posted), latched,
+                                       std::move(settling));
   auto table = group_.routes.table().With(route);
   if (!table) return ThrowVmmError(env, "ERR_BUS_CONFLICT", "the range overlaps another route");
   group_.routes.Replace(std::move(table));
@@ -80,6 +90,17 @@ napi_value ExitChannel::RemoveRoute(napi_env env, const Args& args) {
     return ThrowInvalidOption(env, "id", args[0], "the id of a route that is there");
   }
   group_.routes.Replace(group_.routes.table().Without(id));
+  return nullptr;
+}
+
+napi_value ExitChannel::Settle(napi_env env, const Args& args) {
+  uint32_t id = 0;
+  if (!CheckOpen(env) || !GetUint32(env, args[0], "id", &id)) return nullptr;
+  auto route = routes_.find(id);
+  if (route == routes_.end() || route->second->settled()) {
+    return ThrowInvalidOption(env, "id", args[0], "the id of a route with a write to settle");
+  }
+  route->second->Settle();
   return nullptr;
 }
 

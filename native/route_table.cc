@@ -7,15 +7,17 @@
 namespace node_kvm {
 
 Route::Route(uint32_t id, Space space, uint64_t base, uint64_t size, std::vector<uint32_t> posted,
-             const std::vector<uint32_t>& latches)
+             const std::vector<uint32_t>& latches, std::vector<uint32_t> settling)
     : id_(id),
       space_(space),
       base_(base),
       size_(size),
       posted_(std::move(posted)),
+      settling_(std::move(settling)),
       latches_(new Latch[latches.size() / 2]),
       latch_count_(latches.size() / 2) {
   std::sort(posted_.begin(), posted_.end());
+  std::sort(settling_.begin(), settling_.end());
   std::vector<size_t> order(latch_count_);
   std::iota(order.begin(), order.end(), 0);
   std::sort(order.begin(), order.end(),
@@ -29,6 +31,10 @@ Route::Route(uint32_t id, Space space, uint64_t base, uint64_t size, std::vector
 bool Route::IsPosted(uint64_t offset) const {
   auto found = std::lower_bound(posted_.begin(), posted_.end(), offset);
   return found != posted_.end() && *found == offset;
+}
+
+bool Route::IsSettling(uint64_t offset) const {
+  return std::binary_search(settling_.begin(), settling_.end(), offset);
 }
 
 Latch* Route::FindLatch(uint64_t offset) const {

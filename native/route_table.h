@@ -20,18 +20,28 @@ struct Latch {
 };
 
 // One range of ports or guest-physical addresses, and which accesses to it need no JavaScript.
-// Unchangeable but for the latches' values.
+// Unchangeable but for the latches' values and the count of writes to settle.
+//
+// Some posted writes change what latched registers read: from such a write until JavaScript has
+// handled it, latches answer nobody.
 class Route {
  public:
-  // `latches` holds offset, width pairs. Offsets and widths lie inside the size.
+  // `latches` holds offset, width pairs. Offsets and widths lie inside the size. `settling` are
+  // among `posted`.
   Route(uint32_t id, Space space, uint64_t base, uint64_t size, std::vector<uint32_t> posted,
-        const std::vector<uint32_t>& latches);
+        const std::vector<uint32_t>& latches, std::vector<uint32_t> settling);
 
   uint32_t id() const { return id_; }
   Space space() const { return space_; }
   uint64_t base() const { return base_; }
   uint64_t size() const { return size_; }
   bool IsPosted(uint64_t offset) const;
+  bool IsSettling(uint64_t offset) const;
+  // vCPU threads, before they post such a write; JavaScript, once it is handled and the latches are
+  // up to date.
+  void Unsettle() const { unsettled_.fetch_add(1, std::memory_order_seq_cst); }
+  void Settle() const { unsettled_.fetch_sub(1, std::memory_order_seq_cst); }
+  bool settled() const { return unsettled_.load(std::memory_order_seq_cst) == 0; }
   // nullptr if no register of that width is latched there.
   Latch* FindLatch(uint64_t offset, uint32_t width) const;
   Latch* FindLatch(uint64_t offset) const;
@@ -41,7 +51,9 @@ class Route {
   Space space_;
   uint64_t base_;
   uint64_t size_;
-  std::vector<uint32_t> posted_;      // sorted
+  std::vector<uint32_t> posted_;    // sorted
+  std::vector<uint32_t> settling_;  // sorted
+  mutable std::atomic<uint32_t> unsettled_{0};
   std::unique_ptr<Latch[]> latches_;  // sorted by offset
   size_t latch_count_;
 };

@@ -194,7 +194,7 @@ bool VcpuThread::ServeIo() {
   uint64_t offset = run->io.port - route->base();
   if (run->io.direction == KVM_EXIT_IO_IN) {
     Latch* latch = route->FindLatch(offset, width);
-    if (!latch) return false;
+    if (!latch || !route->settled()) return false;
     int64_t value = latch->value.load(std::memory_order_acquire);
     if (value == Latch::kUnlatched) return false;
     for (uint64_t i = 0; i < count; i++) Store(data + i * width, width, value);
@@ -203,7 +203,7 @@ bool VcpuThread::ServeIo() {
   }
   if (!route->IsPosted(offset)) return false;
   for (uint64_t i = 0; i < count; i++) {
-    Post({route->id(), static_cast<uint32_t>(offset), width, Load(data + i * width, width)});
+    Post(*route, static_cast<uint32_t>(offset), width, Load(data + i * width, width));
   }
   Count(&counters_.posted);
   return true;
@@ -219,7 +219,7 @@ bool VcpuThread::ServeMmio() {
   uint64_t offset = run->mmio.phys_addr - route->base();
   if (!run->mmio.is_write) {
     Latch* latch = route->FindLatch(offset, width);
-    if (!latch) return false;
+    if (!latch || !route->settled()) return false;
     int64_t value = latch->value.load(std::memory_order_acquire);
     if (value == Latch::kUnlatched) return false;
     Store(run->mmio.data, width, value);
@@ -227,12 +227,15 @@ bool VcpuThread::ServeMmio() {
     return true;
   }
   if (!route->IsPosted(offset)) return false;
-  Post({route->id(), static_cast<uint32_t>(offset), width, Load(run->mmio.data, width)});
+  Post(*route, static_cast<uint32_t>(offset), width, Load(run->mmio.data, width));
   Count(&counters_.posted);
   return true;
 }
 
-void VcpuThread::Post(const PostedWrite& write) {
+void VcpuThread::Post(const Route& route, uint32_t offset, uint32_t width, uint32_t value) {
+  const PostedWrite write = {route.id(), offset, width, value};
+  bool settling = route.IsSettling(offset);
+  if (settling) route.Unsettle();
   PostedQueue::Wake wake = PostedQueue::Wake::kNo;
   while (!group_->posted.TryPush(write, &wake)) {
     Count(&counters_.full);
@@ -240,7 +243,8 @@ void VcpuThread::Post(const PostedWrite& write) {
     // The VM ends: what it writes now no longer matters.
     if (!group_->posted.WaitForRoom()) return;
   }
-  if (wake == PostedQueue::Wake::kYes) group_->Wake();
+  if (settling) group_->urgent.store(true, std::memory_order_seq_cst);
+  if (settling || wake == PostedQueue::Wake::kYes) group_->Wake();
 }
 
 bool VcpuThread::Publish(int error) {

@@ -46,6 +46,9 @@ struct VcpuGroup {
   std::mutex mutex;
   std::condition_variable changed;
 
+  // A posted write that is not to wait for JavaScript to look: it ends a spin of next().
+  std::atomic<bool> urgent{false};
+
   void Wake() {
     if (!js_awake.load(std::memory_order_seq_cst)) wake.Send();
   }
@@ -116,7 +119,7 @@ class VcpuThread {
   bool Serve();
   bool ServeIo();
   bool ServeMmio();
-  void Post(const PostedWrite& write);
+  void Post(const Route& route, uint32_t offset, uint32_t width, uint32_t value);
   // Hands the exit over and waits; false if the thread is to end.
   bool Publish(int error);
 

@@ -24,7 +24,8 @@ export interface BusDevice {
 
 /**
  * How a device spares the guest a wait: both kinds are served by the vCPU's own thread, with no JavaScript in between.
- * So a latched read may overtake a posted write: latch what no posted write to the device changes.
+ * So a latched read may overtake a posted write: latch what no posted write to the device changes, but for the
+ * `settling` ones.
  */
 export interface Shortcuts {
   /** Byte-wide registers whose reads have no side effect while the latch holds a value. */
@@ -36,6 +37,11 @@ export interface Shortcuts {
    * the same vCPU's next synchronous exit.
    */
   readonly posted?: readonly number[]
+  /**
+   * Of the posted ones those whose writes change what latched registers read, or should not wait to be handled. They are
+   * handled as soon as possible, and from such a write until then the device's latches answer nobody.
+   */
+  readonly settling?: readonly number[]
   /** Receives the latch of each offset in `latched` and `latched32` before the guest first runs. */
   latch?(offset: number, latch: Latch): void
 }

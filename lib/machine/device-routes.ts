@@ -2,9 +2,10 @@ import type { NativeExitChannel } from '../binding.js'
 import type { Bus, BusRange } from '../bus/bus.js'
 import type { Latch } from '../bus/bus-device.js'
 
-interface InstalledRoute {
+export interface InstalledRoute {
   readonly id: number
   readonly range: BusRange
+  readonly settling: readonly number[] | undefined
   installed: boolean
 }
 
@@ -35,9 +36,14 @@ export class DeviceRoutes {
     }
   }
 
-  /** The range whose posted write carries `id`; `undefined` if its device has left the bus since. */
-  find(id: number): BusRange | undefined {
-    return this.#byId.get(id)?.range
+  /** The route whose posted write carries `id`; `undefined` if its device has left the bus since. */
+  find(id: number): InstalledRoute | undefined {
+    return this.#byId.get(id)
+  }
+
+  /** A posted write has been handled. */
+  handled({ id, settling, installed }: InstalledRoute, offset: number): void {
+    if (settling?.includes(offset) && installed) this.#channel.settle(id)
   }
 
   /** From here on latches do nothing. Before the channel closes. */
@@ -49,7 +55,7 @@ export class DeviceRoutes {
   #install(bus: Bus, range: BusRange): void {
     const shortcuts = range.device.shortcuts
     if (shortcuts === undefined) return
-    const { posted = [], latched = [], latched32 = [] } = shortcuts
+    const { posted = [], latched = [], latched32 = [], settling } = shortcuts
     const registers = [
       ...latched.flatMap((offset) => [offset, 1]),
       ...latched32.flatMap((offset) => [offset, 4]),
@@ -60,8 +66,9 @@ export class DeviceRoutes {
       range.end - range.base,
       Uint32Array.from(posted),
       Uint32Array.from(registers),
+      Uint32Array.from(settling ?? []),
     )
-    const route: InstalledRoute = { id, range, installed: true }
+    const route: InstalledRoute = { id, range, settling, installed: true }
     this.#byId.set(id, route)
     this.#byRange.set(range, route)
     try {

@@ -41,6 +41,7 @@ export interface VcpuCounters {
 /** What `next()` returns besides an index. */
 const IDLE = -1
 const YIELD = -2
+const POSTED_ONLY = -3
 /** Words of the mailbox. */
 const POSTED_COUNT = 0
 const RUN_ERRNO = 1
@@ -204,6 +205,7 @@ export class RunLoop implements Disposable {
           this.#continueLater()
           return
         }
+        if (index === POSTED_ONLY) continue
         ending = this.#serve(index)
       }
       if (ending !== undefined) this.#end(ending)
@@ -249,12 +251,14 @@ export class RunLoop implements Disposable {
     this.#delivering = true
     try {
       for (; at < end && this.#ended === endedBefore; at += WORDS_PER_POST) {
-        const device = this.#routes.find(mailbox[at]!)?.device
-        const width = mailbox[at + 2] as 1 | 2 | 4
-        if (device !== undefined) device.write(mailbox[at + 1]!, width, mailbox[at + 3]!)
+        const route = this.#routes.find(mailbox[at]!)
+        if (route === undefined) continue
+        const offset = mailbox[at + 1]!
+        route.range.device.write(offset, mailbox[at + 2] as 1 | 2 | 4, mailbox[at + 3]!)
+        this.#routes.handled(route, offset)
       }
     } catch (error) {
-      const name = this.#routes.find(mailbox[at]!)?.device.name
+      const name = this.#routes.find(mailbox[at]!)?.range.device.name
       const [, offset, width] = mailbox.subarray(at)
       return endingOfDeviceError(describeAccess(name, 'write', width!, offset!), error)
     } finally {

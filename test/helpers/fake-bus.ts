@@ -1,8 +1,8 @@
 import type { BusDevice } from '../../lib/bus/bus-device.js'
 
 /**
- * Serves a device as a vCPU's thread does: latched registers from their cells, posted writes late (at the next
- * synchronous access, or on `drain()`), everything else at once.
+ * Serves a device as a vCPU's thread does: latched registers from their cells unless a settling write waits, posted
+ * writes late (at the next synchronous access, or on `drain()`), everything else at once.
  */
 export class FakeBus {
   readonly latches = new Map<number, number | undefined>()
@@ -17,7 +17,9 @@ export class FakeBus {
   }
 
   in(offset: number, width: 1 | 2 | 4 = 1): number {
-    const latched = width === 1 ? this.latches.get(offset) : undefined
+    const { settling = [] } = this.device.shortcuts ?? {}
+    const settled = !this.#posted.some(([posted]) => settling.includes(posted))
+    const latched = width === 1 && settled ? this.latches.get(offset) : undefined
     if (latched !== undefined) return latched
     this.drain()
     this.synchronous++

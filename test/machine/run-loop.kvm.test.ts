@@ -316,6 +316,52 @@ describe('latches', () => {
     expect(rig.loop.counters()[0]).toMatchObject({ latched: 2, synchronous: 4 })
   })
 
+  it('answer nobody from a settling write until it was handled', async () => {
+    // mov cl, 0; l: inc cl; mov al, cl; out 0x10, al; in al, 0x11; cmp al, cl; jne e; cmp cl, 255; jne l; e: hlt
+    const loop = [0xfe, 0xc1, 0x88, 0xc8, 0xe6, 0x10, 0xe4, 0x11, 0x38, 0xc8, 0x75, 0x05]
+    using rig = runLoopRig([[0xb1, 0x00, ...loop, 0x80, 0xf9, 0xff, 0x75, 0xef, ...asm.hlt]])
+    let latch: Latch | undefined
+    let current = 0
+    const device = recorder(() => current, {
+      posted: [0],
+      settling: [0],
+      latched: [1],
+      latch: (_offset, given) => {
+        latch = given
+      },
+    })
+    device.write = (_offset, _width, value) => {
+      current = value
+      latch!.set(value)
+    }
+    rig.pio.attach(0x10, 2, device)
+    rig.loop.run()
+    await rig.ended
+    expect(current).toBe(255)
+    expect(rig.vcpus[0]!.getRegs().rcx & 0xffn).toBe(255n)
+    expect(rig.vcpus[0]!.getRegs().rax & 0xffn).toBe(255n)
+    expect(rig.loop.counters()[0]).toMatchObject({ posted: 255 })
+  })
+
+  it('wait for a settling write that wakes a sleeping loop at once', async () => {
+    // out 0x10, al; l: in al, 0x20; jmp l: nothing but the write itself tells of it.
+    using rig = runLoopRig([[0xe6, 0x10, 0xe4, 0x20, 0xeb, 0xfc]], { spinMicroseconds: 0 })
+    rig.pio.attach(
+      0x20,
+      1,
+      recorder(() => 0, { latched: [0], latch: (_offset, latch) => latch.set(1) }),
+    )
+    const handled = new Promise((resolve) => {
+      const device = recorder(() => 0, { posted: [0], settling: [0] })
+      device.write = resolve
+      rig.pio.attach(0x10, 1, device)
+    })
+    rig.loop.run()
+    await handled
+    rig.loop.stop()
+    expect(rig.loop.counters()[0]).toMatchObject({ posted: 1, synchronous: 0 })
+  })
+
   it('of 4 bytes answer reads of 4 bytes only; string reads are filled', async () => {
     const program = [
       ...asm.movDs(0xd000),

@@ -62,6 +62,17 @@ describe('a route', () => {
     channel.addRoute('pio', 0, 8, none, none)
   })
 
+  it('settles what was posted, among what it posts', () => {
+    const id = channel.addRoute('pio', 0, 8, words(1, 2), none, words(2))
+    expect(() => channel.settle(id)).toThrow(invalid('id'))
+    expect(() => channel.settle(id + 1)).toThrow(invalid('id'))
+    for (const wrong of [words(3), words(2, 2), words(8)]) {
+      expect(() => channel.addRoute('pio', 8, 8, words(1, 2), none, wrong)).toThrow(
+        invalid('settling'),
+      )
+    }
+  })
+
   it('is removed once', () => {
     const id = channel.addRoute('pio', 0, 8, none, none)
     channel.removeRoute(id)

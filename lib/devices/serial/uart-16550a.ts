@@ -55,7 +55,8 @@ export class Uart16550A implements BusDevice {
     this.#output = options.output
     this.#input = options.input
     this.shortcuts = {
-      posted: [reg.UART_THR],
+      posted: [reg.UART_THR, reg.UART_IER],
+      settling: [reg.UART_IER],
       latched: [
         reg.UART_IER,
         reg.UART_IIR,

@@ -98,6 +98,7 @@ describe('registers', () => {
     bus.out(reg.UART_LCR, reg.UART_LCR_DLAB)
     bus.out(reg.UART_DLL, dll)
     bus.out(reg.UART_DLM, dlm)
+    bus.drain()
     expect(uart.baudRate).toBe(rate)
   })
 
@@ -122,6 +123,7 @@ describe('transmitter', () => {
   it('raises the interrupt when it is enabled, drops it when IIR is read, each time', () => {
     for (let round = 0; round < 2; round++) {
       bus.out(reg.UART_IER, reg.UART_IER_THRI)
+      bus.drain()
       expect(irq.level).toBe(true)
       expect(interrupt()).toBe(reg.UART_IIR_THRI)
       expect(irq.level).toBe(false)
