@@ -32,6 +32,7 @@ export {
   type VirtioBalloonOptions,
 } from './devices/virtio/balloon/virtio-balloon.js'
 export {
+  type BlockLimitChange,
   VirtioBlock,
   type VirtioBlockCounters,
   type VirtioBlockOptions,
@@ -41,6 +42,7 @@ export {
   type VirtioConsoleOptions,
 } from './devices/virtio/console/virtio-console.js'
 export {
+  type NetLimitChange,
   VirtioNet,
   type VirtioNetCounters,
   type VirtioNetOptions,

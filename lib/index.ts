@@ -25,6 +25,8 @@ export {
 } from './backends/net/virtual-switch.js'
 export type { FlatMode, FlatOptions } from './boot/flat.js'
 export type { BalloonStatistics } from './devices/virtio/balloon/virtio-balloon.js'
+export type { BlockLimitChange } from './devices/virtio/block/virtio-block.js'
+export type { NetLimitChange } from './devices/virtio/net/virtio-net.js'
 export type { Rate, RateLimit } from './devices/virtio/rate-limiter.js'
 export type { VirtioVsock, VsockListener } from './devices/virtio/vsock/virtio-vsock.js'
 export type { VsockStream } from './devices/virtio/vsock/vsock-stream.js'

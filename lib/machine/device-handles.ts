@@ -5,15 +5,23 @@ import type { VirtioConsole } from '../devices/virtio/console/virtio-console.js'
 import type { VirtioNet } from '../devices/virtio/net/virtio-net.js'
 
 /**
- * A disk of a machine's, as its program sees it: what moves its data, and what it has done.
+ * A disk of a machine's, as its program sees it: what moves its data, what it has done, its limits.
  * Its capacity is changed on the backend: {@link FileDisk.resize}.
  */
-export type VmDisk = Pick<VirtioBlock, 'name' | 'engine' | 'counters'>
+export type VmDisk = Pick<VirtioBlock, 'name' | 'engine' | 'counters' | 'setLimits'>
 
 /** A network card of a machine's, as its program sees it: pull its cable, have it announce itself, capture its frames. */
 export type VmNet = Pick<
   VirtioNet,
-  'name' | 'mac' | 'link' | 'queuePairs' | 'counters' | 'setLink' | 'announce' | 'capture'
+  | 'name'
+  | 'mac'
+  | 'link'
+  | 'queuePairs'
+  | 'counters'
+  | 'setLink'
+  | 'setLimits'
+  | 'announce'
+  | 'capture'
 >
 
 /** One port of a virtio console, as streams, which end when the machine is closed. */

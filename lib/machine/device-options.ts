@@ -1,6 +1,6 @@
 import type { BlockBackend } from '../backends/block/block-backend.js'
 import type { NetBackend } from '../backends/net/net-backend.js'
-import type { Rate, RateLimit } from '../devices/virtio/rate-limiter.js'
+import { checkRateLimit, type RateLimit } from '../devices/virtio/rate-limiter.js'
 import { invalidOption } from '../errors.js'
 import * as check from './option-checks.js'
 
@@ -43,28 +43,6 @@ const properties = check.value<Readonly<Record<string, unknown>>>(
   (given) => typeof given === 'object' && given !== null && !Array.isArray(given),
 )
 
-const positive = check.value<number>(
-  'a number above 0',
-  (given) => typeof given === 'number' && given > 0 && given <= Number.MAX_SAFE_INTEGER,
-)
-
-const rateOptions = check.object({ perSecond: positive, burst: check.optional(positive) })
-
-const rate: check.Check<Rate> = (given, name) => {
-  const { perSecond, burst } = rateOptions(given, name)
-  return { perSecond, ...(burst === undefined ? {} : { burst }) }
-}
-
-const rateLimitOptions = check.object({
-  operations: check.optional(rate),
-  bytes: check.optional(rate),
-})
-
-const rateLimit: check.Check<RateLimit> = (given, name) => {
-  const { operations, bytes } = rateLimitOptions(given, name)
-  return { ...(operations && { operations }), ...(bytes && { bytes }) }
-}
-
 const isBackend = (given: unknown) =>
   typeof given === 'object' &&
   given !== null &&
@@ -87,13 +65,13 @@ const NET = 'a network backend, such as new Tap(name)'
 const disk = check.object({
   backend: check.value<BlockBackend>(DISK, isBackend),
   queues: check.withDefault(check.integer(1, 16), 1),
-  rateLimit: check.optional(rateLimit),
+  rateLimit: check.optional(checkRateLimit),
 })
 
 const net = check.object({
   backend: check.value<NetBackend>(NET, isBackend),
-  transmitLimit: check.optional(rateLimit),
-  receiveLimit: check.optional(rateLimit),
+  transmitLimit: check.optional(checkRateLimit),
+  receiveLimit: check.optional(checkRateLimit),
   link: check.withDefault(check.boolean, true),
 })
 

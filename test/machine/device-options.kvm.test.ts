@@ -70,6 +70,8 @@ describe('disks', () => {
     await until(() => vm.disks[0]!.counters.flushes >= answered)
     for (let turn = 0; turn < 50; turn++) await new Promise((resolve) => setImmediate(resolve))
     expect(vm.disks[0]!.counters.flushes).toBe(answered)
+    vm.disks[0]!.setLimits({ rateLimit: null })
+    await until(() => vm.disks[0]!.counters.flushes === 3)
   })
 
   it('tell what moves their data', async () => {
@@ -127,6 +129,7 @@ describe('network cards', () => {
     const nets = [{ backend: network.port(), transmitLimit: { bytes: { perSecond: 1e6 } } }]
     await using vm = await VirtualMachine.create({ kernel: SPINNER, memory: '32M', nets })
     const path = join(folder, 'frames.pcap')
+    vm.nets[0]!.setLimits({ transmitLimit: null, receiveLimit: { bytes: { perSecond: 1e6 } } })
     const capture = vm.nets[0]!.capture(path)
     await capture.stop()
     expect(readFileSync(path)).toHaveLength(24)

@@ -7,7 +7,7 @@ import { GuestAccess } from '../queue/guest-access.js'
 import { checkCount, checkQueueSize } from '../queue/queue-size.js'
 import { RingPoller } from '../queue/ring-poller.js'
 import { drainQueue, type QueueService, type Virtqueue } from '../queue/virtqueue.js'
-import { type RateLimit, RateLimiter } from '../rate-limiter.js'
+import { type RateLimit, RateLimiter, setRateLimits } from '../rate-limiter.js'
 import type { DeviceContext, VirtioDevice } from '../virtio-device.js'
 import {
   CONFIG_WRITEBACK,
@@ -47,6 +47,11 @@ export interface VirtioBlockOptions {
   pollMicroseconds?: number
 }
 
+/** Limits to be set while a device runs: what is left out stays as it is, `null` is no limit. */
+export interface BlockLimitChange {
+  rateLimit?: RateLimit | null
+}
+
 /** What a block device has done. */
 export interface VirtioBlockCounters {
   reads: number
@@ -80,7 +85,7 @@ export class VirtioBlock implements VirtioDevice {
   readonly #segmentsMax: number
   readonly #request = new BlockRequest()
   readonly #range = new RangeRequest()
-  readonly #limiter: RateLimiter | undefined
+  readonly #limiter: RateLimiter
   readonly #pollMicroseconds: number
   #access!: GuestAccess
   #channel!: BlockChannel
@@ -101,7 +106,7 @@ export class VirtioBlock implements VirtioDevice {
     const queues = checkCount('queues', options.queues ?? 1, 16)
     this.name = name
     this.#backend = backend
-    this.#limiter = options.rateLimit && new RateLimiter('rateLimit', options.rateLimit)
+    this.#limiter = new RateLimiter('rateLimit', options.rateLimit)
     this.#queueSize = queueSize
     this.#segmentsMax = queueSize - 2 // a chain holds a header and a status too
     const poll = options.pollMicroseconds ?? 20
@@ -119,6 +124,15 @@ export class VirtioBlock implements VirtioDevice {
   /** What moves the disk's data: `'io_uring'`, `'threads'`, `'js'`. */
   get engine(): string {
     return this.#channel.engine
+  }
+
+  /**
+   * Changes the limit that {@link VirtioBlockOptions.rateLimit} has set, at once.
+   * @throws VmmError `ERR_INVALID_OPTION`, and nothing has changed
+   * @example `vm.disks[0].setLimits({ rateLimit: { operations: { perSecond: 1000 } } })`
+   */
+  setLimits(limits: BlockLimitChange): void {
+    setRateLimits({ rateLimit: this.#limiter }, limits)
   }
 
   attach(memory: GuestMemory): void {
@@ -161,7 +175,7 @@ export class VirtioBlock implements VirtioDevice {
   reset(): void | Promise<void> {
     this.#context = undefined
     this.#services = []
-    this.#limiter?.cancel()
+    this.#limiter.cancel()
     this.config[CONFIG_WRITEBACK] = 1
     if (this.#channel.inFlight > 0) return this.#channel.drain()
   }
@@ -171,18 +185,16 @@ export class VirtioBlock implements VirtioDevice {
   }
 
   #service(context: DeviceContext, queue: Virtqueue): QueueService {
-    const limiter = this.#limiter
-    const service = {
-      handle: (chain: DescriptorChain) => this.#handle(queue, chain),
-      submit: () => this.#channel.submit(),
-      poller: new RingPoller(this.#pollMicroseconds),
-    }
-    if (limiter === undefined) return service
     // Whichever queue had to wait, all may have something to go on with.
     const resume = () => {
       for (const waiting of context.queues) if (waiting) context.schedule(waiting.index)
     }
-    return { ...service, admit: () => limiter.admit(resume) }
+    return {
+      admit: () => this.#limiter.admit(resume),
+      handle: (chain: DescriptorChain) => this.#handle(queue, chain),
+      submit: () => this.#channel.submit(),
+      poller: new RingPoller(this.#pollMicroseconds),
+    }
   }
 
   #handle(queue: Virtqueue, chain: DescriptorChain): void {
@@ -195,7 +207,7 @@ export class VirtioBlock implements VirtioDevice {
       this.#drop(queue, chain)
       return
     }
-    this.#limiter?.spend(chain.readableLength + chain.writableLength)
+    this.#limiter.spend(chain.readableLength + chain.writableLength)
     const tag = queue.index * this.#queueSize + chain.id
     this.#statusAddresses[tag] = statusAddress
     this.#dataWritten[tag] = 0

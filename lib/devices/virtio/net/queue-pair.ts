@@ -12,8 +12,8 @@ export interface PairOwner {
   readonly counters: VirtioNetCounters
   /** Whether frames go either way now. */
   linked(): boolean
-  readonly transmitLimiter: RateLimiter | undefined
-  readonly receiveLimiter: RateLimiter | undefined
+  readonly transmitLimiter: RateLimiter
+  readonly receiveLimiter: RateLimiter
   linkChanged(up: boolean): void
   /** The receive limiter lets frames in again: whichever pair had to wait, all may have some. */
   resumeReceiving(): void
@@ -104,18 +104,16 @@ export class QueuePair {
   }
 
   #service(context: DeviceContext, queue: Virtqueue): QueueService {
-    const limiter = this.#owner.transmitLimiter
-    const service = {
-      handle: (chain: DescriptorChain) => this.#send(queue, chain),
-      submit: () => this.channel.transmit(),
-    }
-    if (limiter === undefined) return service
     // Whichever pair had to wait, all may have something to go on with.
     const resume = () => {
       for (let at = transmitQueue(0); at < context.queues.length; at += 2)
         if (context.queues[at]) context.schedule(at)
     }
-    return { ...service, admit: () => limiter.admit(resume) }
+    return {
+      admit: () => this.#owner.transmitLimiter.admit(resume),
+      handle: (chain: DescriptorChain) => this.#send(queue, chain),
+      submit: () => this.channel.transmit(),
+    }
   }
 
   #send(queue: Virtqueue, chain: DescriptorChain): void {
@@ -125,7 +123,7 @@ export class QueuePair {
       queue.push(chain.id, 0)
       return
     }
-    this.#owner.transmitLimiter?.spend(length)
+    this.#owner.transmitLimiter.spend(length)
     this.channel.frame(chain.id)
     for (let i = 0; i < chain.readableCount; i++)
       this.channel.segment(chain.addresses[i]!, chain.lengths[i]!)
@@ -154,7 +152,7 @@ export class QueuePair {
     if (length === 0) counters.rxDropped++
     else counters.rxBuffers++
     counters.rxBytes += length
-    if (length > 0) receiveLimiter?.spend(length)
+    if (length > 0) receiveLimiter.spend(length)
     this.#receiveQueue?.push(tag, length)
   }
 
@@ -162,7 +160,7 @@ export class QueuePair {
     const queue = this.#receiveQueue
     if (queue === undefined || this.#context?.memory.closed !== false) return
     queue.publish()
-    const admitted = this.#owner.receiveLimiter?.admit(this.#owner.resumeReceiving) ?? true
+    const admitted = this.#owner.receiveLimiter.admit(this.#owner.resumeReceiving)
     this.channel.hold(!admitted)
     if (this.channel.posted === 0) this.#context.schedule(receiveQueue(this.#index))
   }

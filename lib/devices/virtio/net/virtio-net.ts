@@ -9,7 +9,7 @@ import type { GuestMemory } from '../../../memory/guest-memory.js'
 import { type FeatureBits, featureBits, hasFeature, VIRTIO_ID_NET } from '../abi.js'
 import { checkCount, checkQueueSize } from '../queue/queue-size.js'
 import { drainQueue, type QueueService, type Virtqueue } from '../queue/virtqueue.js'
-import { type RateLimit, RateLimiter } from '../rate-limiter.js'
+import { type RateLimit, RateLimiter, setRateLimits } from '../rate-limiter.js'
 import type { DeviceContext, VirtioDevice } from '../virtio-device.js'
 import {
   CONFIG_MAC,
@@ -52,6 +52,12 @@ export interface VirtioNetOptions {
   link?: boolean
   /** Told of each change of {@link VirtioNet.link}, by whatever caused it. */
   onLink?: (up: boolean) => void
+}
+
+/** Limits to be set while a device runs: what is left out stays as it is, `null` is no limit. */
+export interface NetLimitChange {
+  transmitLimit?: RateLimit | null
+  receiveLimit?: RateLimit | null
 }
 
 /** What a network device has done. */
@@ -97,8 +103,8 @@ export class VirtioNet implements VirtioDevice {
   readonly #backend: NetBackend
   readonly #mtu: number | undefined
   readonly #maxPairs: number
-  readonly #transmitLimiter: RateLimiter | undefined
-  readonly #receiveLimiter: RateLimiter | undefined
+  readonly #transmitLimiter: RateLimiter
+  readonly #receiveLimiter: RateLimiter
   readonly #onLink: ((up: boolean) => void) | undefined
   #pairs: readonly QueuePair[] = []
   #activePairs = 1
@@ -117,8 +123,8 @@ export class VirtioNet implements VirtioDevice {
     this.#backend = backend
     this.#mtu = mtu === undefined ? undefined : checkMtu(mtu)
     this.#maxPairs = checkCount('queuePairs', backend.queuePairs ?? 1, 64)
-    this.#transmitLimiter = limiter('transmitLimit', options.transmitLimit)
-    this.#receiveLimiter = limiter('receiveLimit', options.receiveLimit)
+    this.#transmitLimiter = new RateLimiter('transmitLimit', options.transmitLimit)
+    this.#receiveLimiter = new RateLimiter('receiveLimit', options.receiveLimit)
     this.#linkWanted = link
     this.#onLink = options.onLink
     this.queueSizes = Array(2 * this.#maxPairs + 1).fill(queueSize)
@@ -164,6 +170,16 @@ export class VirtioNet implements VirtioDevice {
     this.#changeLink(() => {
       this.#linkWanted = up
     })
+  }
+
+  /**
+   * Changes the limits that {@link VirtioNetOptions} has set, at once.
+   * @throws VmmError `ERR_INVALID_OPTION`, and nothing has changed
+   * @example `vm.nets[0].setLimits({ receiveLimit: { bytes: { perSecond: 1e6 } }, transmitLimit: null })`
+   */
+  setLimits(limits: NetLimitChange): void {
+    const limiters = { transmitLimit: this.#transmitLimiter, receiveLimit: this.#receiveLimiter }
+    setRateLimits(limiters, limits)
   }
 
   /**
@@ -233,8 +249,8 @@ export class VirtioNet implements VirtioDevice {
   reset(): void {
     this.#context = undefined
     this.#control = undefined
-    this.#transmitLimiter?.cancel()
-    this.#receiveLimiter?.cancel()
+    this.#transmitLimiter.cancel()
+    this.#receiveLimiter.cancel()
     this.#setPairs(1)
     for (const pair of this.#pairs) pair.reset()
     this.config[CONFIG_STATUS]! &= ~VIRTIO_NET_S_ANNOUNCE
@@ -335,10 +351,6 @@ export class VirtioNet implements VirtioDevice {
     const bytes = this.#backend.mac.split(':').map((byte) => Number.parseInt(byte, 16))
     this.config.set(bytes, CONFIG_MAC)
   }
-}
-
-function limiter(option: string, limit: RateLimit | undefined): RateLimiter | undefined {
-  return limit && new RateLimiter(option, limit)
 }
 
 /** 5.1.4.1: from 68 to 65535. */

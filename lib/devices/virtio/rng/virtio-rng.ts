@@ -24,14 +24,14 @@ export class VirtioRng implements VirtioDevice {
   readonly config = new Uint8Array(0)
   /** Requests served, bytes given, chains with no room in guest memory. */
   readonly counters = { requests: 0, bytes: 0, dropped: 0 }
-  readonly #limiter: RateLimiter | undefined
+  readonly #limiter: RateLimiter
   readonly #bytes = new Uint8Array(REQUEST_MAX)
   #context: DeviceContext | undefined
 
   /** @throws VmmError `ERR_INVALID_OPTION` */
   constructor(options: VirtioRngOptions = {}) {
     this.name = options.name ?? 'rng'
-    this.#limiter = options.rateLimit && new RateLimiter('rateLimit', options.rateLimit)
+    this.#limiter = new RateLimiter('rateLimit', options.rateLimit)
   }
 
   activate(context: DeviceContext): void {
@@ -42,9 +42,8 @@ export class VirtioRng implements VirtioDevice {
     const context = this.#context
     const queue = context?.queues[queueIndex]
     if (context === undefined || queue === undefined) return false
-    const limiter = this.#limiter
     return drainQueue(queue, {
-      admit: () => limiter?.admit(() => context.schedule(queueIndex)) ?? true,
+      admit: () => this.#limiter.admit(() => context.schedule(queueIndex)),
       handle: (chain) => this.#fill(queue, chain),
       submit() {},
     })
@@ -52,7 +51,7 @@ export class VirtioRng implements VirtioDevice {
 
   reset(): void {
     this.#context = undefined
-    this.#limiter?.cancel()
+    this.#limiter.cancel()
   }
 
   async close(): Promise<void> {}
@@ -67,7 +66,7 @@ export class VirtioRng implements VirtioDevice {
     } else {
       this.counters.dropped++
     }
-    this.#limiter?.spend(bytes.length)
+    this.#limiter.spend(bytes.length)
     queue.push(chain.id, done ? bytes.length : 0)
   }
 }

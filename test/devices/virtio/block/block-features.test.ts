@@ -4,11 +4,14 @@ import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { FileDisk } from '../../../../lib/backends/block/file-disk.js'
 import * as blk from '../../../../lib/devices/virtio/block/abi.js'
-import { VirtioBlock } from '../../../../lib/devices/virtio/block/virtio-block.js'
+import {
+  type BlockLimitChange,
+  VirtioBlock,
+} from '../../../../lib/devices/virtio/block/virtio-block.js'
 import * as mmio from '../../../../lib/devices/virtio/transport/virtio-mmio.js'
 import { BlockRig } from '../../../helpers/block-driver.js'
 import { nativeMemory } from '../../../helpers/guest-memories.js'
-import { until } from '../../../helpers/virtio-driver.js'
+import { turns, until } from '../../../helpers/virtio-driver.js'
 
 describe('virtio-blk', () => {
   let folder: string
@@ -116,6 +119,32 @@ describe('virtio-blk', () => {
     rig.driver.kick(0)
     await until(() => rig!.queue.deviceUsedIdx === 20, 'all requests')
     expect(performance.now() - start).toBeGreaterThan((1000 * (20 - 5 - 1)) / 200) // the bound, not the machine's speed
+  })
+
+  it('takes another rate limit while requests wait for the old one', async () => {
+    const rateLimit = { operations: { perSecond: 1e-6, burst: 0.5 } }
+    rig = await BlockRig.file(path(), nativeMemory([0, 0x100000]), {}, { rateLimit, queues: 2 })
+    rig.driver.start([blk.VIRTIO_BLK_F_MQ], 64)
+    const flush = (queue: number) =>
+      rig!.driver.queues[queue]!.add([
+        { address: rig!.header(blk.VIRTIO_BLK_T_FLUSH, 0), length: 16 },
+        { address: 0x70000, length: 1, writable: true },
+      ])
+    for (const queue of [0, 0, 1]) flush(queue)
+    for (const queue of [0, 1]) rig.driver.kick(queue)
+    await until(() => rig!.queue.deviceUsedIdx === 1, 'the first request')
+    await turns(20)
+    const used = () => rig!.driver.queues.map((queue) => queue.deviceUsedIdx)
+    expect(used()).toEqual([1, 0])
+    const change = (limits: unknown) => rig!.device.setLimits(limits as BlockLimitChange)
+    expect(() => change({ rateLimit: { bytes: 5 } })).toThrow(/rateLimit.bytes/)
+    expect(() => change({ receiveLimit: null })).toThrow(/limits.receiveLimit/)
+    expect(() => change(null)).toThrow(/limits/)
+    change({})
+    await turns(20)
+    expect(used()).toEqual([1, 0])
+    change({ rateLimit: null })
+    await until(() => used().join() === '2,1', 'the other requests')
   })
 
   it.each([

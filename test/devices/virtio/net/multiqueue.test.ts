@@ -201,6 +201,25 @@ describe.skipIf(reason !== undefined)('virtio-net with several queue pairs', () 
     expect([0, 1, 2, 3].filter((pair) => usedBy(pair) > 0).length).toBeGreaterThan(1)
   })
 
+  it('sends what waited for a limit, from every pair, when it is lifted', async () => {
+    const transmitLimit = { operations: { perSecond: 1e-6, burst: 0.5 } }
+    await start(FEATURES, { transmitLimit, receiveLimit: { bytes: { perSecond: 1e9 } } })
+    setPairs(2)
+    offer(0)
+    offer(1)
+    for (const pair of [0, 1, 1]) send(pair, arp())
+    await turns(20)
+    const sent = () => [0, 1].map((pair) => rig.driver.queues[2 * pair + 1]!.deviceUsedIdx)
+    expect(sent()).toEqual([1, 0])
+    expect(() =>
+      rig.device.setLimits({ receiveLimit: null, transmitLimit: {}, x: 1 } as object),
+    ).toThrow(expect.objectContaining({ code: 'ERR_INVALID_OPTION', option: 'limits.x' }))
+    await turns(20)
+    expect(sent()).toEqual([1, 0])
+    rig.device.setLimits({ transmitLimit: null })
+    await until(() => sent().join() === '1,2', 'the other frames')
+  })
+
   it('serves a driver that resets it over and over', async () => {
     await start()
     for (let round = 0; round < 30; round++) {
