@@ -16,6 +16,8 @@
         'native/exit_channel.cc',
         'native/exit_channel_delivery.cc',
         'native/exit_channel_routes.cc',
+        'native/exit_channel_stats.cc',
+        'native/exit_stats.cc',
         'native/guest_memfd.cc',
         'native/io_ring.cc',
         'native/kvm_fd.cc',

@@ -233,6 +233,12 @@ export interface NativeExitChannel {
   takePosted(): number
   /** Of one vCPU: exits in all, reads latched, exits posted, exits to JavaScript, kicks, waits for room to post. */
   counters(index: number): Float64Array
+  /**
+   * What one vCPU exited for: how often, how many of these JavaScript answered, and nanoseconds out of the guest, for each
+   * of the 64 exit reasons, then for the accesses that had no place of their own; then for each place: 1 for MMIO, 1 for
+   * writes, the port or address, and the same three.
+   */
+  exitCounts(index: number): Float64Array
   /** How long either side waits for the other before it sleeps, at most: 0 to 1000, 50 unless told. */
   setSpin(microseconds: number): void
   /** Pins one vCPU's thread to host CPUs. */

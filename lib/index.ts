@@ -63,6 +63,13 @@ export {
   type VirtualMachineEvents,
   type VmState,
 } from './machine/virtual-machine.js'
+export type {
+  AccessStatistics,
+  ExitStatistics,
+  KvmStatistics,
+  VcpuStatistics,
+  VmStatistics,
+} from './machine/vm-stats.js'
 export type { VmWarning } from './machine/vm-warning.js'
 export { GuestMemory } from './memory/guest-memory.js'
 export { formatByteSize, parseByteSize } from './util/byte-size.js'

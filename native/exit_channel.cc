@@ -300,23 +300,15 @@ napi_value Construct(napi_env env, napi_callback_info info) {
 
 bool DefineExitChannel(napi_env env, napi_value exports) {
   napi_property_descriptor members[] = {
-      Method<&ExitChannel::AddRoute>("addRoute"),
-      Method<&ExitChannel::RemoveRoute>("removeRoute"),
-      Method<&ExitChannel::SetLatch>("setLatch"),
-      Method<&ExitChannel::Settle>("settle"),
-      Method<&ExitChannel::AddVcpu>("addVcpu"),
-      Method<&ExitChannel::Run>("run"),
-      Method<&ExitChannel::Pause>("pause"),
-      Getter<&ExitChannel::Parked>("parked"),
-      Method<&ExitChannel::Stop>("stop"),
-      Method<&ExitChannel::Hold>("hold"),
-      Getter<&ExitChannel::Mailbox>("mailbox"),
-      Method<&ExitChannel::TakePosted>("takePosted"),
-      Method<&ExitChannel::Counters>("counters"),
-      Method<&ExitChannel::SetSpin>("setSpin"),
-      Method<&ExitChannel::SetAffinity>("setAffinity"),
-      Method<&ExitChannel::Ref>("ref"),
-      Method<&ExitChannel::Unref>("unref"),
+      Method<&ExitChannel::AddRoute>("addRoute"), Method<&ExitChannel::RemoveRoute>("removeRoute"),
+      Method<&ExitChannel::SetLatch>("setLatch"), Method<&ExitChannel::Settle>("settle"),
+      Method<&ExitChannel::AddVcpu>("addVcpu"),   Method<&ExitChannel::Run>("run"),
+      Method<&ExitChannel::Pause>("pause"),       Getter<&ExitChannel::Parked>("parked"),
+      Method<&ExitChannel::Stop>("stop"),         Method<&ExitChannel::Hold>("hold"),
+      Getter<&ExitChannel::Mailbox>("mailbox"),   Method<&ExitChannel::TakePosted>("takePosted"),
+      Method<&ExitChannel::Counters>("counters"), Method<&ExitChannel::ExitCounts>("exitCounts"),
+      Method<&ExitChannel::SetSpin>("setSpin"),   Method<&ExitChannel::SetAffinity>("setAffinity"),
+      Method<&ExitChannel::Ref>("ref"),           Method<&ExitChannel::Unref>("unref"),
       Method<&ExitChannel::Close>("close"),
   };
   return DefineClass<ExitChannel>(env, exports, Construct, members);

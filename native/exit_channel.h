@@ -7,6 +7,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "exit_stats.h"
 #include "mapping.h"
 #include "support/callback.h"
 #include "support/class.h"
@@ -54,6 +55,7 @@ class ExitChannel {
   napi_value Mailbox(napi_env env);
   napi_value TakePosted(napi_env env, const Args& args);
   napi_value Counters(napi_env env, const Args& args);
+  napi_value ExitCounts(napi_env env, const Args& args);
   napi_value SetSpin(napi_env env, const Args& args);
   napi_value SetAffinity(napi_env env, const Args& args);
   napi_value Ref(napi_env env, const Args& args);
@@ -110,6 +112,7 @@ class ExitChannel {
   uint64_t runs_ = 0;
   bool ref_ = true;
   bool closed_ = false;
+  TscClock tsc_clock_;
   bool hooked_ = false;
   std::shared_ptr<Target> target_;
   std::shared_ptr<MailboxPage> mailbox_;

@@ -10,6 +10,7 @@
 #include <mutex>
 #include <vector>
 
+#include "exit_stats.h"
 #include "posted_queue.h"
 #include "route_table.h"
 #include "support/loop_handle.h"
@@ -102,6 +103,7 @@ class VcpuThread {
   uint32_t index() const { return index_; }
   Vcpu& vcpu() { return *vcpu_; }
   const VcpuCounters& counters() const { return counters_; }
+  const ExitStats& stats() const { return stats_; }
   pthread_t thread() const { return thread_; }
   const CurrentRoutes::Hazard* hazard() const { return &hazard_; }
 
@@ -144,6 +146,7 @@ class VcpuThread {
   alignas(kCacheLine) AdaptiveSpin spin_;
   CurrentRoutes::Hazard hazard_{nullptr};
   VcpuCounters counters_;
+  ExitStats stats_;
 };
 
 }  // namespace node_kvm

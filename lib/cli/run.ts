@@ -34,6 +34,7 @@ interface RunOptions {
   rng: boolean
   vsock?: string
   timeout?: number
+  stats: boolean
   emulate: 'auto' | 'always' | 'never'
 }
 
@@ -84,6 +85,7 @@ export function runCommand(): Command {
     .option('--rng', "an entropy device that gives the host's random numbers", false)
     .option('--vsock <path>', 'a socket device, bridged to a Unix socket made at this path')
     .option('-t, --timeout <seconds>', 'stop the guest after so long', wholeNumber)
+    .option('--stats', 'say at the end what the guest exited for, and how long it took', false)
     .addOption(
       new Option('--emulate <when>', 'use the emulated KVM host')
         .choices(['auto', 'always', 'never'])
@@ -127,6 +129,7 @@ async function runGuest(options: RunOptions): Promise<number> {
     restoreTerminal()
     if (reason.kind !== 'shutdown')
       process.stderr.write(`node-kvm: ${describeStopReason(reason)}\n`)
+    if (options.stats) process.stderr.write(vm.explain())
     return status ?? exitStatus(reason)
   } finally {
     clearTimeout(timer)

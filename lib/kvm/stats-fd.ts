@@ -36,25 +36,27 @@ const MAXIMUM_BYTES = 1 << 20
 
 type Description = Omit<Stat, 'values'> & { offset: number; count: number }
 
-/** The binary statistics of a VM or vCPU (KVM API, KVM_GET_STATS_FD). */
-export class StatsFd implements Disposable {
-  /** `'kvm-1234'`, `'kvm-1234/vcpu-0'`: the kernel's name for whose they are. */
+interface Layout {
   readonly id: string
+  readonly dataOffset: number
+  readonly descriptions: readonly Description[]
+}
+
+/**
+ * The binary statistics of a VM or vCPU (KVM API, KVM_GET_STATS_FD). Every getter and method but `close()` throws
+ * `ERR_KVM_UNSUPPORTED` if the kernel describes them in a way that makes no sense.
+ */
+export class StatsFd implements Disposable {
   readonly #native: NativeStats
-  readonly #descriptions: readonly Description[]
-  readonly #dataOffset: number
+  #layout: Layout | undefined
 
   constructor(native: NativeStats) {
     this.#native = native
-    try {
-      const header = new abi.KvmStatsHeader(this.#bytes(0, abi.KvmStatsHeader.size))
-      this.id = text(this.#bytes(header.id_offset, header.name_size))
-      this.#dataOffset = header.data_offset
-      this.#descriptions = this.#describe(header)
-    } catch (error) {
-      native.close()
-      throw error
-    }
+  }
+
+  /** `'kvm-1234'`, `'kvm-1234/vcpu-0'`: the kernel's name for whose they are. */
+  get id(): string {
+    return this.#knownLayout().id
   }
 
   get fd(): number {
@@ -67,13 +69,14 @@ export class StatsFd implements Disposable {
 
   /** Every statistic as it is now. */
   read(): Stat[] {
-    const end = this.#descriptions.reduce(
+    const { descriptions, dataOffset } = this.#knownLayout()
+    const end = descriptions.reduce(
       (max, { offset, count }) => Math.max(max, offset + count * 8),
       0,
     )
-    const data = this.#bytes(this.#dataOffset, end)
+    const data = this.#bytes(dataOffset, end)
     const view = new DataView(data.buffer)
-    return this.#descriptions.map(({ offset, count, ...description }) => ({
+    return descriptions.map(({ offset, count, ...description }) => ({
       ...description,
       values: Array.from({ length: count }, (_, index) =>
         view.getBigUint64(offset + index * 8, true),
@@ -87,6 +90,18 @@ export class StatsFd implements Disposable {
 
   [Symbol.dispose](): void {
     this.close()
+  }
+
+  /** Read when it is first needed: most who open statistics never look. */
+  #knownLayout(): Layout {
+    if (this.#layout !== undefined) return this.#layout
+    const header = new abi.KvmStatsHeader(this.#bytes(0, abi.KvmStatsHeader.size))
+    this.#layout = {
+      id: text(this.#bytes(header.id_offset, header.name_size)),
+      dataOffset: header.data_offset,
+      descriptions: this.#describe(header),
+    }
+    return this.#layout
   }
 
   #describe(header: abi.KvmStatsHeader): Description[] {

@@ -1,4 +1,5 @@
 import type { VirtioVsock } from '../devices/virtio/vsock/virtio-vsock.js'
+import type { StatsFd } from '../kvm/stats-fd.js'
 import type { GuestMemory } from '../memory/guest-memory.js'
 import type { Cleanup } from '../util/cleanup.js'
 import { createConsole, type VmConsole } from './console.js'
@@ -14,6 +15,7 @@ import { RunLoop } from './run-loop.js'
 import { type StopReason, stopReason } from './stop-reason.js'
 import { enterAt, setUpVcpu } from './vcpu-setup.js'
 import { plugVirtioDevice } from './virtio-slot.js'
+import { collectStats, type VmStatistics } from './vm-stats.js'
 import type { VmWarning } from './vm-warning.js'
 
 /** A machine's parts, as {@link VirtualMachine} drives them. */
@@ -26,6 +28,7 @@ export interface Assembly {
   readonly virtioConsole: VmVirtioConsole | undefined
   readonly balloon: VmBalloon | undefined
   readonly runLoop: RunLoop
+  readonly stats: () => VmStatistics
 }
 
 /** What a machine's parts tell of. */
@@ -72,16 +75,27 @@ export async function assemble(
       onEnd: (ending) => onEnd(stopReason(ending)),
     })
     const { cpus, topology } = config
+    const vcpuStats: StatsFd[] = []
     for (const [index, id] of apicIds(cpus, topology).entries()) {
       const vcpu = cleanup.own(platform.vm.createVcpu(id))
       setUpVcpu(vcpu, { vcpu: index, vcpus: cpus, topology }, platform.supportedCpuid)
       if (index === 0) enterAt(vcpu, entry)
       runLoop.addVcpu(vcpu)
+      // Now, as a vCPU that runs gives no descriptor.
+      if (platform.hasStats) vcpuStats.push(cleanup.own(vcpu.stats()))
     }
+    const vmStats = platform.hasStats ? cleanup.own(platform.vm.stats()) : undefined
+    const { pio, mmio } = platform
+    const stats = () =>
+      collectStats({
+        exits: runLoop.exitCounts(),
+        vcpus: runLoop.counters(),
+        ...{ pio, mmio, vmStats, vcpuStats },
+      })
     // Last, so that it is undone first: no thread may run when anything else is given back.
     cleanup.own(runLoop)
     const { devices: _, ...handles } = backends
-    return { memory: platform.memory, console, ...handles, runLoop }
+    return { memory: platform.memory, console, ...handles, runLoop, stats }
   } finally {
     images.close()
   }

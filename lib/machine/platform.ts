@@ -2,6 +2,7 @@ import { KVM_IDENTITY_MAP_START, KVM_TSS_START, ramRanges } from '../arch/x86-64
 import { Bus } from '../bus/bus.js'
 import { VmmError } from '../errors.js'
 import {
+  KVM_CAP_BINARY_STATS_FD,
   KVM_CAP_IMMEDIATE_EXIT,
   KVM_CAP_IOEVENTFD,
   KVM_CAP_IRQCHIP,
@@ -35,6 +36,8 @@ export interface Platform {
   readonly memory: MappedGuestMemory
   readonly pio: Bus
   readonly mmio: Bus
+  /** KVM_CAP_BINARY_STATS_FD. */
+  readonly hasStats: boolean
   readonly supportedCpuid: readonly CpuidEntry[]
   /** A device model failed: the machine ends with that error. */
   readonly fail: (error: Error) => void
@@ -76,6 +79,7 @@ export function createPlatform(
     memory,
     pio: new Bus('pio'),
     mmio: new Bus('mmio'),
+    hasStats: kvm.checkExtension(KVM_CAP_BINARY_STATS_FD) > 0,
     supportedCpuid: kvm.getSupportedCpuid(),
     fail,
     warn,

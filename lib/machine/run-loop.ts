@@ -4,6 +4,7 @@ import { KVM_EXIT_HLT, KVM_EXIT_IO, KVM_EXIT_MMIO } from '../kvm/abi/exits.js'
 import type { RunPage } from '../kvm/run-page.js'
 import type { VcpuFd } from '../kvm/vcpu-fd.js'
 import { DeviceRoutes } from './device-routes.js'
+import { type ExitCounts, sumExitCounts } from './exit-stats.js'
 import { endingOfDeviceError, endingOfErrno, endingOfExit, type RunEnding } from './run-ending.js'
 import { serveIo, serveMmio } from './serve-exit.js'
 
@@ -74,6 +75,7 @@ export class RunLoop implements Disposable {
   #pausing: { promise: Promise<void>; resolve: () => void } | undefined
   /** The counters as they were when the loop was closed. */
   #finalCounters: VcpuCounters[] | undefined
+  #finalExits: ExitCounts | undefined
 
   /** @throws VmmError `ERR_INVALID_OPTION` for a spin out of range, `ERR_ADDON` or `ERR_PLATFORM` without the addon */
   constructor(options: RunLoopOptions) {
@@ -144,6 +146,7 @@ export class RunLoop implements Disposable {
     if (this.#finalCounters !== undefined) return
     this.stop()
     this.#finalCounters = this.counters()
+    this.#finalExits = this.exitCounts()
     this.#routes.close()
     this.#channel.close()
   }
@@ -167,6 +170,14 @@ export class RunLoop implements Disposable {
           full: full!,
         }
       })
+    )
+  }
+
+  /** What the vCPUs exited for, all together. */
+  exitCounts(): ExitCounts {
+    return (
+      this.#finalExits ??
+      sumExitCounts(this.#vcpus.map((_vcpu, index) => this.#channel.exitCounts(index)))
     )
   }
 

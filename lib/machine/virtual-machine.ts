@@ -6,8 +6,10 @@ import { Cleanup } from '../util/cleanup.js'
 import { type Assembly, assemble } from './assemble.js'
 import type { VmConsole } from './console.js'
 import type { VmBalloon, VmDisk, VmNet, VmVirtioConsole } from './device-handles.js'
+import { formatStats } from './format-stats.js'
 import { type MachineConfig, parseConfig, type VirtualMachineOptions } from './machine-config.js'
 import type { StopReason } from './stop-reason.js'
+import type { VmStatistics } from './vm-stats.js'
 import type { VmWarning } from './vm-warning.js'
 
 /**
@@ -135,6 +137,21 @@ export class VirtualMachine extends EventEmitter<VirtualMachineEvents> implement
   /** The guest's physical memory. Usable until `close()`. */
   get memory(): GuestMemory {
     return this.#assembly.memory
+  }
+
+  /**
+   * What the guest has made the host do so far: exits by reason, port and address with the time that they took, what
+   * became of each vCPU's, and KVM's own statistics. Plain data; may be called at any time until `close()`.
+   * @throws VmmError `ERR_CLOSED`
+   */
+  stats(): VmStatistics {
+    if (this.#state === 'closed') throw new VmmError('ERR_CLOSED', 'the machine is closed')
+    return this.#assembly.stats()
+  }
+
+  /** {@link VirtualMachine.stats} as a table for people: what took the host's time first. */
+  explain(): string {
+    return formatStats(this.stats())
   }
 
   /**

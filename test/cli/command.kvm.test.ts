@@ -118,6 +118,14 @@ describe('node-kvm', () => {
     expect(status).toBe(0)
   })
 
+  it('says at the end what the guest exited for, if asked', async () => {
+    const path = kernel(guest.print('on'), guest.powerOff)
+    const { status, stderr } = await run(path, '--stats')
+    expect(stderr).toMatch(/^KVM_EXIT_IO +3 /m)
+    expect(stderr).toMatch(/^0x3f8 +write +uart0 +2 /m)
+    expect(status).toBe(0)
+  })
+
   it('ends a guest that takes too long', async () => {
     const { status } = await run(kernel(guest.spin), '--timeout', '1')
     expect(status).toBe(124)

@@ -1,0 +1,85 @@
+import type { Bus } from '../bus/bus.js'
+import { exitReasonName } from '../kvm/exit-names.js'
+import type { Stat, StatsFd } from '../kvm/stats-fd.js'
+import type { ExitCounts, ExitTally } from './exit-stats.js'
+import type { VcpuCounters } from './run-loop.js'
+
+/** KVM's own statistics by name, as the kernel names them: a number, or a histogram's buckets. */
+export type KvmStatistics = Readonly<Record<string, number | readonly number[]>>
+
+/** Exits for one reason. */
+export interface ExitStatistics extends ExitTally {
+  /** As the KVM API spells it: `'KVM_EXIT_IO'`. */
+  readonly reason: string
+}
+
+/** Exits for one port, or one address of a device's. */
+export interface AccessStatistics extends ExitTally {
+  readonly address: number
+  readonly direction: 'read' | 'write'
+  /** The device that is there now; `undefined` where nothing is. */
+  readonly device: string | undefined
+}
+
+/** One vCPU. */
+export interface VcpuStatistics extends VcpuCounters {
+  /** Empty where this host's KVM has no KVM_CAP_BINARY_STATS_FD. */
+  readonly kvm: KvmStatistics
+}
+
+/**
+ * What a machine's guest has made the host do, since it was created: plain data, which JSON can carry. Lists are sorted,
+ * what took longest first.
+ */
+export interface VmStatistics {
+  readonly exits: readonly ExitStatistics[]
+  readonly ports: readonly AccessStatistics[]
+  readonly mmio: readonly AccessStatistics[]
+  /** Accesses to ports and addresses that the two lists have no room for: they hold about 500 for each vCPU. */
+  readonly otherAccesses: ExitTally
+  readonly vcpus: readonly VcpuStatistics[]
+  /** KVM's statistics of the VM; empty where this host's KVM has no KVM_CAP_BINARY_STATS_FD. */
+  readonly kvm: KvmStatistics
+}
+
+/** Where the numbers come from. */
+export interface StatsSources {
+  readonly exits: ExitCounts
+  readonly vcpus: readonly VcpuCounters[]
+  readonly pio: Bus
+  readonly mmio: Bus
+  /** KVM's, of the VM and of each vCPU. */
+  readonly vmStats: StatsFd | undefined
+  readonly vcpuStats: readonly StatsFd[]
+}
+
+export function collectStats(sources: StatsSources): VmStatistics {
+  const { exits, vcpus, pio, mmio, vmStats, vcpuStats } = sources
+  const reasons = [...exits.reasons].map(([reason, tally]) => ({
+    reason: exitReasonName(reason),
+    ...tally,
+  }))
+  return {
+    exits: reasons.sort(byTime),
+    ports: accesses(exits, pio),
+    mmio: accesses(exits, mmio),
+    otherAccesses: exits.others,
+    vcpus: vcpus.map((counters, index) => ({ ...counters, kvm: kvmStatistics(vcpuStats[index]) })),
+    kvm: kvmStatistics(vmStats),
+  }
+}
+
+const byTime = (a: ExitTally, b: ExitTally) => b.nanoseconds - a.nanoseconds || b.count - a.count
+
+function accesses({ places }: ExitCounts, bus: Bus): AccessStatistics[] {
+  return places
+    .filter(({ space }) => space === bus.kind)
+    .map(({ space: _, ...place }) => ({ ...place, device: bus.find(place.address)?.device.name }))
+    .sort(byTime)
+}
+
+function kvmStatistics(stats: StatsFd | undefined): KvmStatistics {
+  const value = ({ values }: Stat) =>
+    values.length === 1 ? Number(values[0]) : values.map((bucket) => Number(bucket))
+  return Object.fromEntries((stats?.read() ?? []).map((stat) => [stat.name, value(stat)]))
+}
