@@ -26,7 +26,10 @@ export class EchoDevice implements VirtioDevice {
   closed = 0
   /** Chains are kept until `finish`. */
   hold = false
-  /** What `reset` waits for. */
+  /** Queues in the order in which they were reset, and activated again. */
+  readonly queueResets: number[] = []
+  readonly queueActivations: number[] = []
+  /** What `reset` and `resetQueue` wait for. */
   draining: Promise<void> | undefined
   throwOnNotify = false
 
@@ -64,6 +67,15 @@ export class EchoDevice implements VirtioDevice {
     const queue = this.context?.queues[index]
     for (const id of ids) queue?.push(id, 0)
     queue?.publish()
+  }
+
+  resetQueue(index: number): void | Promise<void> {
+    this.queueResets.push(index)
+    return this.draining
+  }
+
+  activateQueue(index: number): void {
+    this.queueActivations.push(index)
   }
 
   reset(): void | Promise<void> {

@@ -275,6 +275,18 @@ export class MmioDriver {
     this.write(mmio.VIRTIO_MMIO_QUEUE_READY, 1)
   }
 
+  /** Asks for the reset of one queue; `true` while it is not done. */
+  resetQueue(index: number): boolean {
+    this.write(mmio.VIRTIO_MMIO_QUEUE_SEL, index)
+    this.write(mmio.VIRTIO_MMIO_QUEUE_RESET, 1)
+    return this.queueResetting(index)
+  }
+
+  queueResetting(index: number): boolean {
+    this.write(mmio.VIRTIO_MMIO_QUEUE_SEL, index)
+    return this.read(mmio.VIRTIO_MMIO_QUEUE_RESET) === 1
+  }
+
   driverOk(): void {
     this.status = this.status | VIRTIO_CONFIG_S_DRIVER_OK
   }

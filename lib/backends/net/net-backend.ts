@@ -146,7 +146,7 @@ export interface NetChannel {
   /** Begins a buffer for a frame from the network; its segments follow. */
   buffer(tag: number): void
   segment(address: number, length: number): void
-  /** Sends the frames begun. */
+  /** Sends the frames begun, or drops them: `transmitted` has been called for each when this returns. */
   transmit(): void
   /** Makes the buffers begun ready to be filled, in order. */
   post(): void

@@ -38,6 +38,14 @@ export interface VirtioDevice {
    */
   notify(queueIndex: number): boolean
   /**
+   * The driver resets one queue while the device goes on (2.6.1); `context.queues[queueIndex]` is gone by now. The chains
+   * taken from it are to be forgotten: no guest memory of theirs may be touched once this has returned, or, if it returns
+   * a promise, once that has resolved. Absent: VIRTIO_F_RING_RESET is not offered.
+   */
+  resetQueue?(queueIndex: number): void | Promise<void>
+  /** A queue that was reset is there again, perhaps of another size: `context.queues[queueIndex]`. */
+  activateQueue?(queueIndex: number): void
+  /**
    * Back to how it was before `activate`. No queue and no guest memory may be touched once this has returned,
    * or, if it returns a promise, once that has resolved; the driver sees the reset finish only then.
    */
@@ -51,7 +59,7 @@ export interface DeviceContext {
   readonly memory: GuestMemory
   /** The features in force: offered by the device and accepted by the driver. */
   readonly features: FeatureBits
-  /** By queue index; `undefined` for a queue that the driver did not set up. */
+  /** By queue index; `undefined` for a queue that the driver did not set up, or has reset. */
   readonly queues: readonly (Virtqueue | undefined)[]
   /** Tells the driver that the configuration space has changed. */
   configChanged(): void

@@ -120,6 +120,10 @@ export class VirtioBalloon implements VirtioDevice {
     return spent || this.#turnPages >= TURN_PAGES
   }
 
+  resetQueue(index: number): void {
+    if (this.#roles[index] === 'statistics') this.#statisticsChain = undefined
+  }
+
   reset(): void {
     this.#context = undefined
     this.#roles = []

@@ -90,7 +90,10 @@ export class VirtioBlock implements VirtioDevice {
   #access!: GuestAccess
   #channel!: BlockChannel
   #context: DeviceContext | undefined
-  #services: readonly (QueueService | undefined)[] = []
+  readonly #services: (QueueService | undefined)[] = []
+  /** By queue: requests that the backend has, and who waits for the last of them. */
+  readonly #inFlight: Uint32Array
+  readonly #drained: ((() => void) | undefined)[] = []
   /** Writes are done only when they would survive a power cut. */
   #durable = false
   #mayDiscard = false
@@ -117,6 +120,7 @@ export class VirtioBlock implements VirtioDevice {
     const limits = { backend, queues, segmentsMax: this.#segmentsMax }
     this.features = blockFeatures(limits)
     this.config = blockConfig(limits)
+    this.#inFlight = new Uint32Array(queues)
     this.#statusAddresses = new Float64Array(queues * queueSize)
     this.#dataWritten = new Float64Array(queues * queueSize)
   }
@@ -151,7 +155,7 @@ export class VirtioBlock implements VirtioDevice {
   activate(context: DeviceContext): void {
     this.#context = context
     const { features, queues } = context
-    this.#services = queues.map((queue) => queue && this.#service(context, queue))
+    for (const index of queues.keys()) this.activateQueue(index)
     this.#mayDiscard = hasFeature(features, VIRTIO_BLK_F_DISCARD)
     this.#mayWriteZeroes = hasFeature(features, VIRTIO_BLK_F_WRITE_ZEROES)
     this.#chooseCacheMode()
@@ -172,9 +176,23 @@ export class VirtioBlock implements VirtioDevice {
     return queue !== undefined && service !== undefined && drainQueue(queue, service)
   }
 
+  activateQueue(index: number): void {
+    const context = this.#context
+    const queue = context?.queues[index]
+    this.#services[index] = context && queue && this.#service(context, queue)
+  }
+
+  resetQueue(index: number): void | Promise<void> {
+    this.#services[index] = undefined
+    if (this.#inFlight[index] === 0) return
+    return new Promise((resolve) => {
+      this.#drained[index] = resolve
+    })
+  }
+
   reset(): void | Promise<void> {
     this.#context = undefined
-    this.#services = []
+    this.#services.length = 0
     this.#limiter.cancel()
     this.config[CONFIG_WRITEBACK] = 1
     if (this.#channel.inFlight > 0) return this.#channel.drain()
@@ -212,7 +230,8 @@ export class VirtioBlock implements VirtioDevice {
     this.#statusAddresses[tag] = statusAddress
     this.#dataWritten[tag] = 0
     const status = this.#begin(chain, tag)
-    if (status !== undefined) this.#finish(queue, tag, status)
+    if (status === undefined) this.#inFlight[queue.index]!++
+    else this.#finish(queue, tag, status)
   }
 
   /** The status of a request that is done already, or `undefined` for one that the backend has begun. */
@@ -286,9 +305,14 @@ export class VirtioBlock implements VirtioDevice {
   }
 
   #complete(tag: number, error: number): void {
-    const queue = this.#context?.queues[Math.floor(tag / this.#queueSize)]
-    if (queue === undefined) return
-    this.#finish(queue, tag, error === 0 ? VIRTIO_BLK_S_OK : VIRTIO_BLK_S_IOERR)
+    const index = Math.floor(tag / this.#queueSize)
+    const queue = this.#context?.queues[index]
+    if (--this.#inFlight[index]! === 0) {
+      this.#drained[index]?.()
+      this.#drained[index] = undefined
+    }
+    if (queue !== undefined)
+      this.#finish(queue, tag, error === 0 ? VIRTIO_BLK_S_OK : VIRTIO_BLK_S_IOERR)
   }
 
   #finish(queue: Virtqueue, tag: number, status: number): void {

@@ -94,6 +94,9 @@ export class VirtioConsole implements VirtioDevice {
     })
   }
 
+  /** No chain outlasts `notify`. */
+  resetQueue(): void {}
+
   reset(): void {
     this.#context = undefined
     this.#multiport = false

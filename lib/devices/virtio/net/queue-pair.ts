@@ -66,13 +66,22 @@ export class QueuePair {
     this.#transmitService = this.#transmitQueue && this.#service(context, this.#transmitQueue)
   }
 
+  /** The driver has reset one of the two queues. What it had sent is done with already. */
+  resetQueue(receive: boolean): void {
+    if (receive) {
+      this.#receiveQueue = undefined
+      this.channel.reset()
+    } else {
+      this.#transmitQueue = undefined
+      this.#transmitService = undefined
+    }
+  }
+
   reset(): void {
+    this.resetQueue(true)
+    this.resetQueue(false)
     this.#context = undefined
-    this.#receiveQueue = undefined
-    this.#transmitQueue = undefined
-    this.#transmitService = undefined
     this.channel.hold(false)
-    this.channel.reset()
     this.channel.filter?.(undefined)
   }
 

@@ -229,13 +229,30 @@ export class VirtioNet implements VirtioDevice {
   activate(context: DeviceContext): void {
     const { features, queues } = context
     this.#context = context
+    this.#control = undefined
     this.#filter = new ReceiveFilterState(hasFeature(features, VIRTIO_NET_F_CTRL_VLAN))
     this.#agree(features)
-    for (const pair of this.#pairs) pair.activate(context)
+    for (const index of queues.keys()) this.activateQueue(index)
+  }
+
+  activateQueue(index: number): void {
+    const context = this.#context
+    if (context === undefined) return
+    const { features, queues } = context
     // 5.1.2: the control queue comes after all pairs if several were negotiated, after the first one if not.
     const pairs = hasFeature(features, VIRTIO_NET_F_MQ) ? this.#maxPairs : 1
-    const queue = hasFeature(features, VIRTIO_NET_F_CTRL_VQ) ? queues[2 * pairs] : undefined
-    this.#control = queue && { queue, service: this.#controlService(queue, features) }
+    if (index < 2 * pairs) {
+      this.#pairs[index >> 1]!.activate(context)
+      return
+    }
+    const negotiated = index === 2 * pairs && hasFeature(features, VIRTIO_NET_F_CTRL_VQ)
+    const queue = negotiated ? queues[index] : undefined
+    if (queue) this.#control = { queue, service: this.#controlService(queue, features) }
+  }
+
+  resetQueue(index: number): void {
+    if (this.#control?.queue.index === index) this.#control = undefined
+    else this.#pairs[index >> 1]?.resetQueue(index % 2 === 0)
   }
 
   notify(queueIndex: number): boolean {

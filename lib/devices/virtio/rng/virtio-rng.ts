@@ -49,6 +49,9 @@ export class VirtioRng implements VirtioDevice {
     })
   }
 
+  /** No chain outlasts `notify`. */
+  resetQueue(): void {}
+
   reset(): void {
     this.#context = undefined
     this.#limiter.cancel()

@@ -12,12 +12,14 @@ import {
   VIRTIO_F_EVENT_IDX,
   VIRTIO_F_INDIRECT_DESC,
   VIRTIO_F_RING_PACKED,
+  VIRTIO_F_RING_RESET,
   VIRTIO_F_VERSION_1,
 } from '../abi.js'
-import type { Virtqueue } from '../queue/virtqueue.js'
+import { GuestAccess } from '../queue/guest-access.js'
+import type { Virtqueue, VirtqueueEvents } from '../queue/virtqueue.js'
 import type { DeviceContext, VirtioDevice } from '../virtio-device.js'
 import { statusStep } from './device-status.js'
-import { activateQueues, brokenQueueRule } from './queue-activation.js'
+import { activateQueue, brokenQueueRule } from './queue-activation.js'
 import { QueueSetup } from './queue-setup.js'
 
 /** The transport's side of a {@link DeviceControl}: how the driver is interrupted, and who is told of trouble. */
@@ -52,12 +54,15 @@ export class DeviceControl {
 
   readonly #memory: GuestMemory
   readonly #events: DeviceControlEvents
+  readonly #queueEvents: VirtqueueEvents
   #configGeneration = 0
   /** The configuration space when its generation was last asked for. */
   #configSeen: Uint8Array
   #status = 0
   #driverFeatures: FeatureBits = 0n
-  #virtqueues: readonly (Virtqueue | undefined)[] = []
+  #virtqueues: (Virtqueue | undefined)[] = []
+  /** Queues that the driver has reset by themselves: `true` while that is waiting for I/O, `false` until they are ready again. */
+  readonly #queueResets = new Map<number, boolean>()
   #context: DeviceContext | undefined
   #resetting: Promise<void> | undefined
   #scheduled = new Set<number>()
@@ -72,11 +77,18 @@ export class DeviceControl {
     device.attach?.(memory)
     this.device = device
     this.deviceFeatures =
-      device.features | RING_FEATURES | (options.packed ? featureBits(VIRTIO_F_RING_PACKED) : 0n)
+      device.features |
+      RING_FEATURES |
+      (options.packed ? featureBits(VIRTIO_F_RING_PACKED) : 0n) |
+      (device.resetQueue ? featureBits(VIRTIO_F_RING_RESET) : 0n)
     this.queues = device.queueSizes.map((maxSize) => new QueueSetup(maxSize))
     this.#memory = memory
     this.#events = events
     this.#configSeen = device.config.slice()
+    this.#queueEvents = {
+      interrupt: (queueIndex) => events.queueInterrupt(queueIndex),
+      broken: (queueIndex, reason) => this.#needsReset(`queue ${queueIndex}: ${reason}`),
+    }
   }
 
   get status(): number {
@@ -102,9 +114,51 @@ export class DeviceControl {
     return this.#resetting !== undefined
   }
 
-  /** Whether the driver may set up queues now (4.2.3.2, 4.1.4.3.2): once DRIVER_OK is set their geometry is frozen. */
-  get queuesOpen(): boolean {
-    return !this.driverOk && this.#resetting === undefined
+  /**
+   * Whether the driver may set up a queue now (4.2.3.2, 4.1.4.3.2): its geometry is frozen once DRIVER_OK is set, and
+   * again once a queue that was reset by itself is ready.
+   */
+  queueOpen(queueIndex: number): boolean {
+    if (this.#resetting !== undefined || this.queues[queueIndex] === undefined) return false
+    return this.driverOk ? this.#queueResets.get(queueIndex) === false : true
+  }
+
+  /** QueueReady and queue_enable. Ignored for a queue that is not open. */
+  setQueueReady(queueIndex: number, ready: boolean): void {
+    const setup = this.queues[queueIndex]
+    if (setup === undefined || !this.queueOpen(queueIndex)) return
+    setup.setReady(ready)
+    if (setup.ready && this.driverOk) this.#activateAgain(queueIndex)
+  }
+
+  /**
+   * QueueReset and queue_reset, to which the driver writes 1: stops one queue and forgets its setup, while the device
+   * goes on (2.6.1).
+   * @returns `false`, and does nothing, without VIRTIO_F_RING_RESET and for a queue that is not active
+   */
+  resetQueue(queueIndex: number): boolean {
+    const context = this.#context
+    const queue = this.#virtqueues[queueIndex]
+    if (context === undefined || queue === undefined) return false
+    if (!hasFeature(this.#driverFeatures, VIRTIO_F_RING_RESET)) return false
+    queue.stop()
+    this.#virtqueues[queueIndex] = undefined
+    this.#scheduled.delete(queueIndex)
+    this.queues[queueIndex]!.reset()
+    const draining = this.#guard(() => this.device.resetQueue?.(queueIndex))
+    this.#queueResets.set(queueIndex, draining instanceof Promise)
+    if (!(draining instanceof Promise)) return true
+    void draining
+      .catch((error: unknown) => context.fail(asError(error)))
+      .then(() => {
+        if (this.#context === context) this.#queueResets.set(queueIndex, false)
+      })
+    return true
+  }
+
+  /** A queue's reset is waiting for I/O that may still write guest memory: QueueReset reads 1 until it is done. */
+  queueResetting(queueIndex: number): boolean {
+    return this.#queueResets.get(queueIndex) === true
   }
 
   writeStatus(written: number): void {
@@ -215,10 +269,10 @@ export class DeviceControl {
       return
     }
     const features = this.#driverFeatures
-    const virtqueues = activateQueues(this.queues, features, this.#memory, {
-      interrupt: (queueIndex) => this.#events.queueInterrupt(queueIndex),
-      broken: (queueIndex, reason) => this.#needsReset(`queue ${queueIndex}: ${reason}`),
-    })
+    const access = new GuestAccess(this.#memory)
+    const virtqueues = this.queues.map((setup, index) =>
+      activateQueue(index, setup, features, access, this.#queueEvents),
+    )
     this.#virtqueues = virtqueues
     const context: DeviceContext = {
       memory: this.#memory,
@@ -240,8 +294,31 @@ export class DeviceControl {
     for (const queue of virtqueues) if (queue) this.#schedule(queue.index)
   }
 
+  #activateAgain(queueIndex: number): void {
+    if ((this.#status & VIRTIO_CONFIG_S_NEEDS_RESET) !== 0) return
+    this.#queueResets.delete(queueIndex)
+    const features = this.#driverFeatures
+    const rule = brokenQueueRule(this.queues, features, this.#memory)
+    if (rule !== undefined) {
+      this.#needsReset(`queue ${queueIndex}: ${rule}`)
+      return
+    }
+    const setup = this.queues[queueIndex]!
+    const access = new GuestAccess(this.#memory)
+    this.#virtqueues[queueIndex] = activateQueue(
+      queueIndex,
+      setup,
+      features,
+      access,
+      this.#queueEvents,
+    )
+    this.#guard(() => this.device.activateQueue?.(queueIndex))
+    this.#schedule(queueIndex)
+  }
+
   #deactivate(): void {
     this.#context = undefined
+    this.#queueResets.clear()
     this.#scheduled.clear()
     for (const queue of this.#virtqueues) queue?.stop()
     this.#virtqueues = []

@@ -6,7 +6,7 @@ import {
   VIRTIO_F_INDIRECT_DESC,
   VIRTIO_F_RING_PACKED,
 } from '../abi.js'
-import { GuestAccess } from '../queue/guest-access.js'
+import type { GuestAccess } from '../queue/guest-access.js'
 import { PackedVirtqueue } from '../queue/packed-virtqueue.js'
 import {
   brokenGeometryRule,
@@ -35,22 +35,20 @@ export function brokenQueueRule(
   return queuesOverlap(geometries, layout) ? '2.7: the parts of the queues overlap' : undefined
 }
 
-/** The queues of one activation, their geometry frozen; `undefined` where the driver set up none. */
-export function activateQueues(
-  setups: readonly QueueSetup[],
+/** A queue as the driver has set it up, its geometry frozen; `undefined` if it has set up none. */
+export function activateQueue(
+  index: number,
+  setup: QueueSetup,
   features: FeatureBits,
-  memory: GuestMemory,
+  access: GuestAccess,
   events: VirtqueueEvents,
-): (Virtqueue | undefined)[] {
-  const access = new GuestAccess(memory)
+): Virtqueue | undefined {
+  if (!setup.ready) return undefined
   const Ring = hasFeature(features, VIRTIO_F_RING_PACKED) ? PackedVirtqueue : SplitVirtqueue
-  return setups.map((setup, index) => {
-    if (!setup.ready) return undefined
-    const ring = {
-      indirect: hasFeature(features, VIRTIO_F_INDIRECT_DESC),
-      eventIdx: hasFeature(features, VIRTIO_F_EVENT_IDX),
-      chainCountMax: setup.maxSize,
-    }
-    return new Ring(index, setup.geometry(), access, ring, events)
-  })
+  const ring = {
+    indirect: hasFeature(features, VIRTIO_F_INDIRECT_DESC),
+    eventIdx: hasFeature(features, VIRTIO_F_EVENT_IDX),
+    chainCountMax: setup.maxSize,
+  }
+  return new Ring(index, setup.geometry(), access, ring, events)
 }

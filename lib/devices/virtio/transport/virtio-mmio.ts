@@ -32,6 +32,7 @@ export const VIRTIO_MMIO_SHM_LEN_LOW = 0x0b0
 export const VIRTIO_MMIO_SHM_LEN_HIGH = 0x0b4
 export const VIRTIO_MMIO_SHM_BASE_LOW = 0x0b8
 export const VIRTIO_MMIO_SHM_BASE_HIGH = 0x0bc
+export const VIRTIO_MMIO_QUEUE_RESET = 0x0c0
 export const VIRTIO_MMIO_CONFIG_GENERATION = 0x0fc
 export const VIRTIO_MMIO_CONFIG = 0x100
 
@@ -160,6 +161,8 @@ export class VirtioMmioTransport implements BusDevice {
         return this.#queue?.maxSize ?? 0
       case VIRTIO_MMIO_QUEUE_READY:
         return this.#queue?.ready ? 1 : 0
+      case VIRTIO_MMIO_QUEUE_RESET:
+        return control.queueResetting(this.#queueSelect) ? 1 : 0
       case VIRTIO_MMIO_INTERRUPT_STATUS:
         return this.#interruptStatus
       case VIRTIO_MMIO_STATUS:
@@ -195,6 +198,9 @@ export class VirtioMmioTransport implements BusDevice {
       case VIRTIO_MMIO_QUEUE_NOTIFY:
         control.notify(value)
         return
+      case VIRTIO_MMIO_QUEUE_RESET:
+        if (value !== 1 || !control.resetQueue(this.#queueSelect)) this.counters.ignoredWrites++
+        return
       case VIRTIO_MMIO_INTERRUPT_ACK:
         this.#interruptStatus &= ~value
         return
@@ -208,9 +214,9 @@ export class VirtioMmioTransport implements BusDevice {
 
   #writeQueueRegister(offset: number, value: number): boolean {
     const queue = this.#queue
-    if (queue === undefined || !this.#control.queuesOpen) return false
+    if (queue === undefined || !this.#control.queueOpen(this.#queueSelect)) return false
     if (offset === VIRTIO_MMIO_QUEUE_READY) {
-      queue.setReady((value & 1) === 1)
+      this.#control.setQueueReady(this.#queueSelect, (value & 1) === 1)
       return true
     }
     if (queue.ready) return false // 4.2.2.2: not while QueueReady is set

@@ -111,6 +111,9 @@ export class VirtioVsock implements VirtioDevice {
     return queueIndex === RECEIVE_QUEUE && this.#givePackets(queue)
   }
 
+  /** No chain outlasts `notify`. */
+  resetQueue(): void {}
+
   reset(): void {
     this.#context = undefined
     this.#control.length = 0

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest'
+import { VIRTIO_F_RING_RESET } from '../../../../lib/devices/virtio/abi.js'
 import * as abi from '../../../../lib/devices/virtio/balloon/abi.js'
 import { forEachPageRun } from '../../../../lib/devices/virtio/balloon/page-runs.js'
 import { VirtioBalloon } from '../../../../lib/devices/virtio/balloon/virtio-balloon.js'
@@ -94,6 +95,25 @@ describe('virtio-balloon', () => {
     expect(ring.used()).toHaveLength(1)
     offer(2000n)
     expect(await statistics).toEqual({ freeMemory: 2000 })
+    await rig.close()
+  })
+
+  it('forgets the buffer for statistics when their queue is reset', async () => {
+    const rig = started([...ALL, VIRTIO_F_RING_RESET])
+    const offer = () => {
+      rig.driver.queues[2]!.add([{ address: 0x100000, length: 20 }])
+      rig.driver.kick(2)
+    }
+    offer()
+    rig.driver.resetQueue(2)
+    const ring = rig.driver.setUpQueue(2, 8)
+    const statistics = rig.device.statistics()
+    expect(ring.deviceUsedIdx).toBe(0)
+    offer()
+    expect(ring.deviceUsedIdx).toBe(0)
+    expect(await statistics).toEqual({ swapIn: 0 })
+    void rig.device.statistics()
+    expect(ring.deviceUsedIdx).toBe(1)
     await rig.close()
   })
 

@@ -2,6 +2,7 @@ import { createSocket, type Socket } from 'node:dgram'
 import { existsSync } from 'node:fs'
 import { afterEach, describe, expect, it } from 'vitest'
 import { Tap } from '../../../../lib/backends/net/tap.js'
+import { VIRTIO_F_RING_RESET } from '../../../../lib/devices/virtio/abi.js'
 import * as net from '../../../../lib/devices/virtio/net/abi.js'
 import type { VirtioNetOptions } from '../../../../lib/devices/virtio/net/virtio-net.js'
 import * as mmio from '../../../../lib/devices/virtio/transport/virtio-mmio.js'
@@ -199,6 +200,35 @@ describe.skipIf(reason !== undefined)('virtio-net with several queue pairs', () 
     await datagrams(64) // by now every pair has been told to wait
     await until(() => all() >= 130, 'all frames')
     expect([0, 1, 2, 3].filter((pair) => usedBy(pair) > 0).length).toBeGreaterThan(1)
+  })
+
+  it('has its receive queue reset and set up smaller, as `ethtool -G` does, while the others go on', async () => {
+    await start([...FEATURES, VIRTIO_F_RING_RESET])
+    setPairs(2)
+    offer(0)
+    offer(1)
+    send(1, arp())
+    await until(() => usedBy(0) + usedBy(1) > 0, 'an answer')
+    const old = rig.driver.queues[0]!
+    rig.driver.resetQueue(0)
+    rig.driver.resetQueue(1)
+    rig.memory.fill(0x100000, 0x100000, 0xee)
+    const before = old.deviceUsedIdx
+    for (let i = 0; i < 8; i++) send(1, arp())
+    await turns(10)
+    expect(old.deviceUsedIdx).toBe(before)
+    expect(rig.memory.read(0x100000, 0x100000).every((byte) => byte === 0xee)).toBe(true)
+    for (const queue of [0, 1]) rig.driver.setUpQueue(queue, 32)
+    offer(0, 32)
+    const seen = () => rig.driver.queues[0]!.deviceUsedIdx + rig.driver.queues[2]!.deviceUsedIdx
+    const start0 = seen()
+    send(0, arp())
+    await until(() => rig.driver.queues[1]!.deviceUsedIdx === 1, 'a frame sent')
+    await until(() => seen() > start0, 'an answer after the reset')
+    expect(setPairs(PAIRS)).toBe(net.VIRTIO_NET_OK)
+    rig.driver.resetQueue(2 * PAIRS)
+    rig.driver.setUpQueue(2 * PAIRS, 4)
+    expect(setPairs(1)).toBe(net.VIRTIO_NET_OK)
   })
 
   it('sends what waited for a limit, from every pair, when it is lifted', async () => {
