@@ -28,7 +28,9 @@ export default defineConfig({
         // What is built is what is tested here, as it is what users run; and compiling it again in an emulated host
         // would take longer than a guest's boot.
         resolve: {
-          alias: [{ find: /^(\.\.\/)+lib\/(?=(index|devices|testing)\.js$)/, replacement: BUILT }],
+          alias: [
+            { find: /^(\.\.\/)+lib\/(?=(index|devices|testing|vitest)\.js$)/, replacement: BUILT },
+          ],
         },
         test: {
           ...common,

@@ -34,6 +34,7 @@ export const errorCodes = {
   ERR_BUS_CONFLICT: 'two devices claim one address',
   ERR_DEVICE: 'a device model failed',
   ERR_GUEST: 'the guest did what no device model can go on from',
+  ERR_BOOT_TEST: 'a boot test failed',
   ERR_TIMEOUT: 'a time limit passed',
   ERR_MISSING_PROGRAM: 'a program that is needed is not installed',
   ERR_ASSET: 'a guest asset could not be fetched or failed its check',

@@ -19,5 +19,24 @@ export {
 export type { EmulatedHostOptions } from './emulated-host/options.js'
 export { type CpioEntry, writeCpio } from './initramfs/cpio.js'
 export { GUEST_MODULES, guestInit, INIT_MARKER } from './initramfs/guest-init.js'
-export { buildInitramfs, type InitramfsOptions } from './initramfs/initramfs.js'
+export { buildInitramfs, type InitramfsOptions, writeTree } from './initramfs/initramfs.js'
 export { type KernelModule, type ModuleSource, resolveModules } from './initramfs/module-order.js'
+export { BootConsole, type WaitOptions } from './testing/boot-console.js'
+export type { BootTestOptions } from './testing/boot-options.js'
+export type { BootFailure, BootResult } from './testing/boot-result.js'
+export { BootTest, bootTest } from './testing/boot-test.js'
+export {
+  findKernelReports,
+  KERNEL_REPORT_KINDS,
+  type KernelReport,
+  type KernelReportKind,
+  KernelReportScanner,
+} from './testing/kernel-reports.js'
+export {
+  KtapParser,
+  type KtapReport,
+  type KtapStatus,
+  type KtapTest,
+  parseKtap,
+} from './testing/ktap.js'
+export { ktapTests, type TestRunner } from './testing/ktap-tests.js'

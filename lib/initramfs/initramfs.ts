@@ -40,7 +40,12 @@ export function buildInitramfs(options: InitramfsOptions): Uint8Array {
       entries.push({ type: 'file', path: `${MODULES_DIRECTORY}/${name}.ko`, data })
     }
   }
-  return writeCpio(withDirectories([...entries, ...files]))
+  return writeTree([...entries, ...files])
+}
+
+/** An archive of these entries and the directories that lead to them; of two with one path the later counts. */
+export function writeTree(entries: readonly CpioEntry[]): Uint8Array {
+  return writeCpio(withDirectories(entries))
 }
 
 /** Parents before children, each path once. */
