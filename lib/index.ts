@@ -57,6 +57,10 @@ export type {
   VirtioConsoleDeviceOptions,
 } from './machine/device-options.js'
 export type { MachineConfig, VirtualMachineOptions } from './machine/machine-config.js'
+export type {
+  PlatformDeviceConfig,
+  PlatformDeviceOptions,
+} from './machine/platform-device-options.js'
 export { describeStopReason, type StopReason } from './machine/stop-reason.js'
 export {
   VirtualMachine,
@@ -70,6 +74,6 @@ export type {
   VcpuStatistics,
   VmStatistics,
 } from './machine/vm-stats.js'
-export type { VmWarning } from './machine/vm-warning.js'
+export { describeWarning, type VmWarning } from './machine/vm-warning.js'
 export { GuestMemory } from './memory/guest-memory.js'
 export { formatByteSize, parseByteSize } from './util/byte-size.js'

@@ -8,6 +8,8 @@ export const EXIT_STATUS = {
   reset: 10,
   crashed: 11,
   killed: 12,
+  panicked: 13,
+  watchdog: 14,
   timeout: 124,
 } as const
 
@@ -20,6 +22,13 @@ export function exitStatus(reason: StopReason): number {
       return EXIT_STATUS.reset
     case 'crashed':
       return EXIT_STATUS.crashed
+    // As QEMU has it: odd, so that no code of the guest's is taken for a success.
+    case 'exit':
+      return ((reason.code << 1) | 1) & 0xff
+    case 'panicked':
+      return EXIT_STATUS.panicked
+    case 'watchdog':
+      return EXIT_STATUS.watchdog
     case 'killed':
       return EXIT_STATUS.killed
     case 'error':
@@ -35,4 +44,7 @@ Exit status:
    10  the guest rebooted
    11  the guest crashed (triple fault)
    12  stopped by Ctrl-A x or a signal
-  124  --timeout passed`
+   13  the guest's kernel panicked (--pvpanic)
+   14  the guest did not feed its watchdog
+  124  --timeout passed
+  2n+1 the guest wrote n to --debug-exit`

@@ -1,6 +1,7 @@
 import { Command, InvalidArgumentError, Option } from 'commander'
 import {
   describeStopReason,
+  describeWarning,
   FileDisk,
   kvmUsable,
   Passt,
@@ -119,8 +120,8 @@ async function runGuest(options: RunOptions): Promise<number> {
       ? undefined
       : setTimeout(() => stop(EXIT_STATUS.timeout), options.timeout * 1000)
   // A terminal in raw mode does not return the carriage by itself.
-  vm.on('warning', ({ device, reason }) =>
-    process.stderr.write(`\r\nnode-kvm: ${device} waits for a reset by its driver: ${reason}\r\n`),
+  vm.on('warning', (warning) =>
+    process.stderr.write(`\r\nnode-kvm: ${describeWarning(warning)}\r\n`),
   )
   try {
     await vm.start()

@@ -1,5 +1,9 @@
+import type { ConsoleOutput } from '../backends/char/console-output.js'
+import type { AcpiPm } from '../devices/legacy/acpi-pm.js'
 import type { VirtioVsock } from '../devices/virtio/vsock/virtio-vsock.js'
+import type { Ib700 } from '../devices/watchdog/ib700.js'
 import type { StatsFd } from '../kvm/stats-fd.js'
+import type { VcpuFd } from '../kvm/vcpu-fd.js'
 import type { GuestMemory } from '../memory/guest-memory.js'
 import type { Cleanup } from '../util/cleanup.js'
 import { createConsole, type VmConsole } from './console.js'
@@ -7,10 +11,12 @@ import { apicIds } from './cpu-options.js'
 import type { VmBalloon, VmDisk, VmNet, VmVirtioConsole } from './device-handles.js'
 import { DeviceSlots } from './device-slots.js'
 import { attachLegacyDevices } from './legacy-devices.js'
-import { loadGuest, openImages } from './load-guest.js'
+import { type GuestImages, loadGuest, openImages } from './load-guest.js'
 import type { MachineConfig } from './machine-config.js'
+import { machineReset } from './machine-reset.js'
 import { openBackends } from './open-backends.js'
 import { createPlatform } from './platform.js'
+import { attachPlatformDevices } from './platform-devices.js'
 import { RunLoop } from './run-loop.js'
 import { type StopReason, stopReason } from './stop-reason.js'
 import { enterAt, setUpVcpu } from './vcpu-setup.js'
@@ -27,14 +33,24 @@ export interface Assembly {
   readonly vsock: VirtioVsock | undefined
   readonly virtioConsole: VmVirtioConsole | undefined
   readonly balloon: VmBalloon | undefined
+  readonly debugcon: ConsoleOutput | undefined
+  readonly watchdog: Ib700 | undefined
+  readonly acpiPm: AcpiPm
   readonly runLoop: RunLoop
   readonly stats: () => VmStatistics
+  /**
+   * Puts all of the machine back to what it was before its first instruction, its kernel loaded anew. No vCPU may run.
+   * @throws what loading the kernel throws, and what the kernel refuses
+   */
+  reset(): Promise<void>
 }
 
 /** What a machine's parts tell of. */
 export interface AssemblyEvents {
   /** Called once, when the guest ends by itself or by a failure. */
   onEnd(reason: StopReason): void
+  /** The guest asks to be started anew. The vCPUs have been told to stop for it. */
+  onRestart(): void
   onWarning(warning: VmWarning): void
 }
 
@@ -45,7 +61,7 @@ export interface AssemblyEvents {
 export async function assemble(
   config: MachineConfig,
   cleanup: Cleanup,
-  { onEnd, onWarning }: AssemblyEvents,
+  { onEnd, onRestart, onWarning }: AssemblyEvents,
 ): Promise<Assembly> {
   const images = openImages(config)
   try {
@@ -59,15 +75,24 @@ export async function assemble(
       warn: onWarning,
     })
     const console = createConsole(config, cleanup)
-    attachLegacyDevices(platform, console, {
-      onPowerOff: () => end({ kind: 'shutdown' }),
-      onReset: () => end({ kind: 'reset' }),
+    const onReset = () => {
+      if (config.onReset === 'stop') return end({ kind: 'reset' })
+      // At once: the guest must not go on behind the instruction that resets it.
+      void runLoop.pause()
+      onRestart()
+    }
+    const onPowerOff = () => end({ kind: 'shutdown' })
+    const acpiPm = attachLegacyDevices(platform, console, { onPowerOff, onReset })
+    const platformDevices = attachPlatformDevices(platform, config.devices, cleanup, {
+      end,
+      onReset,
     })
     const slots = new DeviceSlots()
     for (const device of backends.devices) {
       plugVirtioDevice(platform, slots.take(), device, config, cleanup)
     }
-    const entry = loadGuest(config, images, platform.memory, slots.taken)
+    const load = (from: GuestImages) => loadGuest(config, from, platform.memory, slots.taken)
+    const entry = load(images)
 
     const runLoop = new RunLoop({
       pio: platform.pio,
@@ -76,11 +101,12 @@ export async function assemble(
     })
     const { cpus, topology } = config
     const vcpuStats: StatsFd[] = []
+    const vcpus: VcpuFd[] = []
     for (const [index, id] of apicIds(cpus, topology).entries()) {
       const vcpu = cleanup.own(platform.vm.createVcpu(id))
       setUpVcpu(vcpu, { vcpu: index, vcpus: cpus, topology }, platform.supportedCpuid)
-      if (index === 0) enterAt(vcpu, entry)
       runLoop.addVcpu(vcpu)
+      vcpus.push(vcpu)
       // Now, as a vCPU that runs gives no descriptor.
       if (platform.hasStats) vcpuStats.push(cleanup.own(vcpu.stats()))
     }
@@ -92,10 +118,22 @@ export async function assemble(
         vcpus: runLoop.counters(),
         ...{ pio, mmio, vmStats, vcpuStats },
       })
+    const resetMachine = machineReset(platform, vcpus)
+    enterAt(vcpus[0]!, entry)
     // Last, so that it is undone first: no thread may run when anything else is given back.
     cleanup.own(runLoop)
     const { devices: _, ...handles } = backends
-    return { memory: platform.memory, console, ...handles, runLoop, stats }
+    const reset = async () => {
+      await resetMachine()
+      const again = openImages(config)
+      try {
+        enterAt(vcpus[0]!, load(again))
+      } finally {
+        again.close()
+      }
+    }
+    const { memory } = platform
+    return { memory, console, ...handles, ...platformDevices, acpiPm, runLoop, stats, reset }
   } finally {
     images.close()
   }

@@ -9,6 +9,7 @@ import {
   SCI_GSI,
   SYSTEM_CONTROL_PORT,
 } from '../arch/x86-64/layout.js'
+import type { BusDevice } from '../bus/bus-device.js'
 import { ACPI_PM_PORTS, AcpiPm } from '../devices/legacy/acpi-pm.js'
 import { CmosRtc } from '../devices/legacy/cmos-rtc.js'
 import { I8042, I8042_PORTS } from '../devices/legacy/i8042.js'
@@ -23,19 +24,29 @@ import type { Platform } from './platform.js'
 
 const CMOS_PORTS = 2
 
-/** The devices that every PC has, at the ports they have always had. */
+/**
+ * The devices that every PC has, at the ports they have always had.
+ * @returns the one with the power button
+ */
 export function attachLegacyDevices(
-  { vm, pio }: Platform,
+  { vm, pio, resettable }: Platform,
   { output, input }: VmConsole,
   { onPowerOff, onReset }: { onPowerOff: () => void; onReset: () => void },
-): void {
+): AcpiPm {
+  const attach = (port: number, ports: number, device: BusDevice & { reset?(): void }) => {
+    pio.attach(port, ports, device)
+    if (device.reset) resettable.push(device as { reset(): void })
+  }
   const uart = new Uart16550A({ irq: new IoctlIrqLine(vm, COM1_GSI), output, input })
-  pio.attach(COM1_PORT, UART_PORTS, uart)
-  pio.attach(I8042_DATA_PORT, I8042_PORTS, new I8042({ onReset }))
-  pio.attach(CMOS_PORT, CMOS_PORTS, new CmosRtc())
-  pio.attach(RESET_CONTROL_PORT, 1, new ResetControl({ onReset }))
-  pio.attach(POST_CODE_PORT, 1, new PostCodePort())
-  pio.attach(SYSTEM_CONTROL_PORT, 1, new SystemControlPort({ onReset }))
+  attach(COM1_PORT, UART_PORTS, uart)
+  attach(I8042_DATA_PORT, I8042_PORTS, new I8042({ onReset }))
+  // Keeps the time and its memory through a reset.
+  attach(CMOS_PORT, CMOS_PORTS, new CmosRtc())
+  attach(RESET_CONTROL_PORT, 1, new ResetControl({ onReset }))
+  attach(POST_CODE_PORT, 1, new PostCodePort())
+  attach(SYSTEM_CONTROL_PORT, 1, new SystemControlPort({ onReset }))
   const sci = new IoctlIrqLine(vm, SCI_GSI)
-  pio.attach(ACPI_PM_PORT, ACPI_PM_PORTS, new AcpiPm({ sci, onPowerOff, onReset }))
+  const acpiPm = new AcpiPm({ sci, onPowerOff, onReset })
+  attach(ACPI_PM_PORT, ACPI_PM_PORTS, acpiPm)
+  return acpiPm
 }

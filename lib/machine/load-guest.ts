@@ -10,6 +10,7 @@ import {
   IOAPIC_PINS,
   IOAPIC_START,
   MP_TABLE_START,
+  PVPANIC_PORT,
   SCI_GSI,
 } from '../arch/x86-64/layout.js'
 import { buildMpTable } from '../arch/x86-64/mp-table.js'
@@ -134,6 +135,8 @@ function writeAcpiTables(
     uarts: [{ port: COM1_PORT, gsi: COM1_GSI }],
     rtc: { port: CMOS_PORT, gsi: CMOS_GSI },
     virtioMmio,
+    pvpanic: config.devices.pvpanic && PVPANIC_PORT,
+    vmGenerationId: config.devices.vmGenerationId,
   })
   for (const { address, bytes } of pieces) memory.write(address, bytes)
   return rsdpAddress

@@ -19,6 +19,11 @@ import {
   type VirtioConsoleDeviceOptions,
 } from './device-options.js'
 import * as check from './option-checks.js'
+import {
+  checkPlatformDevices,
+  type PlatformDeviceConfig,
+  type PlatformDeviceOptions,
+} from './platform-device-options.js'
 
 /** What {@link VirtualMachine.create} takes. Read once, when `create` is called. */
 export interface VirtualMachineOptions {
@@ -69,6 +74,13 @@ export interface VirtualMachineOptions {
   virtioConsole?: VirtioConsoleDeviceOptions
   /** A memory balloon: see {@link VirtualMachine.balloon}. None unless told. */
   balloon?: BalloonOptions
+  /** Devices that a PC may have besides: a debug console, a watchdog and the like. None unless told. */
+  devices?: PlatformDeviceOptions
+  /**
+   * What a guest's reboot does: ends the machine as `{ kind: 'reset' }`, or starts it anew as {@link VirtualMachine.reset}
+   * does. `'stop'` unless told.
+   */
+  onReset?: 'stop' | 'restart'
   /** The serial console. */
   console?: {
     /** Bytes of output kept for a reader that is behind; beyond them output is lost, and counted. 1 MiB unless told. */
@@ -103,6 +115,8 @@ export interface MachineConfig {
   readonly vsock: { readonly cid: number; readonly unixSocket: string | undefined } | undefined
   readonly virtioConsole: { readonly ports: readonly string[] } | undefined
   readonly balloon: { readonly deflateOnOom: boolean } | undefined
+  readonly devices: PlatformDeviceConfig
+  readonly onReset: 'stop' | 'restart'
   readonly consoleBufferSize: number
   readonly acpi: boolean
   readonly discovery: 'auto' | 'acpi' | 'command-line'
@@ -166,6 +180,8 @@ const checkOptions = check.object(
     ),
     virtioConsole: check.optional(checkVirtioConsole),
     balloon: check.optional(checkBalloon),
+    devices: check.withDefault(checkPlatformDevices, {}),
+    onReset: check.withDefault(check.oneOf('stop', 'restart'), 'stop'),
     console: check.withDefault(
       check.object({
         bufferSize: check.withDefault(

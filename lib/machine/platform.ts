@@ -39,6 +39,10 @@ export interface Platform {
   /** KVM_CAP_BINARY_STATS_FD. */
   readonly hasStats: boolean
   readonly supportedCpuid: readonly CpuidEntry[]
+  /** MSRs that make up a vCPU's state. */
+  readonly msrs: readonly number[]
+  /** What is reset with the machine, in this order. A promise is for I/O that may still write guest memory. */
+  readonly resettable: { reset(): void | Promise<void> }[]
   /** A device model failed: the machine ends with that error. */
   readonly fail: (error: Error) => void
   /** Something went wrong that the machine goes on from. */
@@ -81,6 +85,8 @@ export function createPlatform(
     mmio: new Bus('mmio'),
     hasStats: kvm.checkExtension(KVM_CAP_BINARY_STATS_FD) > 0,
     supportedCpuid: kvm.getSupportedCpuid(),
+    msrs: kvm.getMsrIndexList(),
+    resettable: [],
     fail,
     warn,
   }

@@ -5,10 +5,16 @@ import type { RunEnding } from './run-ending.js'
 export type StopReason =
   /** The guest powered itself off. */
   | { readonly kind: 'shutdown' }
-  /** The guest asked for a reboot. The machine does not start again by itself: create another one. */
+  /** The guest asked for a reboot, and the option `onReset` is `'stop'`. */
   | { readonly kind: 'reset' }
   /** The guest's processor could not go on: a triple fault, or a crash that the guest reported. */
   | { readonly kind: 'crashed'; readonly detail: string }
+  /** The guest wrote `code` to the device `debugExit`. */
+  | { readonly kind: 'exit'; readonly code: number }
+  /** The guest's kernel told the device `pvpanic` that it has panicked. */
+  | { readonly kind: 'panicked' }
+  /** The guest did not feed its watchdog in time. */
+  | { readonly kind: 'watchdog' }
   /** The program ended it, by `stop()` or `close()`. */
   | { readonly kind: 'killed' }
   /** Something on the host failed: KVM, or a device model. */
@@ -23,6 +29,12 @@ export function describeStopReason(reason: StopReason): string {
       return 'the guest rebooted'
     case 'crashed':
       return `the guest crashed: ${reason.detail}`
+    case 'exit':
+      return `the guest ended with code ${reason.code}`
+    case 'panicked':
+      return "the guest's kernel panicked"
+    case 'watchdog':
+      return 'the guest did not feed its watchdog'
     case 'killed':
       return 'the machine was stopped'
     case 'error':

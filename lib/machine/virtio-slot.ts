@@ -29,6 +29,7 @@ export function plugVirtioDevice(
     new VirtioMmioTransport(device, { memory, irq, packed, onNeedsReset, onError: platform.fail }),
   )
   mmio.attach(slot.address, slot.size, transport)
+  platform.resettable.push(transport)
   for (let queue = 0; queue < transport.queueCount; queue++) {
     const kick = cleanup.own(new EventFd())
     vm.ioeventfd(kick, {

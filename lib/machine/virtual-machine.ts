@@ -1,6 +1,7 @@
 import { EventEmitter } from 'node:events'
+import type { ConsoleOutput } from '../backends/char/console-output.js'
 import type { VirtioVsock } from '../devices/virtio/vsock/virtio-vsock.js'
-import { VmmError } from '../errors.js'
+import { invalidOption, VmmError } from '../errors.js'
 import type { GuestMemory } from '../memory/guest-memory.js'
 import { Cleanup } from '../util/cleanup.js'
 import { type Assembly, assemble } from './assemble.js'
@@ -26,6 +27,8 @@ export interface VirtualMachineEvents {
   state: [state: VmState]
   /** The guest has ended. Emitted once; the same reason that {@link VirtualMachine.stopped} gives. */
   stopped: [reason: StopReason]
+  /** The machine has been reset, and its kernel loaded anew: by {@link VirtualMachine.reset}, or by the guest. */
+  reset: []
   /** Something went wrong that the machine goes on from. */
   warning: [warning: VmWarning]
 }
@@ -71,6 +74,8 @@ export class VirtualMachine extends EventEmitter<VirtualMachineEvents> implement
    * `undefined` without the option `balloon`.
    */
   readonly balloon: VmBalloon | undefined
+  /** What the guest writes to its debug console. `undefined` without the option `devices.debugcon`. */
+  readonly debugcon: ConsoleOutput | undefined
   /** Why the guest ended. Never rejects: a failure of the host is a reason too. */
   readonly stopped: Promise<StopReason>
 
@@ -79,6 +84,7 @@ export class VirtualMachine extends EventEmitter<VirtualMachineEvents> implement
   readonly #settle: (reason: StopReason) => void
   #state: VmState = 'created'
   #closing: Promise<void> | undefined
+  #resetting: Promise<void> | undefined
 
   private constructor(
     config: MachineConfig,
@@ -96,6 +102,7 @@ export class VirtualMachine extends EventEmitter<VirtualMachineEvents> implement
     this.vsock = assembly.vsock
     this.virtioConsole = assembly.virtioConsole
     this.balloon = assembly.balloon
+    this.debugcon = assembly.debugcon
     const { promise, resolve } = withResolvers<StopReason>()
     this.stopped = promise
     this.#settle = resolve
@@ -118,6 +125,9 @@ export class VirtualMachine extends EventEmitter<VirtualMachineEvents> implement
       let vm: VirtualMachine | undefined
       const assembly = await assemble(config, cleanup, {
         onEnd: end,
+        onRestart: () => {
+          if (vm) void vm.#reset()
+        },
         onWarning: (warning) => {
           if (vm) vm.#warn(warning)
         },
@@ -171,7 +181,9 @@ export class VirtualMachine extends EventEmitter<VirtualMachineEvents> implement
   async pause(): Promise<void> {
     this.#require('pause', 'running')
     this.#enter('paused')
+    this.#assembly.watchdog?.pause()
     await this.#assembly.runLoop.pause()
+    await this.#resetting
   }
 
   /**
@@ -181,7 +193,57 @@ export class VirtualMachine extends EventEmitter<VirtualMachineEvents> implement
   async resume(): Promise<void> {
     this.#require('resume', 'paused')
     this.#enter('running')
-    this.#assembly.runLoop.run()
+    this.#assembly.watchdog?.resume()
+    // A reset that is under way lets the vCPUs run when it is done.
+    if (!this.#resetting) this.#assembly.runLoop.run()
+  }
+
+  /**
+   * Presses the power button, and resolves when the guest has ended, which it does if its kernel and its init listen to
+   * the button. One that does not listen yet learns of it when it does.
+   *
+   * @param options.timeout milliseconds to wait, above 0; no limit unless told
+   * @returns why it ended: `{ kind: 'shutdown' }` if it powered off
+   * @throws VmmError `ERR_STATE` unless running or stopped; `ERR_TIMEOUT` if the guest is still running after `timeout`
+   * @example
+   * ```ts
+   * await vm.shutdown({ timeout: 30_000 }).catch(() => vm.stop())
+   * ```
+   */
+  async shutdown(options: { timeout?: number } = {}): Promise<StopReason> {
+    const { timeout } = options
+    if (timeout !== undefined && !(Number.isFinite(timeout) && timeout > 0)) {
+      throw invalidOption('timeout', timeout, 'milliseconds, a number above 0')
+    }
+    if (this.#state === 'stopped') return this.stopped
+    this.#require('shutdown', 'running')
+    this.#assembly.acpiPm.pressPowerButton()
+    if (timeout === undefined) return this.stopped
+    let timer: NodeJS.Timeout | undefined
+    const limit = new Promise<never>((_, reject) => {
+      // More than setTimeout takes is for ever.
+      if (timeout < 2 ** 31) timer = setTimeout(() => reject(shutdownTimeout(timeout)), timeout)
+    })
+    try {
+      return await Promise.race([this.stopped, limit])
+    } finally {
+      clearTimeout(timer)
+    }
+  }
+
+  /**
+   * Resets the machine as its reset button does: devices and vCPUs are as they were before the first instruction, memory
+   * is zeroed, and kernel, initrd and tables are loaded anew, from the files as they are now. A running machine goes on
+   * from there, a paused one stays paused. The real-time clock keeps time and its memory.
+   *
+   * @throws VmmError `ERR_STATE` unless created, running or paused
+   * @throws what loading the kernel throws; the machine has ended then, with that error as its reason
+   */
+  async reset(): Promise<void> {
+    this.#require('reset', 'created', 'running', 'paused')
+    await this.#reset()
+    const reason = this.#state === 'stopped' ? await this.stopped : undefined
+    if (reason?.kind === 'error') throw reason.error
   }
 
   /**
@@ -204,6 +266,29 @@ export class VirtualMachine extends EventEmitter<VirtualMachineEvents> implement
     await this.close()
   }
 
+  /** Resolves when it is done, or the machine has ended. Resets that meet are one. */
+  #reset(): Promise<void> {
+    this.#resetting ??= this.#resetOnce().finally(() => {
+      this.#resetting = undefined
+    })
+    return this.#resetting
+  }
+
+  async #resetOnce(): Promise<void> {
+    const { runLoop } = this.#assembly
+    try {
+      await runLoop.pause()
+      if (this.#hasEnded) return
+      await this.#assembly.reset()
+    } catch (error) {
+      this.#end({ kind: 'error', error: error as Error })
+      return
+    }
+    if (this.#hasEnded) return
+    this.emit('reset')
+    if (this.#state === 'running') runLoop.run()
+  }
+
   async #close(): Promise<void> {
     try {
       this.#end({ kind: 'killed' })
@@ -211,14 +296,20 @@ export class VirtualMachine extends EventEmitter<VirtualMachineEvents> implement
     } finally {
       // A listener may have thrown before the last of these.
       this.#state = 'closed'
+      await this.#resetting
       await this.#cleanup.run()
     }
   }
 
+  get #hasEnded(): boolean {
+    return this.#state === 'stopped' || this.#state === 'closed'
+  }
+
   #end(reason: StopReason): void {
-    if (this.#state === 'stopped' || this.#state === 'closed') return
+    if (this.#hasEnded) return
     this.#assembly.runLoop.stop()
     this.console.output.end()
+    this.debugcon?.end()
     this.#settle(reason)
     this.#enter('stopped')
     this.emit('stopped', reason)
@@ -236,17 +327,22 @@ export class VirtualMachine extends EventEmitter<VirtualMachineEvents> implement
     this.emit('state', state)
   }
 
-  #require(method: string, state: VmState): void {
-    if (this.#state === state) return
+  #require(method: string, ...states: VmState[]): void {
+    if (states.includes(this.#state)) return
+    const expected = states.join(' or ')
     throw new VmmError(
       this.#state === 'closed' ? 'ERR_CLOSED' : 'ERR_STATE',
-      `${method}() needs a machine that is ${state}; this one is ${this.#state}`,
-      {
-        value: this.#state,
-        expected: state,
-      },
+      `${method}() needs a machine that is ${expected}; this one is ${this.#state}`,
+      { value: this.#state, expected },
     )
   }
+}
+
+function shutdownTimeout(timeout: number): VmmError {
+  return new VmmError('ERR_TIMEOUT', `the guest has not powered off within ${timeout} ms`, {
+    option: 'timeout',
+    value: timeout,
+  })
 }
 
 /** Promise.withResolvers, which Node 20 lacks. */

@@ -41,9 +41,21 @@ export const VIRTIO_MMIO_SLOTS = 16
 
 export const IOAPIC_START = 0xfec0_0000
 export const LAPIC_START = 0xfee0_0000
-/** KVM on Intel needs a page for the identity map and three for the TSS, where the guest has no memory (KVM API 4.38, 4.39). */
-export const KVM_IDENTITY_MAP_START = 0xfffb_c000
-export const KVM_TSS_START = 0xfffb_d000
+/**
+ * KVM on Intel needs a page for the identity map and three for the TSS, where the guest has no memory (KVM API 4.38, 4.39):
+ * below what a firmware of up to 16 MiB takes.
+ */
+export const KVM_IDENTITY_MAP_START = 0xfeff_c000
+export const KVM_TSS_START = 0xfeff_d000
+/** A firmware's ROM ends where the processor starts, 16 bytes below 4 GiB; its last 128 KiB show below 1 MiB as well. */
+export const ROM_END = 0x1_0000_0000
+export const ROM_SIZE_MAX = 0x100_0000
+export const LOW_ROM_SIZE = 0x2_0000
+
+/** Guests write what they say while nothing else works there, and the code that they end with. */
+export const DEBUGCON_PORT = 0xe9
+export const DEBUG_EXIT_PORT = 0xf4
+export const PVPANIC_PORT = 0x505
 
 export const CMOS_PORT = 0x70
 /** Firmware shows its progress here; Linux writes to it to wait a microsecond. */

@@ -1,5 +1,6 @@
 import type { MsrEntry } from '../../kvm/abi/msrs.js'
 
+export const MSR_IA32_TSC = 0x10
 export const MSR_IA32_MISC_ENABLE = 0x1a0
 export const MSR_IA32_MTRR_DEF_TYPE = 0x2ff
 

@@ -74,6 +74,8 @@ export class AcpiPm implements BusDevice {
   #asserted = false
   #poweredOff = false
   #fired = false
+  /** The power button was pressed while nobody listened. */
+  #pressed = false
 
   constructor(options: AcpiPmOptions) {
     this.name = options.name ?? 'acpi-pm'
@@ -84,8 +86,15 @@ export class AcpiPm implements BusDevice {
     this.#started = this.#clock()
   }
 
-  /** Presses and releases the power button: a guest that listens shuts down. */
+  /**
+   * Presses and releases the power button: a guest that listens shuts down. One that does not yet listen learns of it as
+   * soon as it does: what was pressed earlier, its driver would clear unseen.
+   */
   pressPowerButton(): void {
+    if (!this.powerButtonEnabled) {
+      this.#pressed = true
+      return
+    }
     this.#status |= PWRBTN_STS
     this.#update()
   }
@@ -103,6 +112,7 @@ export class AcpiPm implements BusDevice {
     this.#started = this.#clock()
     this.#poweredOff = false
     this.#fired = false
+    this.#pressed = false
     this.#update()
   }
 
@@ -139,6 +149,10 @@ export class AcpiPm implements BusDevice {
       this.#status &= ~bits & STS_BITS
     } else if (offset < PM1_CNT) {
       this.#enable = ((this.#enable & kept) | bits) & EN_BITS
+      if (this.#pressed && this.powerButtonEnabled) {
+        this.#pressed = false
+        this.#status |= PWRBTN_STS
+      }
     } else if (offset < PM1_CNT + 2) {
       this.#control = (((this.#control & kept) | bits) & (BM_RLD | SLP_TYP)) | SCI_EN
       if (bits & SLP_EN) this.#sleep((this.#control & SLP_TYP) >> 10)

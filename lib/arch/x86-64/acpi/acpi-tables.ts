@@ -31,6 +31,10 @@ export interface AcpiOptions {
   /** Whether the guest should look for a keyboard controller; not unless told. */
   readonly i8042?: boolean
   readonly virtioMmio: readonly MemoryDevice[]
+  /** Port of the paravirtual panic device, if there is one. */
+  readonly pvpanic?: number | undefined
+  /** A VM generation ID of 16 bytes, which is put beside the tables. */
+  readonly vmGenerationId?: Uint8Array | undefined
 }
 
 /** Bytes for guest memory. */
@@ -72,6 +76,7 @@ export function buildAcpiTables(options: AcpiOptions): {
   const xsdtAddress = reserve(xsdtSize(2))
   const facs = buildFacs()
   const facsAddress = place(facs, reserve(facs.length, FACS_ALIGNMENT))
+  const { pvpanic, vmGenerationId } = options
   const dsdtAddress = place(
     buildDsdt({
       cpus: cpus.length,
@@ -79,6 +84,8 @@ export function buildAcpiTables(options: AcpiOptions): {
       uarts,
       rtc,
       virtioMmio,
+      pvpanic,
+      vmGenerationId: vmGenerationId && place(vmGenerationId),
       s5SleepType: S5_SLEEP_TYPE,
     }),
   )

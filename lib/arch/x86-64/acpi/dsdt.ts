@@ -30,6 +30,10 @@ export interface DsdtOptions {
   readonly uarts: readonly PortDevice[]
   readonly rtc: PortDevice | undefined
   readonly virtioMmio: readonly MemoryDevice[]
+  /** Port of the paravirtual panic device, if there is one. */
+  readonly pvpanic?: number | undefined
+  /** Guest-physical address of the VM generation ID, 16 bytes, if there is one. */
+  readonly vmGenerationId?: number | undefined
   /** SLP_TYP for power-off. */
   readonly s5SleepType: number
 }
@@ -40,11 +44,14 @@ const RTC_PORTS = 2
 /** Differentiated System Description Table: what is there besides the fixed hardware, and how to power off. */
 export function buildDsdt(options: DsdtOptions): Uint8Array {
   const { cpus, motherboard, uarts, rtc, virtioMmio, s5SleepType } = options
+  const { pvpanic, vmGenerationId } = options
   const devices = [
     ...Array.from({ length: cpus }, (_, uid) => cpuDevice(uid)),
     motherboardDevice(motherboard),
     ...uarts.map((uart, index) => uartDevice(uart, index)),
     ...(rtc ? [rtcDevice(rtc)] : []),
+    ...(pvpanic === undefined ? [] : [pvpanicDevice(pvpanic)]),
+    ...(vmGenerationId === undefined ? [] : [vmGenerationDevice(vmGenerationId)]),
     ...virtioMmio.map((window, uid) => virtioMmioDevice(window, uid)),
   ]
   // `\_S5`: the value for PM1a, the value for PM1b, two reserved (section 7.4.2).
@@ -83,6 +90,27 @@ function rtcDevice({ port, gsi }: PortDevice): Aml {
     'RTC',
     name('_HID', eisaId('PNP0B00')),
     name('_CRS', resourceTemplate(ioPorts(port, RTC_PORTS), isaIrq(gsi))),
+  )
+}
+
+/** QEMU docs/specs/pvpanic.rst. */
+function pvpanicDevice(port: number): Aml {
+  return device(
+    'PEVT',
+    name('_HID', string('QEMU0001')),
+    name('_STA', integer(0xf)),
+    name('_CRS', resourceTemplate(ioPorts(port, 1))),
+  )
+}
+
+/** "Virtual Machine Generation ID", Microsoft, 2012: what matters is the compatible ID, and the address in two halves. */
+function vmGenerationDevice(address: number): Aml {
+  return device(
+    'VGEN',
+    name('_HID', string('NKVM0001')),
+    name('_CID', string('VM_Gen_Counter')),
+    name('_DDN', string('VM_Gen_Counter')),
+    name('ADDR', pkg(integer(address % 2 ** 32), integer(Math.floor(address / 2 ** 32)))),
   )
 }
 

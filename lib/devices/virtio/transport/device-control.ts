@@ -165,7 +165,7 @@ export class DeviceControl {
     if (this.#closed || this.#resetting !== undefined) return
     switch (statusStep(this.#status, written)) {
       case 'reset':
-        this.reset()
+        void this.reset()
         break
       case 'acknowledge':
         this.#status |= VIRTIO_CONFIG_S_ACKNOWLEDGE
@@ -223,15 +223,18 @@ export class DeviceControl {
     if (this.#guard(() => this.device.notify(queueIndex))) this.#schedule(queueIndex)
   }
 
-  /** Stops the device and forgets everything negotiated: by the driver, or with the whole machine. */
-  reset(): void {
+  /**
+   * Stops the device and forgets everything negotiated: by the driver, or with the whole machine.
+   * @returns what resolves when no I/O of its can touch guest memory any more, unless that is so at once
+   */
+  reset(): Promise<void> | undefined {
     this.#deactivate()
     this.#driverFeatures = 0n
-    if (this.#resetting !== undefined) return
+    if (this.#resetting !== undefined) return this.#resetting
     const draining = this.#guard(() => this.device.reset())
     if (!(draining instanceof Promise)) {
       this.#resetDone()
-      return
+      return undefined
     }
     this.#resetting = draining
       .catch((error: unknown) => this.#events.failed?.(asError(error)))
@@ -239,12 +242,13 @@ export class DeviceControl {
         this.#resetting = undefined
         this.#resetDone()
       })
+    return this.#resetting
   }
 
   async close(): Promise<void> {
     if (!this.#closed) {
       this.#closed = true
-      this.reset()
+      void this.reset()
     }
     await this.#resetting
     await this.device.close()

@@ -113,13 +113,14 @@ export class VirtioMmioTransport implements BusDevice {
     this.#control.notify(queueIndex)
   }
 
-  /** Resets the device with the machine. */
-  reset(): void {
-    this.#control.reset()
+  /** Resets the device with the machine; resolves when no I/O of its can touch guest memory any more. */
+  async reset(): Promise<void> {
+    const drained = this.#control.reset()
     this.#deviceFeaturesSelect = 0
     this.#driverFeaturesSelect = 0
     this.#queueSelect = 0
     this.#interruptStatus = 0
+    await drained
   }
 
   /** Stops the device; resolves when no I/O of its can touch guest memory any more. */

@@ -135,6 +135,22 @@ describe('ACPI tables', () => {
     expect(flat(asl)).toContain('Name (\\_S5, Package (0x04) // _S5_: S5 System State { 0x05,')
   })
 
+  it.skipIf(iaslMissing)('list a panic device and a generation ID where there are any', () => {
+    const vmGenerationId = Uint8Array.from({ length: 16 }, (_, i) => i + 1)
+    const change = { pvpanic: 0x505, vmGenerationId }
+    const { asl, messages } = disassemble('DSDT', tablesOf(change).get('DSDT')!.bytes)
+    expect(messages).toContain('0 Errors, 0 Warnings, 0 Remarks')
+    const [panic, generation] = asl.split('Device (').slice(6, 8).map(flat)
+    expect(panic).toContain('Name (_HID, "QEMU0001")')
+    expect(panic).toContain('IO (Decode16, 0x0505, // Range Minimum 0x0505,')
+    expect(generation).toContain('Name (_CID, "VM_Gen_Counter")')
+    const [, low] = /Name \(ADDR, Package \(0x02\) \{ 0x(\w+), Zero \}\)/.exec(generation!) ?? []
+    const { pieces } = buildAcpiTables(options(change))
+    const id = pieces.find(({ address }) => address === Number.parseInt(low!, 16))
+    expect(id?.bytes).toEqual(vmGenerationId)
+    expect(id!.address % 8).toBe(0)
+  })
+
   it.skipIf(iaslMissing)('make the SCI a level and give every CPU its APIC id', () => {
     const { asl } = disassemble(
       'APIC',

@@ -1,0 +1,122 @@
+import { afterEach, describe, expect, it } from 'vitest'
+import { VirtualMachine, type VirtualMachineOptions, type VmWarning } from '../../lib/index.js'
+import * as guest from './tiny-guest.js'
+
+const machines: VirtualMachine[] = []
+
+async function start(code: number[][], options: Partial<VirtualMachineOptions>) {
+  const vm = await VirtualMachine.create({
+    kernel: guest.kernel(...code),
+    memory: '32M',
+    ...options,
+  })
+  machines.push(vm)
+  await vm.start()
+  return vm
+}
+
+afterEach(async () => {
+  for (const vm of machines.splice(0)) await vm.close()
+})
+
+const text = async (stream: AsyncIterable<unknown>) => {
+  let all = ''
+  for await (const chunk of stream) all += (chunk as Buffer).toString('latin1')
+  return all
+}
+
+describe('debugcon', () => {
+  it.each([
+    [true, 0xe9],
+    [{ port: 0x402 }, 0x402],
+  ])('%o', async (debugcon, port) => {
+    const said = [...Buffer.from('early')].map((byte) => guest.outb(port, byte))
+    const vm = await start([...said, guest.powerOff], { devices: { debugcon } })
+    expect(await text(vm.debugcon!)).toBe('early')
+    expect(await vm.stopped).toEqual({ kind: 'shutdown' })
+  })
+
+  it('is not there unless asked for', async () => {
+    const vm = await start([guest.outb(0xe9, 1), guest.powerOff], {})
+    expect(await vm.stopped).toEqual({ kind: 'shutdown' })
+    expect(vm.debugcon).toBeUndefined()
+  })
+
+  it('names the port that another device has', async () => {
+    const devices = { debugcon: { port: 0x3f8 } }
+    const kernel = guest.kernel(guest.powerOff)
+    await expect(VirtualMachine.create({ kernel, memory: '32M', devices })).rejects.toMatchObject({
+      code: 'ERR_BUS_CONFLICT',
+      value: 0x3f8,
+    })
+  })
+})
+
+it('debugExit ends the machine with its code', async () => {
+  const vm = await start([guest.outb(0xf4, 0x10), guest.outb(0xf4, 0x11)], {
+    devices: { debugExit: true },
+  })
+  expect(await vm.stopped).toEqual({ kind: 'exit', code: 0x10 })
+})
+
+describe('pvpanic', () => {
+  const code = [guest.outb(0x505, 1), guest.powerOff]
+
+  it('ends the machine', async () => {
+    const vm = await start(code, { devices: { pvpanic: true } })
+    expect(await vm.stopped).toEqual({ kind: 'panicked' })
+  })
+
+  it('warns, if that is what was asked for', async () => {
+    const devices = { pvpanic: { onPanic: 'warn' as const } }
+    const vm = await start(code, { devices })
+    const warnings: VmWarning[] = []
+    vm.on('warning', (warning) => warnings.push(warning))
+    expect(await vm.stopped).toEqual({ kind: 'shutdown' })
+    expect(warnings).toEqual([{ kind: 'guest-panicked', crashLoaded: false }])
+  })
+
+  it('only warns of a guest whose crash kernel takes over', async () => {
+    const crash = [guest.outb(0x505, 2), guest.powerOff]
+    const vm = await start(crash, { devices: { pvpanic: true } })
+    const warnings: VmWarning[] = []
+    vm.on('warning', (warning) => warnings.push(warning))
+    expect(await vm.stopped).toEqual({ kind: 'shutdown' })
+    expect(warnings).toEqual([{ kind: 'guest-panicked', crashLoaded: true }])
+  })
+})
+
+describe('watchdog', () => {
+  // Two seconds less all of them: at once.
+  const hang = [guest.outb(0x443, 15), guest.spin]
+
+  it('ends a machine whose guest hangs', async () => {
+    const vm = await start(hang, { devices: { watchdog: true } })
+    expect(await vm.stopped).toEqual({ kind: 'watchdog' })
+  })
+
+  it('resets it, if that is what was asked for', async () => {
+    const devices = { watchdog: { onExpire: 'reset' as const } }
+    const vm = await start(hang, { devices })
+    expect(await vm.stopped).toEqual({ kind: 'reset' })
+  })
+
+  it('leaves a guest alone that has stopped it', async () => {
+    const code = [guest.outb(0x443, 14), guest.outb(0x441, 0), guest.powerOff]
+    const vm = await start(code, { devices: { watchdog: true } })
+    expect(await vm.stopped).toEqual({ kind: 'shutdown' })
+  })
+})
+
+it('testDevice has its memory and its ports', async () => {
+  const code = [
+    guest.store(0xff00_0004, 0x4142_4344),
+    guest.say(0xff00_0004, 3),
+    guest.outb(0xe1, 0x5a),
+    // mov $0xe9, %edx; in %dx, %al; mov $COM1, %edx; out %al, %dx
+    [0xba, 0xe9, 0, 0, 0, 0xec, 0xba, 0xf8, 3, 0, 0, 0xee],
+    guest.powerOff,
+  ]
+  const vm = await start(code, { devices: { testDevice: true } })
+  expect(await text(vm.console.output)).toBe('AZ')
+})
