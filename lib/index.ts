@@ -61,6 +61,7 @@ export type {
   PlatformDeviceConfig,
   PlatformDeviceOptions,
 } from './machine/platform-device-options.js'
+export type { WaitLimits } from './machine/stop-limits.js'
 export { describeStopReason, type StopReason } from './machine/stop-reason.js'
 export {
   VirtualMachine,

@@ -53,7 +53,7 @@ const layers: Record<string, { files: RegExp; imports: string[]; packages?: stri
   machine: { files: /^lib\/machine\//, imports: ['*'], packages: ['zod'] },
   testing: {
     files: /^lib\/testing\//,
-    imports: ['entry', 'util', 'errors', 'initramfs', 'assets'],
+    imports: ['entry', 'util', 'errors', 'initramfs', 'assets', 'emulated-host'],
     packages: ['vitest'],
   },
   cli: { files: /^lib\/cli\//, imports: ['entry'], packages: ['commander', 'ora'] },

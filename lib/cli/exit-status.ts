@@ -44,7 +44,7 @@ Exit status:
    10  the guest rebooted
    11  the guest crashed (triple fault)
    12  stopped by Ctrl-A x or a signal
-   13  the guest's kernel panicked (--pvpanic)
+   13  the guest's kernel panicked, and rebooted or told --pvpanic
    14  the guest did not feed its watchdog
   124  --timeout passed
   2n+1 the guest wrote n to --debug-exit`

@@ -15,10 +15,11 @@ import { type GuestImages, loadGuest, openImages } from './load-guest.js'
 import type { MachineConfig } from './machine-config.js'
 import { machineReset } from './machine-reset.js'
 import { openBackends } from './open-backends.js'
+import { PanicWatch } from './panic-watch.js'
 import { createPlatform } from './platform.js'
 import { attachPlatformDevices } from './platform-devices.js'
 import { RunLoop } from './run-loop.js'
-import { type StopReason, stopReason } from './stop-reason.js'
+import { afterPanic, type StopReason, stopReason } from './stop-reason.js'
 import { enterAt, setUpVcpu } from './vcpu-setup.js'
 import { plugVirtioDevice } from './virtio-slot.js'
 import { collectStats, type VmStatistics } from './vm-stats.js'
@@ -66,15 +67,17 @@ export async function assemble(
   const images = openImages(config)
   try {
     const backends = await openBackends(config, cleanup)
+    const console = createConsole(config, cleanup)
+    const output = new PanicWatch(console.output)
+    const ended = (reason: StopReason) => onEnd(afterPanic(reason, output.message))
     const end = (reason: StopReason) => {
       runLoop.stop()
-      onEnd(reason)
+      ended(reason)
     }
     const platform = createPlatform(config, cleanup, {
       fail: (error) => end({ kind: 'error', error }),
       warn: onWarning,
     })
-    const console = createConsole(config, cleanup)
     const onReset = () => {
       if (config.onReset === 'stop') return end({ kind: 'reset' })
       // At once: the guest must not go on behind the instruction that resets it.
@@ -82,7 +85,9 @@ export async function assemble(
       onRestart()
     }
     const onPowerOff = () => end({ kind: 'shutdown' })
-    const acpiPm = attachLegacyDevices(platform, console, { onPowerOff, onReset })
+    const lines = { output, input: console.input }
+    const acpiPm = attachLegacyDevices(platform, lines, { onPowerOff, onReset })
+    platform.resettable.push(output)
     const platformDevices = attachPlatformDevices(platform, config.devices, cleanup, {
       end,
       onReset,
@@ -97,7 +102,7 @@ export async function assemble(
     const runLoop = new RunLoop({
       pio: platform.pio,
       mmio: platform.mmio,
-      onEnd: (ending) => onEnd(stopReason(ending)),
+      onEnd: (ending) => ended(stopReason(ending)),
     })
     const { cpus, topology } = config
     const vcpuStats: StatsFd[] = []

@@ -9,6 +9,7 @@ import {
   SCI_GSI,
   SYSTEM_CONTROL_PORT,
 } from '../arch/x86-64/layout.js'
+import type { CharSink, CharSource } from '../backends/char/char-backend.js'
 import type { BusDevice } from '../bus/bus-device.js'
 import { ACPI_PM_PORTS, AcpiPm } from '../devices/legacy/acpi-pm.js'
 import { CmosRtc } from '../devices/legacy/cmos-rtc.js'
@@ -19,7 +20,6 @@ import { SystemControlPort } from '../devices/legacy/system-control-port.js'
 import { UART_PORTS } from '../devices/serial/registers.js'
 import { Uart16550A } from '../devices/serial/uart-16550a.js'
 import { IoctlIrqLine } from '../interrupt/ioctl-irq.js'
-import type { VmConsole } from './console.js'
 import type { Platform } from './platform.js'
 
 const CMOS_PORTS = 2
@@ -30,7 +30,7 @@ const CMOS_PORTS = 2
  */
 export function attachLegacyDevices(
   { vm, pio, resettable }: Platform,
-  { output, input }: VmConsole,
+  { output, input }: { output: CharSink; input: CharSource },
   { onPowerOff, onReset }: { onPowerOff: () => void; onReset: () => void },
 ): AcpiPm {
   const attach = (port: number, ports: number, device: BusDevice & { reset?(): void }) => {

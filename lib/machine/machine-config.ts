@@ -96,6 +96,8 @@ export interface VirtualMachineOptions {
   discovery?: 'auto' | 'acpi' | 'command-line'
   /** A name for errors and logs. */
   name?: string
+  /** Gives up creating the machine when aborted; once it is created, ends it as `stop()` does. */
+  signal?: AbortSignal
 }
 
 /** The options, checked and completed. */
@@ -121,6 +123,7 @@ export interface MachineConfig {
   readonly acpi: boolean
   readonly discovery: 'auto' | 'acpi' | 'command-line'
   readonly name: string
+  readonly signal: AbortSignal | undefined
 }
 
 export const MEMORY_MIN = 16 * 2 ** 20
@@ -197,6 +200,7 @@ const checkOptions = check.object(
     acpi: check.withDefault(check.boolean, true),
     discovery: check.withDefault(check.oneOf('auto', 'acpi', 'command-line'), 'auto'),
     name: check.withDefault(check.string, 'vm'),
+    signal: check.optional(check.abortSignal),
   },
   { topLevel: true },
 )

@@ -26,6 +26,17 @@ export const string: Check<string> = value('a string', (given) => typeof given =
 
 export const boolean: Check<boolean> = value('a boolean', (given) => typeof given === 'boolean')
 
+export const abortSignal: Check<AbortSignal> = value(
+  'an AbortSignal',
+  (given) => given instanceof AbortSignal,
+)
+
+/** Milliseconds: more than setTimeout takes are for ever. */
+export const timeout: Check<number> = value(
+  'milliseconds, a number above 0',
+  (given) => typeof given === 'number' && Number.isFinite(given) && given > 0,
+)
+
 /** A whole number in a range that includes its ends. */
 export function integer(min: number, max = Number.MAX_SAFE_INTEGER): Check<number> {
   const range = max === Number.MAX_SAFE_INTEGER ? `of at least ${min}` : `from ${min} to ${max}`

@@ -42,7 +42,7 @@ export function attachPlatformDevices(
     const stops = config.pvpanic.onPanic === 'stop'
     const onPanic = ({ crashLoaded }: { crashLoaded: boolean }) => {
       // A guest with a crash kernel has yet to write its dump.
-      if (stops && !crashLoaded) end({ kind: 'panicked' })
+      if (stops && !crashLoaded) end({ kind: 'panicked', message: undefined })
       else warn({ kind: 'guest-panicked', crashLoaded })
     }
     pio.attach(PVPANIC_PORT, 1, new Pvpanic({ onPanic }))

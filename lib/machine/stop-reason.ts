@@ -11,8 +11,11 @@ export type StopReason =
   | { readonly kind: 'crashed'; readonly detail: string }
   /** The guest wrote `code` to the device `debugExit`. */
   | { readonly kind: 'exit'; readonly code: number }
-  /** The guest's kernel told the device `pvpanic` that it has panicked. */
-  | { readonly kind: 'panicked' }
+  /**
+   * The guest's kernel panicked, and told the device `pvpanic`, rebooted or crashed. `message` is what it printed on the
+   * serial console: `'Attempted to kill init! exitcode=0x00000100'`.
+   */
+  | { readonly kind: 'panicked'; readonly message: string | undefined }
   /** The guest did not feed its watchdog in time. */
   | { readonly kind: 'watchdog' }
   /** The program ended it, by `stop()` or `close()`. */
@@ -32,7 +35,7 @@ export function describeStopReason(reason: StopReason): string {
     case 'exit':
       return `the guest ended with code ${reason.code}`
     case 'panicked':
-      return "the guest's kernel panicked"
+      return `the guest's kernel panicked${reason.message === undefined ? '' : `: ${reason.message}`}`
     case 'watchdog':
       return 'the guest did not feed its watchdog'
     case 'killed':
@@ -40,6 +43,13 @@ export function describeStopReason(reason: StopReason): string {
     case 'error':
       return `the host failed: ${reason.error.message}`
   }
+}
+
+/** The reason, where the guest has printed `panic` as its kernel's last words. */
+export function afterPanic(reason: StopReason, panic: string | undefined): StopReason {
+  if (panic === undefined) return reason
+  const follows = reason.kind === 'reset' || reason.kind === 'crashed' || reason.kind === 'panicked'
+  return follows ? { kind: 'panicked', message: panic } : reason
 }
 
 /** What a run loop's ending means for the machine. */

@@ -1,7 +1,7 @@
 import { EventEmitter } from 'node:events'
 import type { ConsoleOutput } from '../backends/char/console-output.js'
 import type { VirtioVsock } from '../devices/virtio/vsock/virtio-vsock.js'
-import { invalidOption, VmmError } from '../errors.js'
+import { VmmError } from '../errors.js'
 import type { GuestMemory } from '../memory/guest-memory.js'
 import { Cleanup } from '../util/cleanup.js'
 import { type Assembly, assemble } from './assemble.js'
@@ -9,9 +9,13 @@ import type { VmConsole } from './console.js'
 import type { VmBalloon, VmDisk, VmNet, VmVirtioConsole } from './device-handles.js'
 import { formatStats } from './format-stats.js'
 import { type MachineConfig, parseConfig, type VirtualMachineOptions } from './machine-config.js'
+import * as check from './option-checks.js'
+import { awaitStop, type WaitLimits } from './stop-limits.js'
 import type { StopReason } from './stop-reason.js'
 import type { VmStatistics } from './vm-stats.js'
 import type { VmWarning } from './vm-warning.js'
+
+const checkStart = check.object({ signal: check.optional(check.abortSignal) }, { topLevel: true })
 
 /**
  * - `created`: set up, no guest instruction has run
@@ -36,7 +40,8 @@ export interface VirtualMachineEvents {
 /**
  * A virtual machine: vCPUs on threads of their own, devices in this thread.
  *
- * A running machine keeps the process alive, as a server does; a paused, stopped or closed one does not.
+ * A running machine keeps the process alive, as a server does, unless `unref()` was called; a paused, stopped or closed
+ * one does not.
  * Any number can run in one process, and in Worker threads too. A machine belongs to the thread that created it.
  *
  * @example
@@ -107,6 +112,7 @@ export class VirtualMachine extends EventEmitter<VirtualMachineEvents> implement
     this.stopped = promise
     this.#settle = resolve
     void ended.then((reason) => this.#end(reason))
+    this.#stopWith(config.signal)
   }
 
   /**
@@ -116,9 +122,11 @@ export class VirtualMachine extends EventEmitter<VirtualMachineEvents> implement
    * @throws VmmError `ERR_INVALID_OPTION`, `ERR_KERNEL_IMAGE`, `ERR_INITRD`, `ERR_COMMAND_LINE`, `ERR_DISK` or `ERR_NET`,
    *   naming the option, the value and what was expected; `ERR_KVM_ABSENT`, `ERR_KVM_FORBIDDEN` or `ERR_KVM_UNSUPPORTED`
    * @throws KvmError if the kernel refuses a system call
+   * @throws the reason of the option `signal`, if it is aborted meanwhile
    */
   static async create(options: VirtualMachineOptions): Promise<VirtualMachine> {
     const config = parseConfig(options)
+    config.signal?.throwIfAborted()
     const cleanup = new Cleanup()
     const { promise: ended, resolve: end } = withResolvers<StopReason>()
     try {
@@ -132,6 +140,7 @@ export class VirtualMachine extends EventEmitter<VirtualMachineEvents> implement
           if (vm) vm.#warn(warning)
         },
       })
+      config.signal?.throwIfAborted()
       vm = new VirtualMachine(config, assembly, cleanup, ended)
       return vm
     } catch (error) {
@@ -166,10 +175,14 @@ export class VirtualMachine extends EventEmitter<VirtualMachineEvents> implement
 
   /**
    * Lets the guest run from its first instruction.
-   * @throws VmmError `ERR_STATE` if it has run before
+   * @param options.signal ends the machine as `stop()` does, when aborted: `AbortSignal.timeout(60_000)`
+   * @throws VmmError `ERR_STATE` if it has run before; the signal's reason, if that is aborted already
    */
-  async start(): Promise<void> {
+  async start(options: { signal?: AbortSignal } = {}): Promise<void> {
+    const { signal } = checkStart(options, 'options')
     this.#require('start', 'created')
+    signal?.throwIfAborted()
+    this.#stopWith(signal)
     this.#enter('running')
     this.#assembly.runLoop.run()
   }
@@ -202,33 +215,28 @@ export class VirtualMachine extends EventEmitter<VirtualMachineEvents> implement
    * Presses the power button, and resolves when the guest has ended, which it does if its kernel and its init listen to
    * the button. One that does not listen yet learns of it when it does.
    *
-   * @param options.timeout milliseconds to wait, above 0; no limit unless told
    * @returns why it ended: `{ kind: 'shutdown' }` if it powered off
-   * @throws VmmError `ERR_STATE` unless running or stopped; `ERR_TIMEOUT` if the guest is still running after `timeout`
+   * @throws VmmError `ERR_STATE` unless running or stopped; `ERR_TIMEOUT` if the guest is still running after `timeout`;
+   *   the signal's reason, if that is aborted
    * @example
    * ```ts
    * await vm.shutdown({ timeout: 30_000 }).catch(() => vm.stop())
    * ```
    */
-  async shutdown(options: { timeout?: number } = {}): Promise<StopReason> {
-    const { timeout } = options
-    if (timeout !== undefined && !(Number.isFinite(timeout) && timeout > 0)) {
-      throw invalidOption('timeout', timeout, 'milliseconds, a number above 0')
-    }
-    if (this.#state === 'stopped') return this.stopped
+  async shutdown(limits: WaitLimits = {}): Promise<StopReason> {
+    const wait = awaitStop(this.stopped, limits)
+    if (this.#state === 'stopped') return wait()
     this.#require('shutdown', 'running')
     this.#assembly.acpiPm.pressPowerButton()
-    if (timeout === undefined) return this.stopped
-    let timer: NodeJS.Timeout | undefined
-    const limit = new Promise<never>((_, reject) => {
-      // More than setTimeout takes is for ever.
-      if (timeout < 2 ** 31) timer = setTimeout(() => reject(shutdownTimeout(timeout)), timeout)
-    })
-    try {
-      return await Promise.race([this.stopped, limit])
-    } finally {
-      clearTimeout(timer)
-    }
+    return wait()
+  }
+
+  /**
+   * {@link VirtualMachine.stopped} with a limit; the machine goes on when that is reached.
+   * @throws VmmError `ERR_TIMEOUT` after `timeout`; the signal's reason, if that is aborted
+   */
+  async wait(limits: WaitLimits = {}): Promise<StopReason> {
+    return awaitStop(this.stopped, limits)()
   }
 
   /**
@@ -244,6 +252,18 @@ export class VirtualMachine extends EventEmitter<VirtualMachineEvents> implement
     await this.#reset()
     const reason = this.#state === 'stopped' ? await this.stopped : undefined
     if (reason?.kind === 'error') throw reason.error
+  }
+
+  /** A running machine keeps the process alive: the default. */
+  ref(): this {
+    this.#assembly.runLoop.ref()
+    return this
+  }
+
+  /** The process may end while the machine runs, if nothing else keeps it alive; the machine ends with it. */
+  unref(): this {
+    this.#assembly.runLoop.unref()
+    return this
   }
 
   /**
@@ -264,6 +284,14 @@ export class VirtualMachine extends EventEmitter<VirtualMachineEvents> implement
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close()
+  }
+
+  #stopWith(signal: AbortSignal | undefined): void {
+    if (signal === undefined) return
+    const onAbort = () => void this.stop()
+    signal.addEventListener('abort', onAbort, { once: true })
+    // A signal that outlives the machine must not hold it.
+    void this.stopped.then(() => signal.removeEventListener('abort', onAbort))
   }
 
   /** Resolves when it is done, or the machine has ended. Resets that meet are one. */
@@ -336,13 +364,6 @@ export class VirtualMachine extends EventEmitter<VirtualMachineEvents> implement
       { value: this.#state, expected },
     )
   }
-}
-
-function shutdownTimeout(timeout: number): VmmError {
-  return new VmmError('ERR_TIMEOUT', `the guest has not powered off within ${timeout} ms`, {
-    option: 'timeout',
-    value: timeout,
-  })
 }
 
 /** Promise.withResolvers, which Node 20 lacks. */

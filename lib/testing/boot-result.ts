@@ -1,14 +1,14 @@
 import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describeStopReason, type StopReason, VmmError } from '../index.js'
-import type { KernelReport } from './kernel-reports.js'
+import type { KernelReport, KernelReportKind } from './kernel-reports.js'
 import type { KtapReport, KtapTest } from './ktap.js'
 
 /** Why a boot test failed. */
 export interface BootFailure {
   /**
    * - `timeout`, `aborted`: it did not end in time, or the signal said so
-   * - `stopped`: the machine crashed, or something on the host failed
+   * - `stopped`: the kernel panicked, the machine crashed, its watchdog was not fed, or something on the host failed
    * - `exit-code`: the guest gave another than 0
    * - `report`: the kernel complained
    * - `ktap`: a test in the guest failed, or its output breaks the format
@@ -23,7 +23,7 @@ export interface BootFailure {
 export interface BootResult {
   readonly name: string
   readonly reason: StopReason
-  /** What the guest gave as its exit status, if it did. */
+  /** What the guest gave as its exit status, if it did: by the device `debugExit`, or as the option `run`'s. */
   readonly exitCode: number | undefined
   /** What it printed, as far as it is kept. */
   readonly log: string
@@ -40,21 +40,24 @@ export interface BootResult {
 
 /** What has been seen of a boot, to be judged. */
 export type BootOutcome = Omit<BootResult, 'failures' | 'ok' | 'logFile'> & {
-  readonly allow: ReadonlySet<string>
+  readonly allow: readonly (KernelReportKind | RegExp)[]
   readonly interrupted: BootFailure | undefined
 }
+
+const STOPPED: ReadonlySet<string> = new Set(['crashed', 'watchdog', 'error'])
 
 export function judge(outcome: BootOutcome): BootFailure[] {
   const { reason, exitCode, reports, ktap, allow, interrupted } = outcome
   const failures: BootFailure[] = interrupted ? [interrupted] : []
-  if (reason.kind === 'crashed' || reason.kind === 'error') {
+  const panicked = reason.kind === 'panicked' && !allow.includes('panic')
+  if (panicked || STOPPED.has(reason.kind)) {
     failures.push({ kind: 'stopped', message: describeStopReason(reason) })
   }
   if (exitCode !== undefined && exitCode !== 0) {
     failures.push({ kind: 'exit-code', message: `the guest gave exit status ${exitCode}` })
   }
-  for (const { kind, title, line, log } of reports) {
-    if (allow.has(kind)) continue
+  for (const { kind, title, line, text, log } of reports) {
+    if (allow.some((item) => (item instanceof RegExp ? item.test(text) : item === kind))) continue
     failures.push({ kind: 'report', message: `${kind} in line ${line}: ${title}\n${log}` })
   }
   const problems = ktap.tests.length > 0 ? ktap.problems : []

@@ -73,7 +73,7 @@ export class BootTest implements AsyncDisposable {
     const exit = EXIT_LINE.exec(line)
     if (exit) this.#exitCode = Number(exit[1])
     const kind = this.#reports.push(line)
-    if (kind === 'panic' && !this.#config.allow.has('panic')) {
+    if (kind === 'panic' && !this.#config.allow.includes('panic')) {
       this.#panicking ??= setTimeout(() => this.#endPanic(), PANIC_GRACE)
     }
   }
@@ -109,7 +109,7 @@ export class BootTest implements AsyncDisposable {
     const outcome = {
       name: this.vm.config.name,
       reason,
-      exitCode: this.#exitCode,
+      exitCode: reason.kind === 'exit' ? reason.code : this.#exitCode,
       log: this.console.text,
       logDropped: this.console.dropped,
       reports: this.#reports.reports(),

@@ -40,7 +40,9 @@ export interface KernelReport {
   readonly title: string
   /** Its number in the log, from 1. */
   readonly line: number
-  /** The 20 lines before it, and what follows to its end: at most 120 lines. */
+  /** The report: from `cut here`, where there is such a line, to its end, at most 120 lines after the title. */
+  readonly text: string
+  /** The report, and the 20 lines before its title. */
   readonly log: string
 }
 
@@ -57,6 +59,8 @@ interface OpenReport {
   title: string
   line: number
   lines: string[]
+  /** Where in `lines` the title is. */
+  at: number
   left: number
 }
 
@@ -99,7 +103,8 @@ export class KernelReportScanner {
     this.#count++
     if (this.#count > MAX_REPORTS) return
     const lines = [...this.#before, line]
-    this.#open = { kind, title, line: this.#line, lines, left: LINES_AFTER }
+    const at = lines.length - 1
+    this.#open = { kind, title, line: this.#line, lines, at, left: LINES_AFTER }
   }
 
   #goOn(text: string, line: string): void {
@@ -128,9 +133,8 @@ function kindOf(text: string): KernelReportKind | undefined {
   return KINDS.find(([, pattern]) => pattern.test(text))?.[0]
 }
 
-const finished = ({ kind, title, line, lines }: OpenReport): KernelReport => ({
-  kind,
-  title,
-  line,
-  log: lines.join('\n'),
-})
+function finished({ kind, title, line, lines, at }: OpenReport): KernelReport {
+  const start = lines.slice(0, at).findLastIndex((before) => before.includes('[ cut here ]'))
+  const text = lines.slice(start < 0 ? at : start).join('\n')
+  return { kind, title, line, text, log: lines.join('\n') }
+}

@@ -60,6 +60,10 @@ describe('bootTest', () => {
     expect((await strict.result).ok).toBe(false)
     await using lax = await boot([warning, guest.powerOff], { allow: ['warning'] })
     expect(await lax.passed()).toMatchObject({ reports: [{ kind: 'warning' }] })
+    await using exact = await boot([warning, guest.powerOff], { allow: [/at a\.c:1 /] })
+    await exact.passed()
+    await using other = await boot([warning, guest.powerOff], { allow: [/at b\.c:1 /] })
+    expect((await other.result).ok).toBe(false)
   })
 
   it('ends a guest that does not end', async () => {
@@ -80,6 +84,14 @@ describe('bootTest', () => {
   it('fails for a crash', async () => {
     await using test = await boot([guest.tripleFault])
     expect(await test.result).toMatchObject({ failures: [{ kind: 'stopped' }] })
+  })
+
+  it('takes the code of the debug exit device', async () => {
+    const options = { devices: { debugExit: true } }
+    await using test = await boot([guest.outb(0xf4, 5)], options)
+    expect(await test.result).toMatchObject({ exitCode: 5, failures: [{ kind: 'exit-code' }] })
+    await using fine = await boot([guest.outb(0xf4, 0)], options)
+    expect(await fine.passed()).toMatchObject({ exitCode: 0 })
   })
 
   it('is over when it is closed', async () => {

@@ -70,6 +70,18 @@ describe('a report of the kernel', () => {
     expect(report!.log.split('\n')).toEqual(log.slice(10, 34))
   })
 
+  it('starts where the kernel says so', () => {
+    const log = [
+      'before',
+      '---[ cut here ]---',
+      'refcount_t: underflow',
+      'WARNING: CPU: 0 PID: 1 at x',
+    ]
+    const [report] = findKernelReports(log.join('\n').replaceAll('---', '------------'))
+    expect(report!.text.split('\n').slice(1)).toEqual(log.slice(2))
+    expect(report!.log.split('\n')).toHaveLength(4)
+  })
+
   it('goes on past the line below its title', () => {
     const line = '='.repeat(66)
     const log = [

@@ -17,7 +17,7 @@ function resultOf(log: string): BootResult {
     logDropped: 0,
     reports: findKernelReports(log),
     ktap: parseKtap(log),
-    allow: new Set<string>(),
+    allow: [],
     interrupted: undefined,
   }
   const failures = judge(outcome)
