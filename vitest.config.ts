@@ -4,6 +4,9 @@ import { defineConfig } from 'vitest/config'
 // Files named *.kvm.test.ts need /dev/kvm, of whatever kind; those in test/guest/ need one that runs stock kernels.
 const KVM = 'test/**/*.kvm.test.ts'
 const GUEST = 'test/guest/**'
+// What must come of hostile guests, and of load and faults: docs/hostile-guests.md.
+const HOSTILE = 'test/hostile/**'
+const LOAD = 'test/load/**/*.load.ts'
 
 const BUILT = fileURLToPath(new URL('dist/bundle/', import.meta.url))
 
@@ -13,15 +16,42 @@ const common = { pool: 'forks' as const, execArgv: ['--expose-gc'] }
 export default defineConfig({
   test: {
     projects: [
-      { test: { ...common, name: 'unit', include: ['test/**/*.test.ts'], exclude: [KVM, GUEST] } },
+      {
+        test: {
+          ...common,
+          name: 'unit',
+          include: ['test/**/*.test.ts'],
+          exclude: [KVM, GUEST, HOSTILE],
+        },
+      },
       {
         test: {
           ...common,
           name: 'kvm',
           include: [KVM],
-          exclude: [GUEST],
+          exclude: [GUEST, HOSTILE],
           testTimeout: 30_000,
           hookTimeout: 30_000,
+        },
+      },
+      {
+        test: {
+          ...common,
+          name: 'hostile',
+          include: ['test/hostile/**/*.test.ts'],
+          testTimeout: 60_000,
+          hookTimeout: 60_000,
+        },
+      },
+      {
+        test: {
+          ...common,
+          name: 'load',
+          include: [LOAD],
+          // Each counts descriptors, threads and memory of this machine's.
+          fileParallelism: false,
+          testTimeout: 600_000,
+          hookTimeout: 60_000,
         },
       },
       {
