@@ -56,7 +56,12 @@ export type {
   NetOptions,
   VirtioConsoleDeviceOptions,
 } from './machine/device-options.js'
-export type { MachineConfig, VirtualMachineOptions } from './machine/machine-config.js'
+export type {
+  MachineConfig,
+  ModuleConfig,
+  ModuleOptions,
+  VirtualMachineOptions,
+} from './machine/machine-config.js'
 export type {
   PlatformDeviceConfig,
   PlatformDeviceOptions,

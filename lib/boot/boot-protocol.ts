@@ -1,5 +1,6 @@
 import type { EntryState } from '../arch/x86-64/entry-state.js'
 import type { GuestMemory } from '../memory/guest-memory.js'
+import type { BootModule } from './boot-modules.js'
 import type { ImageFile } from './image-file.js'
 
 /** What a boot protocol is given. */
@@ -8,6 +9,8 @@ export interface BootRequest {
   readonly memory: GuestMemory
   readonly kernel: ImageFile
   readonly initrd: ImageFile | undefined
+  /** Further files, for the protocols that know of such. */
+  readonly modules: readonly BootModule[]
   /** The user's command line, then what the machine adds to it. */
   readonly commandLine: readonly string[]
   /** Guest-physical address of the ACPI RSDP, if there is one. */
@@ -19,7 +22,7 @@ export interface BootProtocol {
   /** For people: `'Linux bzImage'`. */
   readonly name: string
   /** Whether the image's first bytes (up to {@link HEAD_SIZE}) are of this kind. Says nothing of whether it is whole. */
-  recognizes(head: Uint8Array): boolean
+  recognizes(head: Uint8Array, kernel: ImageFile): boolean
   /**
    * Writes the kernel, the initrd, the command line and the tables into memory.
    * @throws VmmError `ERR_KERNEL_IMAGE`, `ERR_INITRD` or `ERR_COMMAND_LINE`

@@ -2,9 +2,10 @@ import { type BootProtocol, HEAD_SIZE } from './boot-protocol.js'
 import { elfKernel } from './elf-kernel.js'
 import type { ImageFile } from './image-file.js'
 import { linuxBzImage } from './linux-bzimage.js'
+import { multiboot } from './multiboot.js'
 
 /** In the order they are tried. */
-const PROTOCOLS: readonly BootProtocol[] = [linuxBzImage, elfKernel]
+const PROTOCOLS: readonly BootProtocol[] = [linuxBzImage, multiboot, elfKernel]
 
 /**
  * The boot protocol of an image, by its magic numbers.
@@ -12,9 +13,10 @@ const PROTOCOLS: readonly BootProtocol[] = [linuxBzImage, elfKernel]
  */
 export function detectBootProtocol(kernel: ImageFile): BootProtocol {
   const head = kernel.read(0, HEAD_SIZE)
-  const protocol = PROTOCOLS.find((candidate) => candidate.recognizes(head))
+  const protocol = PROTOCOLS.find((candidate) => candidate.recognizes(head, kernel))
   if (protocol) return protocol
-  const expected = PROTOCOLS.map(({ name }) => name).join(' or ')
+  const names = PROTOCOLS.map(({ name }) => name)
+  const expected = `${names.slice(0, -1).join(', ')} or ${names.at(-1)}`
   throw kernel.error(`is ${whatElse(head)}`, kernel.size, expected)
 }
 

@@ -1,5 +1,6 @@
 import type { EntryState } from '../arch/x86-64/entry-state.js'
 import { COMMAND_LINE_START } from '../arch/x86-64/layout.js'
+import { placeModules, refuseModules } from './boot-modules.js'
 import type { BootProtocol, BootRequest } from './boot-protocol.js'
 import { encodeCommandLine } from './command-line.js'
 import { checkEntry, isElf, loadSegments, parseElf } from './elf.js'
@@ -22,7 +23,8 @@ export const elfKernel: BootProtocol = {
 
   recognizes: isElf,
 
-  load({ memory, kernel, initrd, commandLine, rsdp }: BootRequest): EntryState {
+  load(request: BootRequest): EntryState {
+    const { memory, kernel, initrd, commandLine, rsdp } = request
     const elf = parseElf(kernel)
     const pvh = pvhEntryPoint(kernel, elf)
     if (pvh === undefined && !elf.is64Bit) {
@@ -36,13 +38,14 @@ export const elfKernel: BootProtocol = {
     const line = encodeCommandLine(commandLine, COMMAND_LINE_LIMIT)
     const end = loadSegments(kernel, memory, elf.segments)
     memory.write(COMMAND_LINE_START, line)
-    const info = {
-      commandLineAddress: COMMAND_LINE_START,
-      initrd: initrd && placeInitrd(memory, initrd, end, INITRD_MAX),
-      rsdp,
+    const common = { commandLineAddress: COMMAND_LINE_START, rsdp }
+    const placed = initrd && placeInitrd(memory, initrd, end, INITRD_MAX)
+    if (pvh !== undefined) {
+      const modules = placeModules(memory, request.modules, end, placed?.address)
+      return pvhEntry(memory, pvh, writeStartInfo(memory, { ...common, initrd: placed, modules }))
     }
-    if (pvh !== undefined) return pvhEntry(memory, pvh, writeStartInfo(memory, info))
-    writeZeroPage(memory, new Uint8Array(0), info)
+    refuseModules(request, this.name)
+    writeZeroPage(memory, new Uint8Array(0), { ...common, initrd: placed })
     return linuxEntry64(memory, entry)
   },
 }

@@ -109,7 +109,7 @@ export function parseElf(kernel: ImageFile): ElfImage {
 export function loadSegments(
   kernel: ImageFile,
   memory: GuestMemory,
-  segments: readonly ProgramHeader[],
+  segments: readonly Pick<ProgramHeader, 'offset' | 'paddr' | 'filesz' | 'memsz'>[],
 ): number {
   for (const { paddr, memsz } of segments) {
     if (memory.findRegion(paddr, memsz) === undefined) {

@@ -4,6 +4,7 @@ import * as layout from '../arch/x86-64/layout.js'
 import { invalidOption } from '../errors.js'
 import type { GuestMemory } from '../memory/guest-memory.js'
 import { hex } from '../util/bits.js'
+import { refuseModules } from './boot-modules.js'
 import type { BootProtocol, BootRequest } from './boot-protocol.js'
 import { encodeCommandLine } from './command-line.js'
 import type { ImageFile } from './image-file.js'
@@ -49,7 +50,9 @@ export function flatBinary(options: FlatOptions): BootProtocol {
   return {
     name: `a flat binary for ${mode} mode`,
     recognizes: () => false,
-    load: ({ memory, kernel, initrd, commandLine }: BootRequest) => {
+    load: (request: BootRequest) => {
+      const { memory, kernel, initrd, commandLine } = request
+      refuseModules(request, 'a flat binary')
       if (initrd) throw initrd.error('has no place', initrd.size, 'none with a flat binary')
       checkPlace(memory, kernel, mode, address)
       if (entry < address || entry - address >= kernel.size) {

@@ -1,4 +1,5 @@
 import { closeSync, constants, fstatSync, openSync, readSync, statSync } from 'node:fs'
+import { basename } from 'node:path'
 import { describe, type ErrorCode, VmmError } from '../errors.js'
 
 /** The most that any one image may have: no kernel or initrd comes near. */
@@ -18,6 +19,11 @@ export class ImageFile {
   readonly #path: string | undefined
   readonly #bytes: Uint8Array | undefined
   #fd = -1
+
+  /** The file's name without its folder; the option's where there is no file. */
+  get name(): string {
+    return this.#path === undefined ? this.option : basename(this.#path)
+  }
 
   /**
    * @param option what the image is to the user, for errors: `'kernel'`, `'initrd'`

@@ -1,5 +1,6 @@
 import { COMMAND_LINE_SIZE, COMMAND_LINE_START } from '../arch/x86-64/layout.js'
 import { hex } from '../util/bits.js'
+import { refuseModules } from './boot-modules.js'
 import type { BootProtocol, BootRequest } from './boot-protocol.js'
 import { encodeCommandLine } from './command-line.js'
 import { placeInitrd } from './initrd.js'
@@ -17,7 +18,9 @@ export const linuxBzImage: BootProtocol = {
     return head.length >= HEADER + 4 && view.getUint32(HEADER, true) === HEADER_MAGIC
   },
 
-  load({ memory, kernel, initrd, commandLine, rsdp }: BootRequest) {
+  load(request: BootRequest) {
+    const { memory, kernel, initrd, commandLine, rsdp } = request
+    refuseModules(request, this.name)
     const header = parseSetupHeader(kernel)
     const { loadAddress, kernelSize, memoryNeeded } = header
     if (memory.findRegion(loadAddress, memoryNeeded) === undefined) {

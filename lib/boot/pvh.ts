@@ -1,7 +1,9 @@
 import type { EntryState } from '../arch/x86-64/entry-state.js'
 import { CODE_SEGMENT_32, DATA_SEGMENT, TASK_SEGMENT, writeGdt } from '../arch/x86-64/gdt.js'
 import { BOOT_GDT_START, BOOT_INFO_START, PAGE_SIZE } from '../arch/x86-64/layout.js'
+import { invalidOption } from '../errors.js'
 import type { GuestMemory } from '../memory/guest-memory.js'
+import type { PlacedModule } from './boot-modules.js'
 import { e820Map } from './e820.js'
 import { checkEntry, type ElfImage } from './elf.js'
 import { findNote } from './elf-notes.js'
@@ -39,6 +41,7 @@ export function pvhEntryPoint(kernel: ImageFile, elf: ElfImage): number | undefi
 export interface StartInfo {
   readonly commandLineAddress: number
   readonly initrd: MemoryRange | undefined
+  readonly modules: readonly PlacedModule[]
   readonly rsdp: number | undefined
 }
 
@@ -48,19 +51,31 @@ export function writeStartInfo(memory: GuestMemory, info: StartInfo): number {
   const view = memory.dataView(BOOT_INFO_START, PAGE_SIZE)
   const set64 = (offset: number, value: number) => view.setBigUint64(offset, BigInt(value), true)
   const modlist = START_INFO_SIZE
-  const memmap = modlist + MODLIST_ENTRY_SIZE
+  const files: readonly (MemoryRange & { readonly commandLine?: Uint8Array })[] = [
+    ...(info.initrd ? [info.initrd] : []),
+    ...info.modules,
+  ]
+  const memmap = modlist + files.length * MODLIST_ENTRY_SIZE
   const map = e820Map(memory.regions)
+  const texts = memmap + map.length * MEMMAP_ENTRY_SIZE
+  checkRoom(texts, info.modules)
   view.setUint32(0, XEN_HVM_START_MAGIC_VALUE, true)
   view.setUint32(4, START_INFO_VERSION, true)
-  view.setUint32(12, info.initrd ? 1 : 0, true)
-  set64(16, info.initrd ? BOOT_INFO_START + modlist : 0)
+  view.setUint32(12, files.length, true)
+  set64(16, files.length > 0 ? BOOT_INFO_START + modlist : 0)
   set64(24, info.commandLineAddress)
   set64(32, info.rsdp ?? 0)
   set64(40, BOOT_INFO_START + memmap)
   view.setUint32(48, map.length, true)
-  if (info.initrd) {
-    set64(modlist, info.initrd.address)
-    set64(modlist + 8, info.initrd.size)
+  let text = BOOT_INFO_START + texts
+  for (const [i, file] of files.entries()) {
+    const at = modlist + i * MODLIST_ENTRY_SIZE
+    set64(at, file.address)
+    set64(at + 8, file.size)
+    if (file.commandLine === undefined) continue
+    set64(at + 16, text)
+    memory.write(text, file.commandLine)
+    text += file.commandLine.length
   }
   for (const [i, { address, size, type }] of map.entries()) {
     const at = memmap + i * MEMMAP_ENTRY_SIZE
@@ -69,6 +84,16 @@ export function writeStartInfo(memory: GuestMemory, info: StartInfo): number {
     view.setUint32(at + 16, type, true)
   }
   return BOOT_INFO_START
+}
+
+function checkRoom(texts: number, modules: readonly PlacedModule[]): void {
+  const size = modules.reduce((sum, { commandLine }) => sum + commandLine.length, texts)
+  if (size <= PAGE_SIZE) return
+  throw invalidOption(
+    'modules',
+    modules,
+    `fewer, or with shorter command lines: ${PAGE_SIZE} bytes`,
+  )
 }
 
 /** 32-bit protected mode without paging, EBX pointing to the start info. */

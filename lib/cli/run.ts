@@ -1,3 +1,4 @@
+import { createWriteStream, openSync } from 'node:fs'
 import { Command, InvalidArgumentError, Option } from 'commander'
 import {
   describeStopReason,
@@ -14,9 +15,11 @@ import { EXIT_STATUS, EXIT_STATUS_HELP, exitStatus } from './exit-status.js'
 import {
   type CpusSpec,
   type DiskSpec,
+  type ModuleSpec,
   type NetSpec,
   parseCpusSpec,
   parseDiskSpec,
+  parseModuleSpec,
   parseNetSpec,
 } from './specs.js'
 import { attachTerminal } from './terminal.js'
@@ -27,6 +30,11 @@ interface RunOptions {
   append: string
   decompress: 'guest' | 'host'
   flat?: 'real' | 'protected' | 'long'
+  module: ModuleSpec[]
+  onReset: 'stop' | 'restart'
+  debugcon?: string
+  debugExit: boolean
+  pvpanic: boolean
   acpi: boolean
   memory: string
   cpus: CpusSpec
@@ -61,6 +69,20 @@ export function runCommand(): Command {
         'the kernel is bare machine code, for this mode of the CPU',
       ).choices(['real', 'protected', 'long']),
     )
+    .option(
+      '--module <path[,text]>',
+      'file for a Multiboot or PVH kernel, and what the kernel is told of it (repeatable)',
+      collect(parseModuleSpec),
+      [],
+    )
+    .addOption(
+      new Option('--on-reset <what>', 'what a reboot of the guest does')
+        .choices(['stop', 'restart'])
+        .default('stop'),
+    )
+    .option('--debugcon <path>', 'a debug console at port 0xE9, written to this file')
+    .option('--debug-exit', 'a port, 0xF4, at which the guest ends with a code', false)
+    .option('--pvpanic', 'a device by which the guest tells that its kernel has panicked', false)
     .option('--no-acpi', 'no ACPI tables, but an MP table and virtio_mmio.device= parameters')
     .option('-m, --memory <size>', 'guest memory, such as 512M or 2G', '256M')
     .addOption(
@@ -106,6 +128,10 @@ function wholeNumber(text: string): number {
 
 async function runGuest(options: RunOptions): Promise<number> {
   await using vm = await VirtualMachine.create(machineOptions(options))
+  if (vm.debugcon && options.debugcon !== undefined) {
+    // Opened here, so that what cannot be is told before the guest starts.
+    vm.debugcon.pipe(createWriteStream('', { fd: openSync(options.debugcon, 'w') }))
+  }
   let status: number | undefined
   const stop = (code: number) => {
     status ??= code
@@ -152,6 +178,13 @@ function machineOptions(options: RunOptions): VirtualMachineOptions {
     commandLine: options.append,
     decompress: options.decompress,
     ...(options.flat === undefined ? {} : { flatBinary: { mode: options.flat } }),
+    modules: options.module,
+    onReset: options.onReset,
+    devices: {
+      debugcon: options.debugcon !== undefined,
+      debugExit: options.debugExit,
+      pvpanic: options.pvpanic,
+    },
     acpi: options.acpi,
     memory: options.memory,
     rng: options.rng,

@@ -15,6 +15,12 @@ export interface CpusSpec {
   topology?: { sockets?: number; cores?: number; threads?: number }
 }
 
+/** `PATH[,TEXT]` as given to `--module`. */
+export interface ModuleSpec {
+  image: string
+  commandLine?: string
+}
+
 /** A port of the host's that leads into the guest. */
 export interface ForwardSpec {
   protocol: 'tcp' | 'udp'
@@ -46,6 +52,17 @@ export function parseDiskSpec(text: string): DiskSpec {
     else throw new InvalidArgumentError(`'${part}' is not known here; expected ${DISK_EXPECTED}`)
   }
   return spec
+}
+
+/**
+ * Reads `PATH[,TEXT]`. A comma that belongs to the path is written twice; those of the text are not.
+ * @throws InvalidArgumentError if there is no path
+ */
+export function parseModuleSpec(text: string): ModuleSpec {
+  const [, path, commandLine] = /^((?:[^,]|,,)+)(?:,(.*))?$/s.exec(text) ?? []
+  if (path === undefined) throw new InvalidArgumentError('expected PATH[,TEXT]')
+  const image = path.replaceAll(',,', ',')
+  return commandLine === undefined ? { image } : { image, commandLine }
 }
 
 /**

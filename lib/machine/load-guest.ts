@@ -14,6 +14,7 @@ import {
   SCI_GSI,
 } from '../arch/x86-64/layout.js'
 import { buildMpTable } from '../arch/x86-64/mp-table.js'
+import type { BootModule } from '../boot/boot-modules.js'
 import type { BootProtocol } from '../boot/boot-protocol.js'
 import { virtioMmioParameter } from '../boot/command-line.js'
 import { detectBootProtocol } from '../boot/detect.js'
@@ -30,6 +31,7 @@ import { blameOption, type MachineConfig } from './machine-config.js'
 export interface GuestImages {
   readonly kernel: ImageFile
   readonly initrd: ImageFile | undefined
+  readonly modules: readonly BootModule[]
   close(): void
 }
 
@@ -55,20 +57,27 @@ function openKernel(config: MachineConfig): ImageFile {
 
 /** @throws VmmError `ERR_KERNEL_IMAGE` or `ERR_INITRD` for a file that cannot be one */
 export function openImages(config: MachineConfig): GuestImages {
-  const kernel = openKernel(config)
+  const opened: ImageFile[] = []
+  const close = () => {
+    for (const image of opened) image.close()
+  }
+  const open = (make: () => ImageFile) => {
+    const image = make()
+    opened.push(image)
+    return image
+  }
   try {
+    const kernel = open(() => openKernel(config))
+    const { initrd: source } = config
     const initrd =
-      config.initrd === undefined ? undefined : new ImageFile(config.initrd, 'initrd', 'ERR_INITRD')
-    return {
-      kernel,
-      initrd,
-      close() {
-        kernel.close()
-        initrd?.close()
-      },
-    }
+      source === undefined ? undefined : open(() => new ImageFile(source, 'initrd', 'ERR_INITRD'))
+    const modules = config.modules.map(({ image: from, commandLine }, i) => {
+      const image = open(() => new ImageFile(from, `modules[${i}]`, 'ERR_INITRD'))
+      return { image, commandLine: commandLine ?? image.name }
+    })
+    return { kernel, initrd, modules, close }
   } catch (error) {
-    kernel.close()
+    close()
     throw error
   }
 }
@@ -76,7 +85,7 @@ export function openImages(config: MachineConfig): GuestImages {
 /** Puts the kernel and the tables that describe the machine into its memory, and tells where it starts. */
 export function loadGuest(
   config: MachineConfig,
-  { kernel, initrd }: GuestImages,
+  { kernel, initrd, modules }: GuestImages,
   memory: GuestMemory,
   slots: readonly DeviceSlot[],
 ): EntryState {
@@ -90,6 +99,7 @@ export function loadGuest(
     memory,
     kernel,
     initrd,
+    modules,
     commandLine: [config.commandLine, ...(byCommandLine ? slots.map(virtioMmioParameter) : [])],
     rsdp: config.acpi ? writeAcpiTables(config, memory, byCommandLine ? [] : slots) : undefined,
   })

@@ -28,7 +28,8 @@ import {
 /** What {@link VirtualMachine.create} takes. Read once, when `create` is called. */
 export interface VirtualMachineOptions {
   /**
-   * The kernel: a path or the bytes. A Linux bzImage, or an ELF `vmlinux`; told apart by their magic numbers.
+   * The kernel: a path or the bytes. A Linux bzImage, an ELF `vmlinux`, or a Multiboot kernel; told apart by
+   * their magic numbers.
    */
   kernel: string | Uint8Array
   /**
@@ -44,6 +45,11 @@ export interface VirtualMachineOptions {
   decompress?: 'guest' | 'host'
   /** The initial RAM disk: a path or the bytes. */
   initrd?: string | Uint8Array
+  /**
+   * Files that are loaded besides the kernel, in this order, for kernels that are started by Multiboot or PVH. With
+   * Multiboot an initrd is the first of them.
+   */
+  modules?: readonly (string | Uint8Array | ModuleOptions)[]
   /** The kernel's command line: ASCII without NUL and newline, as long as the kernel allows (2047 bytes for today's). */
   commandLine?: string
   /** Bytes, or text such as `'256M'`; a multiple of 4096 from 16 MiB to the host's memory. `'256M'` unless told. */
@@ -100,12 +106,21 @@ export interface VirtualMachineOptions {
   signal?: AbortSignal
 }
 
+/** A file that is loaded besides the kernel. */
+export interface ModuleOptions {
+  /** A path, or the bytes. */
+  image: string | Uint8Array
+  /** What the kernel is told of it: ASCII. The file's name unless told. */
+  commandLine?: string
+}
+
 /** The options, checked and completed. */
 export interface MachineConfig {
   readonly kernel: string | Uint8Array
   readonly flatBinary: FlatOptions | undefined
   readonly decompress: 'guest' | 'host'
   readonly initrd: string | Uint8Array | undefined
+  readonly modules: readonly ModuleConfig[]
   readonly commandLine: string
   readonly memory: number
   readonly cpus: number
@@ -139,6 +154,18 @@ const image = (what: string) =>
     typeof value === 'string' ? value !== '' : value instanceof Uint8Array,
   )
 
+const moduleShape = check.object({
+  image: image('a module'),
+  commandLine: check.optional(check.string),
+})
+/** A {@link ModuleOptions}, checked. */
+export type ModuleConfig = Readonly<ReturnType<typeof moduleShape>>
+
+const checkModules = check.list('an array of modules', (given, name) => {
+  const isImage = typeof given === 'string' || given instanceof Uint8Array
+  return moduleShape(isImage ? { image: given } : given, name)
+})
+
 const flatShape = check.object({
   mode: check.oneOf('real', 'protected', 'long'),
   address: check.optional(check.integer(0)),
@@ -155,6 +182,7 @@ const checkOptions = check.object(
     flatBinary: check.optional(flatOptions),
     decompress: check.withDefault(check.oneOf('guest', 'host'), 'guest'),
     initrd: check.optional(image('an initrd')),
+    modules: check.withDefault(checkModules, []),
     commandLine: check.withDefault(check.string, ''),
     memory: check.withDefault(
       check.byteSize(

@@ -40,7 +40,7 @@ describe('the boot protocol', () => {
       code: 'ERR_KERNEL_IMAGE',
       option: 'kernel',
       value: bytes.length,
-      expected: 'a Linux bzImage or an ELF kernel (vmlinux)',
+      expected: 'a Linux bzImage, a Multiboot kernel or an ELF kernel (vmlinux)',
     })
     expect(error.message).toBe(`kernel is ${what}; expected ${error.expected}`)
   })

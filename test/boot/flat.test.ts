@@ -83,6 +83,6 @@ describe('a flat binary', () => {
   })
 
   it('is never taken for one by how it begins', () => {
-    expect(flatBinary({ mode: 'real' }).recognizes(code)).toBe(false)
+    expect(flatBinary({ mode: 'real' }).recognizes(code, undefined as never)).toBe(false)
   })
 })

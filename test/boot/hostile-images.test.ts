@@ -4,7 +4,16 @@ import { VmmError } from '../../lib/errors.js'
 import { GuestMemory } from '../../lib/memory/guest-memory.js'
 import { plainRegion } from '../../lib/memory/guest-region.js'
 import { boot, MIB } from '../helpers/boot.js'
-import { bzImage, elfImage, HLT, PT_NOTE, pvhImage, pvhNote } from '../helpers/kernel-images.js'
+import {
+  bzImage,
+  elfImage,
+  HLT,
+  multibootElf,
+  multibootImage,
+  PT_NOTE,
+  pvhImage,
+  pvhNote,
+} from '../helpers/kernel-images.js'
 
 // One memory for all runs: allocating it anew would take most of the time.
 const memory = new GuestMemory([plainRegion(0, 20 * MIB)])
@@ -33,6 +42,8 @@ function loads(image: Uint8Array): boolean {
 const images: Record<string, Uint8Array> = {
   bzImage: bzImage({ setupSects: 2 }),
   ELF64: elfImage({ segments: [{ bytes: HLT }, { bytes: HLT, paddr: 17 * MIB, memsz: 4096 }] }),
+  'Multiboot by addresses': multibootImage({ before: 8, code: new Uint8Array(64).fill(0xf4) }),
+  'Multiboot in ELF32': multibootElf(new Uint8Array(64).fill(0xf4)),
   'PVH in ELF64': pvhImage(),
   'PVH in ELF32': pvhImage({ bits: 32 }),
   'ELF64 with notes twice': elfImage({

@@ -1,7 +1,7 @@
 import { PassThrough } from 'node:stream'
 import { describe, expect, it } from 'vitest'
 import { EXIT_STATUS, EXIT_STATUS_HELP, exitStatus } from '../../lib/cli/exit-status.js'
-import { parseCpusSpec, parseDiskSpec, parseNetSpec } from '../../lib/cli/specs.js'
+import { parseCpusSpec, parseDiskSpec, parseModuleSpec, parseNetSpec } from '../../lib/cli/specs.js'
 import { attachTerminal, EscapeFilter } from '../../lib/cli/terminal.js'
 
 describe('--disk', () => {
@@ -24,6 +24,19 @@ describe('--disk', () => {
   it.each(['', ',readonly', 'disk.img,', 'disk.img,rw', 'disk.img,readonly,x'])(
     'refuses %j',
     (text) => expect(() => parseDiskSpec(text)).toThrow('expected PATH[,readonly]'),
+  )
+})
+
+describe('--module', () => {
+  it.each([
+    ['a.bin', { image: 'a.bin' }],
+    ['a,,b.bin', { image: 'a,b.bin' }],
+    ['a.bin,', { image: 'a.bin', commandLine: '' }],
+    ['a.bin,root=/dev/vda,rw x', { image: 'a.bin', commandLine: 'root=/dev/vda,rw x' }],
+  ])('%s', (text, spec) => expect(parseModuleSpec(text)).toEqual(spec))
+
+  it.each(['', ',x'])('refuses %j', (text) =>
+    expect(() => parseModuleSpec(text)).toThrow('expected PATH[,TEXT]'),
   )
 })
 

@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -139,4 +139,27 @@ it('node-kvm doctor --json tells what diagnose() does', async () => {
   expect(findings.kvm.state).toBe(kvm.state)
   expect(status).toBe(kvm.state === 'fine' ? 0 : 1)
   expect(Object.keys(findings).sort()).toEqual(Object.keys(await diagnose()).sort())
+})
+
+describe('devices for those who write kernels', () => {
+  it('a guest ends with a code, after what it said on its debug console', async () => {
+    const said = [...Buffer.from('hello')].map((byte) => guest.outb(0xe9, byte))
+    const log = join(folder, 'debug.log')
+    const path = kernel(...said, guest.outb(0xf4, 0x2a))
+    const { status, stderr } = await run(path, '--debug-exit', '--debugcon', log)
+    expect(status).toBe(0x55)
+    expect(stderr).toContain('the guest ended with code 42')
+    expect(readFileSync(log, 'utf8')).toBe('hello')
+  })
+
+  it('a guest panics', async () => {
+    const path = kernel(guest.outb(0x505, 1))
+    expect(await run(path, '--pvpanic')).toMatchObject({ status: 13 })
+  })
+
+  it('a debug console that cannot be written is an error', async () => {
+    const { status, stderr } = await run(kernel(guest.powerOff), '--debugcon', folder)
+    expect(status).toBe(1)
+    expect(stderr).toContain('EISDIR')
+  })
 })

@@ -13,6 +13,7 @@ export interface BootOptions {
   initrd?: string | Uint8Array
   commandLine?: readonly string[]
   rsdp?: number
+  modules?: readonly { image: Uint8Array; commandLine: string }[]
   protocol?: BootProtocol
 }
 
@@ -34,6 +35,10 @@ export function boot(
       memory: ram,
       kernel,
       initrd,
+      modules: (options.modules ?? []).map(({ image, commandLine }) => ({
+        image: new ImageFile(image, 'modules', 'ERR_INITRD'),
+        commandLine,
+      })),
       commandLine: options.commandLine ?? [],
       rsdp: options.rsdp,
     })

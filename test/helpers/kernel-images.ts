@@ -161,3 +161,53 @@ export function pvhImage(options: ElfOptions = {}, note = pvhNote()): Uint8Array
   const segments = options.segments ?? [{ bytes: HLT }]
   return elfImage({ ...options, segments: [...segments, { type: PT_NOTE, bytes: note, paddr: 0 }] })
 }
+
+export interface MultibootOptions {
+  /** Machine code, behind the header. */
+  code?: Uint8Array
+  flags?: number
+  /** Bytes in front of the header. */
+  before?: number
+  /** Header fields by their index: 3 is header_addr. Only with bit 16 of the flags. */
+  addresses?: Readonly<Record<number, number>>
+}
+
+const AOUT_KLUDGE = 1 << 16
+const MULTIBOOT_LOAD = 0x10_0000
+
+/** The words of a Multiboot header. */
+export function multibootHeader(flags: number, addresses: readonly number[] = []): Uint8Array {
+  const magic = 0x1bad_b002
+  return new Uint8Array(Uint32Array.of(magic, flags, -(magic + flags), ...addresses).buffer)
+}
+
+/** A file that is loaded by a Multiboot header's address fields: the header, then the code. */
+export function multibootImage(options: MultibootOptions = {}): Uint8Array {
+  const { code = HLT, flags = AOUT_KLUDGE, before = 0 } = options
+  const header = 32
+  const size = before + header + code.length
+  const addresses = [
+    MULTIBOOT_LOAD + before,
+    MULTIBOOT_LOAD,
+    MULTIBOOT_LOAD + size,
+    MULTIBOOT_LOAD + size + 4096,
+    MULTIBOOT_LOAD + before + header,
+  ].map((value, i) => options.addresses?.[3 + i] ?? value)
+  const image = new Uint8Array(size)
+  image.set(multibootHeader(flags, addresses), before)
+  image.set(code, before + header)
+  return image
+}
+
+/** An ELF with a Multiboot header in front of its code. */
+export function multibootElf(code: Uint8Array = HLT): Uint8Array {
+  const header = multibootHeader(0x3)
+  const bytes = new Uint8Array(header.length + code.length)
+  bytes.set(header)
+  bytes.set(code, header.length)
+  return elfImage({
+    bits: 32,
+    entry: 0x10_0000 + header.length,
+    segments: [{ bytes, paddr: 0x10_0000 }],
+  })
+}

@@ -38,6 +38,7 @@ describe('parseConfig', () => {
       flatBinary: undefined,
       decompress: 'guest',
       initrd: undefined,
+      modules: [],
       commandLine: '',
       memory: 256 * 2 ** 20,
       cpus: 1,
@@ -79,6 +80,7 @@ describe('parseConfig', () => {
     kernel: ['', undefined, ...strings, new ArrayBuffer(8)],
     initrd: ['', ...strings],
     commandLine: strings,
+    modules: [null, 'initrd', {}, 7],
     rng: [null, 0, 'yes', {}, hostile],
     acpi: [null, 0, 'off', {}, hostile],
     flatBinary: [null, true, 'real', []],
@@ -144,6 +146,12 @@ describe('parseConfig', () => {
     ['flatBinary.address', { flatBinary: { mode: 'real', address: -1 } }],
     ['flatBinary.entry', { flatBinary: { mode: 'real', entry: '0x7c00' } }],
     ['discovery', { acpi: false, discovery: 'acpi' }],
+    ['modules[0]', { modules: [null] }],
+    ['modules[1]', { modules: ['a', 7] }],
+    ['modules[0].image', { modules: [''] }],
+    ['modules[0].image', { modules: [{ image: '' }] }],
+    ['modules[0].commandLine', { modules: [{ image: 'a', commandLine: 1 }] }],
+    ['modules[0].name', { modules: [{ image: 'a', name: 'b' }] }],
   ])('names %s as what is wrong (%#)', (option, options) => {
     const error = errorOf({ ...GOOD, ...options })
     expect(error).toMatchObject({ code: 'ERR_INVALID_OPTION', option })
