@@ -5,22 +5,16 @@
  * `node dist/bench/exits.js [--json] [--rounds N]`
  */
 import { execFileSync } from 'node:child_process'
-import { existsSync, mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { Bus } from '../lib/bus/bus.js'
 import type { Shortcuts } from '../lib/bus/bus-device.js'
 import { KVM_EXIT_HLT, KVM_EXIT_INTR } from '../lib/kvm/abi/exits.js'
-import { Kvm } from '../lib/kvm/kvm.js'
 import type { VcpuFd } from '../lib/kvm/vcpu-fd.js'
 import { RunLoop } from '../lib/machine/run-loop.js'
-import { createGuestMemory } from '../lib/memory/mapping.js'
+import { BARE_MEMORY, withVcpus } from './lib/bare-vcpus.js'
+import { print, rounds } from './lib/cli.js'
 import { type Figure, figure, percentile, type Target } from './lib/figure.js'
-import { markdown } from './lib/report.js'
+import { nativeProgram } from './lib/native-program.js'
 
-const CODE = 0x1000
-const MEMORY = 0x40000
 const SAMPLES = 0x20000
 const MAX_COUNT = 16_000
 const END = SAMPLES + 4 * MAX_COUNT
@@ -52,11 +46,7 @@ function guest(access: readonly number[], count = MAX_COUNT, gap = 0): number[] 
   ]
 }
 
-const folder = mkdtempSync(join(tmpdir(), 'node-kvm-exits-'))
-const program = join(folder, 'exit-loop')
-const source = ['./native/exit-loop.c', '../../bench/native/exit-loop.c']
-  .map((path) => fileURLToPath(new URL(path, import.meta.url)))
-  .find((path) => existsSync(path))!
+const program = await nativeProgram('exit-loop')
 
 /** Nanoseconds of each access, the warm-up left out. */
 type Run = (code: readonly number[]) => Promise<number[]>
@@ -71,32 +61,15 @@ function nanoseconds(bytes: Uint8Array): number[] {
 
 const inC: Run = async (code) => {
   const hex = Buffer.from(code).toString('hex')
-  return nanoseconds(execFileSync(program, [hex, MEMORY, SAMPLES, END].map(String)))
+  return nanoseconds(execFileSync(program, [hex, BARE_MEMORY, SAMPLES, END].map(String)))
 }
 
-async function withVcpu(
-  code: readonly number[],
-  run: (vcpu: VcpuFd) => void | Promise<void>,
-): Promise<number[]> {
-  using kvm = Kvm.open()
-  using vm = kvm.createVm()
-  const memory = createGuestMemory([{ guestAddress: 0, size: MEMORY }])
-  memory.register(vm)
-  memory.write(CODE, Uint8Array.from(code))
-  using vcpu = vm.createVcpu(0)
-  const sregs = vcpu.getSregs()
-  sregs.cs.base = 0n
-  sregs.cs.selector = 0
-  vcpu.setSregs(sregs)
-  vcpu.setRegs({ rip: BigInt(CODE), rflags: 2n })
-  nanosecondsPerCycle = 1e6 / vcpu.getTscKhz()
-  try {
-    await run(vcpu)
+const withVcpu = (code: readonly number[], run: (vcpu: VcpuFd) => void | Promise<void>) =>
+  withVcpus(code, 1, async ([vcpu], memory) => {
+    nanosecondsPerCycle = 1e6 / vcpu!.getTscKhz()
+    await run(vcpu!)
     return nanoseconds(memory.read(SAMPLES, END - SAMPLES))
-  } finally {
-    memory.close()
-  }
-}
+  })
 
 /** `vcpu.run()` in a loop on the JavaScript thread. */
 const raw: Run = (code) =>
@@ -174,17 +147,12 @@ const cases: Case[] = [
   { name: 'vcpu.run()', run: raw, code: guest(inAl), target: ratioAtMost(1.05) },
 ]
 
-const option = (name: string, otherwise: number) => {
-  const at = process.argv.indexOf(name)
-  return at < 0 ? otherwise : Number(process.argv[at + 1])
-}
-
-async function measure(rounds: number): Promise<Figure[]> {
+async function measure(runs: number): Promise<Figure[]> {
   await raw(guest(inAl)) // for the time stamp counter's rate
   const ours = cases.map(() => ({ p50: [] as number[], p99: [] as number[] }))
   const peers = cases.map(() => ({ p50: [] as number[], p99: [] as number[] }))
   // In turn, so that a slow minute of the machine falls on all of them.
-  for (let round = 0; round < rounds; round++) {
+  for (let round = 0; round < runs; round++) {
     for (const [i, { run, code }] of cases.entries()) {
       for (const [samples, runs] of [
         [await run(code), ours[i]!],
@@ -205,11 +173,4 @@ async function measure(rounds: number): Promise<Figure[]> {
   )
 }
 
-try {
-  execFileSync('cc', ['-O2', '-Wall', '-Wextra', '-o', program, source], { stdio: 'inherit' })
-  const figures = await measure(option('--rounds', 5))
-  if (process.argv.includes('--json')) console.log(JSON.stringify(figures))
-  else console.log(markdown(figures))
-} finally {
-  rmSync(folder, { recursive: true })
-}
+print(await measure(rounds(5)))

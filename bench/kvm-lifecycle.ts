@@ -3,27 +3,17 @@
  * thousands of them leave behind.
  */
 import { execFileSync } from 'node:child_process'
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
+import { readdirSync, readFileSync } from 'node:fs'
 import { createGuestMemory, Kvm } from '../lib/kvm.js'
 import { print, rounds } from './lib/cli.js'
 import { figure, interleave, median } from './lib/figure.js'
+import { nativeProgram } from './lib/native-program.js'
 
 const CYCLES = 300
 const GROWTH_CYCLES = 10_000
 const MEMORY = 1 << 20
 
-const folder = mkdtempSync(join(tmpdir(), 'node-kvm-lifecycle-'))
-const program = join(folder, 'lifecycle')
-
-/** The C source, from `dist/bench/` as from `bench/`. */
-function source(): string {
-  const candidates = ['./native/lifecycle.c', '../../bench/native/lifecycle.c']
-  const paths = candidates.map((path) => fileURLToPath(new URL(path, import.meta.url)))
-  return paths.find((path) => existsSync(path))!
-}
+const program = await nativeProgram('lifecycle')
 
 function cycle(kvm: Kvm): void {
   const vm = kvm.createVm()
@@ -92,27 +82,17 @@ async function growth() {
 
 using kvm = Kvm.open()
 using _held = kvm.createVm()
-try {
-  execFileSync('cc', ['-O2', '-D_GNU_SOURCE', '-Wall', '-Wextra', '-o', program, source()], {
-    stdio: 'inherit',
-  })
-  inTypeScript()
-  const [ours, theirs] = await interleave(rounds(7), [
-    async () => inTypeScript(),
-    async () => inC(),
-  ])
-  const grown = await growth()
-  const none = { of: 'ours', bound: 'at most', value: 0 } as const
-  const name = `growth over ${GROWTH_CYCLES.toLocaleString('en')} VMs`
-  print([
-    figure('create and destroy a VM', 'µs', { of: 'ratio', bound: 'at most', value: 1.1 }, ours!, {
-      name: 'the same in C',
-      samples: theirs!,
-    }),
-    figure(`${name}, descriptors`, '', none, [grown.fds]),
-    figure(`${name}, threads`, '', none, [grown.threads]),
-    figure(`${name}, memory`, 'MiB', { of: 'ours', bound: 'at most', value: 4 }, [grown.memory]),
-  ])
-} finally {
-  rmSync(folder, { recursive: true })
-}
+inTypeScript()
+const [ours, theirs] = await interleave(rounds(7), [async () => inTypeScript(), async () => inC()])
+const grown = await growth()
+const none = { of: 'ours', bound: 'at most', value: 0 } as const
+const name = `growth over ${GROWTH_CYCLES.toLocaleString('en-US')} VMs`
+print([
+  figure('create and destroy a VM', 'µs', { of: 'ratio', bound: 'at most', value: 1.1 }, ours!, {
+    name: 'the same in C',
+    samples: theirs!,
+  }),
+  figure(`${name}, descriptors`, '', none, [grown.fds]),
+  figure(`${name}, threads`, '', none, [grown.threads]),
+  figure(`${name}, memory`, 'MiB', { of: 'ours', bound: 'at most', value: 4 }, [grown.memory]),
+])

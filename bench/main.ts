@@ -1,81 +1,66 @@
 /**
- * `npm run bench -- [NAME…] [--rounds N] [--json]`: runs the benchmarks, each in a process of its own; those that boot
- * stock kernels run in the emulated KVM host where this machine's KVM cannot.
+ * `npm run bench -- [NAME…] [--rounds N] [--json] [--svg FILE]`: runs the benchmarks, each in a process of its own;
+ * those that boot stock kernels run in the emulated KVM host where this machine's KVM cannot.
  */
-import { spawn } from 'node:child_process'
-import { Writable } from 'node:stream'
-import { fileURLToPath } from 'node:url'
+import { writeFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import { kvmUsable } from '../lib/index.js'
-import { runInEmulatedHost } from '../lib/testing.js'
+import { BENCHMARKS } from './catalogue.js'
+import { rounds } from './lib/cli.js'
 import type { Figure } from './lib/figure.js'
-import { hostDescription, markdown } from './lib/report.js'
+import { prepareAssets } from './lib/guest-assets.js'
+import { host } from './lib/platform.js'
+import { markdown } from './lib/report.js'
+import { runBenchmark } from './lib/run-benchmark.js'
+import { svg } from './lib/svg.js'
 
-/** What there is, and whether it boots stock kernels. */
-const BENCHMARKS: Readonly<Record<string, { guest: boolean }>> = {
-  boot: { guest: true },
-  console: { guest: true },
-  memory: { guest: true },
-  exits: { guest: false },
-  'kvm-lifecycle': { guest: false },
-  ring: { guest: false },
-}
+const USAGE = `usage: npm run bench -- [NAME…] [--rounds N] [--json] [--svg FILE]
+names: ${Object.keys(BENCHMARKS).join(', ')}
+`
+const say = (text: string) => void process.stderr.write(`${text}\n`)
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: {
     json: { type: 'boolean', default: false },
     rounds: { type: 'string' },
+    svg: { type: 'string' },
     help: { type: 'boolean', short: 'h', default: false },
   },
 })
 const unknown = positionals.find((name) => !(name in BENCHMARKS))
 if (values.help || unknown !== undefined) {
-  const message = `usage: npm run bench -- [NAME…] [--rounds N] [--json]\nnames: ${Object.keys(BENCHMARKS).join(', ')}\n`
-  if (unknown !== undefined) process.stderr.write(`no benchmark ${unknown}\n`)
-  ;(unknown === undefined ? process.stdout : process.stderr).write(message)
+  if (unknown !== undefined) say(`no benchmark ${unknown}`)
+  ;(unknown === undefined ? process.stdout : process.stderr).write(USAGE)
   process.exit(unknown === undefined ? 0 : 2)
 }
+rounds(1) // checks it
 
 const { usable, why } = await kvmUsable()
 const names = positionals.length > 0 ? positionals : Object.keys(BENCHMARKS)
-const figures: Figure[] = []
-const options = ['--json', ...(values.rounds === undefined ? [] : ['--rounds', values.rounds])]
-for (const name of names) {
-  process.stderr.write(`${name}…\n`)
-  const script = fileURLToPath(new URL(`./${name}.js`, import.meta.url))
-  const command = [process.execPath, '--expose-gc', script, ...options]
-  const emulate = BENCHMARKS[name]!.guest && !usable
-  figures.push(...(JSON.parse(await (emulate ? emulated(command) : here(command))) as Figure[]))
-}
+if (names.some((name) => BENCHMARKS[name]!.guest)) await prepareAssets(say)
 
-const host = hostDescription(usable ? why : `stock guests: the emulated KVM host; the rest: ${why}`)
+const figures: Figure[] = []
+const missing: { name: string; why: string }[] = []
+const options = values.rounds === undefined ? [] : ['--rounds', values.rounds]
+for (const name of names) {
+  say(`${name}…`)
+  const benchmark = BENCHMARKS[name]!
+  const emulate = benchmark.guest && !usable
+  const { figures: made, error } = await runBenchmark(name, benchmark, options, emulate)
+  figures.push(...made)
+  const lacking = benchmark.figures.filter((title) => made.every((one) => one.name !== title))
+  missing.push(...lacking.map((title) => ({ name: title, why: error ?? 'not measured' })))
+  if (error !== undefined) say(`${name} failed: ${error}`)
+}
+for (const { name, why } of missing) say(`missing: ${name} (${why.split('\n')[0]})`)
+
+const description = host(usable ? why : `stock guests: the emulated KVM host; the rest: ${why}`)
+const { cpu, cpus, node, kvm } = description
 process.stdout.write(
   values.json
-    ? `${JSON.stringify({ host, figures })}\n`
-    : `${markdown(figures)}\n\nOn ${host.cpu}, ${host.cpus} CPUs, Node ${host.node}; KVM: ${host.kvm}.\n`,
+    ? `${JSON.stringify({ host: description, figures, missing })}\n`
+    : `${markdown(figures)}\n\nOn ${cpu}, ${cpus} CPUs, Node ${node}; KVM: ${kvm}.\n`,
 )
-
-async function here([command, ...args]: string[]): Promise<string> {
-  const child = spawn(command!, args, { stdio: ['ignore', 'pipe', 'inherit'] })
-  let output = ''
-  child.stdout.on('data', (data: Buffer) => {
-    output += data
-  })
-  const status = await new Promise((resolve) => child.once('close', resolve))
-  if (status !== 0) throw new Error(`${args.join(' ')} ended with status ${status}`)
-  return output
-}
-
-async function emulated(command: string[]): Promise<string> {
-  const chunks: Buffer[] = []
-  const stdout = new Writable({
-    write(chunk: Buffer, _encoding, done) {
-      chunks.push(chunk)
-      done()
-    },
-  })
-  const { exitCode } = await runInEmulatedHost(command, { stdin: 'ignore', stdout })
-  if (exitCode !== 0) throw new Error(`${command.join(' ')} ended with status ${exitCode}`)
-  return Buffer.concat(chunks).toString()
-}
+if (values.svg !== undefined) writeFileSync(values.svg, svg(figures, description))
+if (missing.length > 0) process.exitCode = 1

@@ -2,20 +2,10 @@
  * A virtio-blk ring to a file, with no guest: a C program in a process of its own plays the driver, against our device
  * and against the same device loop in C. `node dist/bench/ring.js [--json] [--ops N] [--rounds N] [--poll MICROSECONDS]`
  */
-import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
+import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import {
-  existsSync,
-  mkdtempSync,
-  openSync,
-  readdirSync,
-  readlinkSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs'
-import { tmpdir } from 'node:os'
+import { openSync, readdirSync, readlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import type { BlockEngineChoice } from '../lib/backends/block/file-channel.js'
 import { FileDisk } from '../lib/backends/block/file-disk.js'
 import { binding } from '../lib/binding.js'
@@ -23,6 +13,10 @@ import { VIRTIO_F_EVENT_IDX, VIRTIO_F_VERSION_1 } from '../lib/devices/virtio/ab
 import { VirtioBlock } from '../lib/devices/virtio/block/virtio-block.js'
 import * as mmio from '../lib/devices/virtio/transport/virtio-mmio.js'
 import { createGuestMemory } from '../lib/memory/mapping.js'
+import { print, rounds } from './lib/cli.js'
+import { figure, interleave } from './lib/figure.js'
+import { nativeProgram } from './lib/native-program.js'
+import { ScratchFolder } from './lib/scratch.js'
 
 const SIZE = 512 // entries: three descriptors a request, 128 requests
 const DESC = 0x1000
@@ -30,7 +24,8 @@ const AVAIL = 0x4000
 const USED = 0x5000
 const HEAP = 0x10000
 const MEMORY = 0x200000
-const FILE_BYTES = 64 * 2 ** 20
+const FILE_MIB = 64
+const FILE_BYTES = FILE_MIB * 2 ** 20
 const DEPTHS = [1, 32, 128]
 
 const option = (name: string, otherwise: number) => {
@@ -38,20 +33,11 @@ const option = (name: string, otherwise: number) => {
   return at < 0 ? otherwise : Number(process.argv[at + 1])
 }
 const operations = option('--ops', 100_000)
-const rounds = option('--rounds', 5)
 const pollMicroseconds = option('--poll', 20)
-const json = process.argv.includes('--json')
 
-const folder = mkdtempSync(join(process.env.RING_FOLDER ?? tmpdir(), 'node-kvm-ring-'))
-const program = join(folder, 'ring-loop')
-const image = join(folder, 'disk.img')
-const source = [
-  new URL('./native/ring-loop.c', import.meta.url),
-  new URL('../../bench/native/ring-loop.c', import.meta.url),
-]
-  .map((url) => fileURLToPath(url))
-  .find((path) => existsSync(path))!
-
+using folder = new ScratchFolder()
+const image = folder.file('disk.img', FILE_MIB)
+const program = await nativeProgram('ring-loop')
 /** Descriptors 3, 4 and 5 of the C program: memory, kicks, interrupts. */
 function run(args: readonly (string | number)[], fds: readonly number[]): ChildProcess {
   return spawn(program, args.map(String), { stdio: ['ignore', 'pipe', 'inherit', ...fds] })
@@ -124,7 +110,7 @@ async function ours(depth: number, engine: BlockEngineChoice, ops: number): Prom
 }
 
 async function peer(depth: number, ops: number): Promise<number> {
-  const path = join(folder, 'memory')
+  const path = join(folder.path, 'memory')
   writeFileSync(path, new Uint8Array(MEMORY))
   const { EventFd } = binding()
   const kick = new EventFd()
@@ -141,37 +127,24 @@ async function peer(depth: number, ops: number): Promise<number> {
   }
 }
 
-const median = (values: readonly number[]) =>
-  [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)]!
-
-try {
-  execFileSync('cc', ['-O2', '-Wall', '-o', program, source], { stdio: 'inherit' })
-  writeFileSync(image, Buffer.alloc(FILE_BYTES, 'x'))
-  const figures = []
-  for (const depth of DEPTHS) {
-    const ops = depth === 1 ? Math.ceil(operations / 4) : operations
-    await ours(depth, 'auto', ops) // both compilers of JavaScript have had their turn
-    const mine: number[] = []
-    const theirs: number[] = []
-    for (let round = 0; round < rounds; round++) {
-      mine.push(await ours(depth, 'auto', ops))
-      theirs.push(await peer(depth, ops))
-    }
-    const ratio = median(mine) / median(theirs)
-    figures.push({
-      name: `ring-to-file-qd${depth}`,
-      unit: '4 KiB reads/s',
-      ours: Math.round(median(mine)),
-      peer: Math.round(median(theirs)),
-      peerName: 'the same loop in C, pread',
-      ratio: Number(ratio.toFixed(3)),
-      target: 0.9,
-      met: ratio >= 0.9,
-      spread: Number(((Math.max(...mine) - Math.min(...mine)) / median(mine)).toFixed(3)),
-    })
-  }
-  if (json) console.log(JSON.stringify(figures))
-  else console.table(figures)
-} finally {
-  rmSync(folder, { recursive: true })
-}
+const operationsAt = (depth: number) => (depth === 1 ? Math.ceil(operations / 4) : operations)
+// Before it counts, both compilers of JavaScript have had their turn.
+for (const depth of DEPTHS) await ours(depth, 'auto', operationsAt(depth))
+const samples = await interleave(
+  rounds(5),
+  DEPTHS.flatMap((depth) => [
+    () => ours(depth, 'auto', operationsAt(depth)),
+    () => peer(depth, operationsAt(depth)),
+  ]),
+)
+print(
+  DEPTHS.map((depth, i) =>
+    figure(
+      `ring to file, QD ${depth}`,
+      '4 KiB reads/s',
+      { of: 'ratio', bound: 'at least', value: 0.9 },
+      samples[2 * i]!,
+      { name: 'the same loop in C, pread', samples: samples[2 * i + 1]! },
+    ),
+  ),
+)

@@ -1,3 +1,5 @@
+import { platform } from './platform.js'
+
 /** One measured figure, in the form that `npm run -s bench -- --json` prints. */
 export interface Figure {
   readonly name: string
@@ -12,6 +14,10 @@ export interface Figure {
   /** The target, in words. */
   readonly target: string
   readonly met: boolean
+  /** Of a time or a cost; of a rate higher is better. */
+  readonly lowerIsBetter: boolean
+  /** What it ran on. */
+  readonly on: string
   /** Smallest and largest of each side, and how many runs the medians are of. */
   readonly spread: {
     readonly ours: [number, number]
@@ -25,14 +31,6 @@ export interface Target {
   readonly of: 'ratio' | 'ours'
   readonly bound: 'at least' | 'at most'
   readonly value: number
-}
-
-/** A benchmark: it measures ours and the peer in turn and gives one or several figures. */
-export interface Benchmark {
-  readonly name: string
-  /** `guest`: needs a KVM that boots stock kernels. `kvm`: any /dev/kvm. `none`: neither. */
-  readonly needs: 'guest' | 'kvm' | 'none'
-  run(runs: number): Promise<Figure[]>
 }
 
 export function median(samples: readonly number[]): number {
@@ -78,6 +76,8 @@ export function figure(
       ? `${target.of === 'ratio' ? 'ratio ' : ''}${target.bound} ${target.value}`
       : 'reported',
     met,
+    lowerIsBetter: target ? target.bound === 'at most' : !/\/s$|bit/.test(unit),
+    on: platform(),
     spread: { ours: range(ours), peer: peer ? range(peer.samples) : null, runs: ours.length },
   }
 }
@@ -87,9 +87,39 @@ export async function interleave(
   runs: number,
   measurements: readonly (() => Promise<number>)[],
 ): Promise<number[][]> {
-  const samples: number[][] = measurements.map(() => [])
+  return inTurn(runs, measurements)
+}
+
+/** The same for measurements that give several values each, by name. */
+export async function interleaveNamed(
+  runs: number,
+  measurements: readonly (() => Promise<ReadonlyMap<string, number>>)[],
+): Promise<((name: string) => number[])[]> {
+  const samples = await inTurn(runs, measurements)
+  return samples.map((maps) => (name) => {
+    const values = maps.flatMap((map) => map.get(name) ?? [])
+    if (values.length === runs) return values
+    throw new Error(`${name}: ${values.length} values of ${runs}`)
+  })
+}
+
+async function inTurn<T>(
+  runs: number,
+  measurements: readonly (() => Promise<T>)[],
+): Promise<T[][]> {
+  const samples: T[][] = measurements.map(() => [])
   for (let run = 0; run < runs; run++) {
-    for (const [i, measure] of measurements.entries()) samples[i]!.push(await measure())
+    for (const [i, measure] of measurements.entries()) samples[i]!.push(await again(measure))
   }
   return samples
+}
+
+/** Once more if it fails: an emulated host has faults of its own. */
+async function again<T>(measure: () => Promise<T>): Promise<T> {
+  try {
+    return await measure()
+  } catch (error) {
+    process.stderr.write(`repeated, since it failed: ${(error as Error).message}\n`)
+    return measure()
+  }
 }

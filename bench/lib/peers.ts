@@ -1,9 +1,23 @@
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
+
 /** What every monitor of a comparison is given. */
 export interface GuestSpec {
   readonly kernel: string
   readonly initrd: string
   readonly commandLine: string
   readonly memoryMiB: number
+  /** 1 unless told. */
+  readonly cpus?: number
+  readonly disks?: readonly GuestDisk[]
+  /** The name of a TAP interface, for a network card. */
+  readonly tap?: string
+}
+
+/** A raw image. */
+export interface GuestDisk {
+  readonly path: string
+  readonly readOnly?: boolean
 }
 
 /** A monitor as the benchmarks start it: the guest's serial console is its standard output. */
@@ -14,54 +28,72 @@ export interface Monitor {
 
 const CLI = new URL('../../bundle/cli/main.js', import.meta.url).pathname
 
-export const nodeKvm: Monitor = {
-  name: 'node-kvm',
-  command: ({ kernel, initrd, commandLine, memoryMiB }) => [
-    process.execPath,
-    CLI,
-    'run',
-    '--emulate=never',
-    ...[
-      '--kernel',
-      kernel,
-      '--initrd',
-      initrd,
-      '--append',
-      commandLine,
-      '--memory',
-      `${memoryMiB}M`,
-    ],
-  ],
-}
-
-function qemu(name: string, machine: string[]): Monitor {
+/** @param options more for `node-kvm run` */
+function ours(name: string, options: readonly string[]): Monitor {
   return {
     name,
-    command: ({ kernel, initrd, commandLine, memoryMiB }) => [
-      'qemu-system-x86_64',
-      ...machine,
-      ...[
-        '-accel',
-        'kvm',
-        '-cpu',
-        'host',
-        '-nodefaults',
-        '-no-user-config',
-        '-no-reboot',
-        '-display',
-        'none',
-        '-serial',
-        'stdio',
-      ],
-      ...['-m', `${memoryMiB}`, '-kernel', kernel, '-initrd', initrd, '-append', commandLine],
+    command: ({ kernel, initrd, commandLine, memoryMiB, cpus = 1, disks = [], tap }) => [
+      ...[process.execPath, CLI, 'run', '--emulate=never', ...options],
+      ...['--kernel', kernel, '--initrd', initrd, '--append', commandLine],
+      ...['--memory', `${memoryMiB}M`, '--cpus', `${cpus}`],
+      ...disks.flatMap(({ path, readOnly }) => ['--disk', readOnly ? `${path},readonly` : path]),
+      ...(tap === undefined ? [] : ['--net', `tap=${tap}`]),
     ],
   }
 }
 
-export const qemuQ35 = qemu('QEMU q35', ['-M', 'q35'])
-export const qemuMicrovm = qemu('QEMU microvm', ['-M', 'microvm'])
+export const nodeKvm = ours('node-kvm', [])
+
+/** @param device what a virtio device's name ends in: `pci` or `device` */
+function qemu(name: string, machine: readonly string[], device: 'pci' | 'device'): Monitor {
+  // An I/O thread for each disk, and the host's page cache, as ours has it.
+  const disk = ({ path, readOnly = false }: GuestDisk, i: number) => [
+    ...['-object', `iothread,id=thread${i}`],
+    '-drive',
+    `file=${path},if=none,id=disk${i},format=raw,cache=writeback,aio=io_uring,readonly=${readOnly ? 'on' : 'off'}`,
+    ...['-device', `virtio-blk-${device},drive=disk${i},iothread=thread${i}`],
+  ]
+  const net = (tap: string) => [
+    ...['-netdev', `tap,id=net,ifname=${tap},script=no,downscript=no,vhost=off`],
+    ...['-device', `virtio-net-${device},netdev=net${device === 'pci' ? ',romfile=' : ''}`],
+  ]
+  return {
+    name,
+    command: ({ kernel, initrd, commandLine, memoryMiB, cpus = 1, disks = [], tap }) => [
+      ...['qemu-system-x86_64', ...machine, '-accel', 'kvm', '-cpu', 'host', '-smp', `${cpus}`],
+      ...['-nodefaults', '-no-user-config', '-no-reboot', '-display', 'none', '-serial', 'stdio'],
+      ...['-m', `${memoryMiB}`, '-kernel', kernel, '-initrd', initrd, '-append', commandLine],
+      ...disks.flatMap(disk),
+      ...(tap === undefined ? [] : net(tap)),
+    ],
+  }
+}
+
+/** virtio-mmio as of virtio 1, which is what ours has. */
+const MODERN = ['-global', 'virtio-mmio.force-legacy=false']
+
+export const qemuQ35 = qemu('QEMU q35', ['-M', 'q35'], 'pci')
+export const qemuMicrovm = qemu('QEMU microvm', ['-M', 'microvm', ...MODERN], 'device')
 /** microvm with what slows its boot left out: no option ROMs, PIT and PIC off, an RTC. */
-export const qemuMicrovmTuned = qemu('QEMU microvm, tuned', [
-  '-M',
-  'microvm,rtc=on,x-option-roms=off,pit=off,pic=off',
-])
+export const qemuMicrovmTuned = qemu(
+  'QEMU microvm, tuned',
+  ['-M', 'microvm,rtc=on,x-option-roms=off,pit=off,pic=off', ...MODERN],
+  'device',
+)
+
+/** kvmtool, which Debian 12 has no package of: for machines where `lkvm` is in PATH. */
+export const kvmtool: Monitor = {
+  name: 'kvmtool',
+  command: ({ kernel, initrd, commandLine, memoryMiB, cpus = 1, disks = [], tap }) => [
+    ...['lkvm', 'run', '--console', 'serial', '--kernel', kernel, '--initrd', initrd],
+    ...['--mem', `${memoryMiB}`, '--cpus', `${cpus}`, '--params', commandLine],
+    ...disks.flatMap(({ path, readOnly }) => ['--disk', readOnly ? `${path},ro` : path]),
+    ...['--network', tap === undefined ? 'mode=none' : `mode=tap,tapif=${tap},script=none`],
+  ],
+}
+
+/** The monitors given, and kvmtool where it is installed. */
+export function withKvmtool(peers: readonly Monitor[]): readonly Monitor[] {
+  const folders = (process.env.PATH ?? '').split(':')
+  return folders.some((folder) => existsSync(join(folder, 'lkvm'))) ? [...peers, kvmtool] : peers
+}

@@ -1,23 +1,7 @@
-import { cpus } from 'node:os'
 import type { Figure } from './figure.js'
 
 const number = (value: number | null) =>
   value === null ? '' : value >= 100 ? value.toFixed(0) : value.toPrecision(3)
-
-/** What the figures ran on. */
-export function hostDescription(kvm: string): {
-  cpu: string
-  cpus: number
-  node: string
-  kvm: string
-} {
-  return {
-    cpu: cpus()[0]?.model.trim() ?? 'unknown',
-    cpus: cpus().length,
-    node: process.version,
-    kvm,
-  }
-}
 
 /** The figures as a Markdown table. */
 export function markdown(figures: readonly Figure[]): string {

@@ -15,6 +15,7 @@ import { busyboxAsset } from '../../lib/assets/busybox.js'
 import { cacheDirectory } from '../../lib/assets/cache.js'
 import { ext4Image } from '../../lib/assets/disk-image.js'
 import { guestInitramfs } from '../../lib/assets/guest-initramfs.js'
+import { guestPrograms } from '../../lib/assets/guest-programs.js'
 import { KERNEL_SERIES, kernelAsset } from '../../lib/assets/kernel.js'
 import { prepareGuestAssets } from '../../lib/assets/prepare.js'
 import { GUEST_MODULES } from '../../lib/initramfs/guest-init.js'
@@ -160,5 +161,27 @@ describe('ext4Image', options, () => {
       code: 'ERR_INVALID_OPTION',
       option: 'sizeMiB',
     })
+  })
+})
+
+describe('guestPrograms', options, () => {
+  const programs = [{ package: 'cpio', path: 'bin/cpio' }]
+
+  it('runs a program with the loader and libraries of its packages, and puts them into an image', async () => {
+    const { folder, image } = await guestPrograms(programs)
+    const program = join(folder, 'bin/cpio')
+    const archive = execFileSync(program, ['-o', '--quiet'], { input: 'bin/cpio\n', cwd: folder })
+    expect(archive.includes('ld-linux-x86-64.so.2')).toBe(true)
+    const libraries = execFileSync(
+      join(folder, 'lib/ld-linux-x86-64.so.2'),
+      ['--library-path', join(folder, 'lib'), '--list', join(folder, 'lib/cpio')],
+      { encoding: 'utf8' },
+    )
+    expect(libraries).toContain(`libc.so.6 => ${join(folder, 'lib')}`)
+    const env = { ...process.env, PATH: `${process.env.PATH}:/usr/sbin:/sbin` }
+    const debugfs = (command: string) =>
+      String(execFileSync('debugfs', ['-R', command, image], { env, stdio: 'pipe' }))
+    expect(debugfs('cat /bin/cpio')).toBe(readFileSync(program, 'utf8'))
+    expect(debugfs('ls /lib')).toContain('libc.so.6')
   })
 })

@@ -1,0 +1,115 @@
+/** A benchmark: a script of this folder. */
+export interface Benchmark {
+  /** Whether it boots stock kernels. */
+  readonly guest: boolean
+  /** Seconds for a round; a benchmark that takes longer hangs. */
+  readonly roundLimit: number
+  /** Names of its figures: what is missing is told by them. */
+  readonly figures: readonly string[]
+}
+
+const each = (names: readonly string[], ends: readonly string[]) =>
+  names.flatMap((name) => ends.map((end) => `${name}${end}`))
+
+export const BENCHMARKS: Readonly<Record<string, Benchmark>> = {
+  boot: {
+    guest: true,
+    roundLimit: 600,
+    figures: [
+      ...each(['process start to init'], [', 1 vCPU', ', 2 vCPU']),
+      'create in a warm process to init',
+    ],
+  },
+  console: { guest: true, roundLimit: 300, figures: ['console output'] },
+  disk: {
+    guest: true,
+    roundLimit: 500,
+    figures: [
+      ...each(['4 KiB random read', '4 KiB random write'], [', QD 1', ', QD 32']),
+      ...each(['128 KiB sequential '], ['read', 'write']),
+      'CPU seconds of the process for 20000 operations of 4 KiB',
+    ],
+  },
+  net: {
+    guest: true,
+    roundLimit: 500,
+    figures: [
+      ...each(['iperf3 guest to host', 'iperf3 host to guest'], [', 1 stream', ', 4 streams']),
+      'ping round trip',
+      'TCP round trip of 1 byte',
+    ],
+  },
+  vsock: {
+    guest: true,
+    roundLimit: 300,
+    figures: each(['vsock stream, '], ['guest to host', 'host to guest']),
+  },
+  memory: {
+    guest: true,
+    roundLimit: 300,
+    figures: [
+      'memory of the process with its first VM',
+      'memory of each further VM in the process',
+    ],
+  },
+  exits: {
+    guest: false,
+    roundLimit: 120,
+    figures: each(
+      [
+        'latched read',
+        'posted write',
+        'synchronous read, spinning',
+        'synchronous read, asleep',
+        'synchronous read, rare',
+        'vcpu.run()',
+      ],
+      [', p50', ', p99'],
+    ),
+  },
+  'exit-rate': {
+    guest: false,
+    roundLimit: 60,
+    figures: each(
+      ['exits answered by JavaScript', 'exits answered by a latch'],
+      [', 1 vCPU', ', 2 vCPU', ', 4 vCPU'],
+    ),
+  },
+  'event-loop': {
+    guest: true,
+    roundLimit: 200,
+    figures: each(
+      ['event-loop delay with disk and NIC saturated'],
+      [', p50', ', p99', ', longest'],
+    ),
+  },
+  growth: {
+    guest: true,
+    roundLimit: 1200,
+    figures: each(
+      [
+        'memory per VM',
+        'create and start',
+        'start to ready',
+        'idle CPU per VM',
+        'idle wake-ups per VM',
+        '4 KiB reads of all VMs together',
+        'pings of all VMs together',
+      ],
+      [1, 2, 4, 8, 16, 32].map((count) => `, ${count} VM${count === 1 ? '' : 's'}`),
+    ),
+  },
+  'kvm-lifecycle': {
+    guest: false,
+    roundLimit: 300,
+    figures: [
+      'create and destroy a VM',
+      ...each(['growth over 10,000 VMs'], [', descriptors', ', threads', ', memory']),
+    ],
+  },
+  ring: {
+    guest: false,
+    roundLimit: 120,
+    figures: [1, 32, 128].map((depth) => `ring to file, QD ${depth}`),
+  },
+}

@@ -1,0 +1,77 @@
+/** A virtio disk under fio in the guest, on one file, against QEMU with an I/O thread. */
+import { print, rounds } from './lib/cli.js'
+import { figure, interleaveNamed } from './lib/figure.js'
+import { type FioJob, fioScript, fixedFioScript } from './lib/fio.js'
+import { mountPrograms, programs } from './lib/guest-assets.js'
+import type { GuestProcess } from './lib/guest-process.js'
+import { type Results, session } from './lib/guest-session.js'
+import { type Monitor, nodeKvm, qemuMicrovm, qemuQ35, withKvmtool } from './lib/peers.js'
+import { cpuSeconds } from './lib/process-cpu.js'
+import { ScratchFolder } from './lib/scratch.js'
+
+const FILE_MIB = 128
+const SECONDS = 3
+const LIMIT = 120
+/** Of the job whose CPU time is taken. */
+const OPERATIONS = 20_000
+
+const jobs: readonly (FioJob & { title: string; unit: string })[] = [
+  ...(['read', 'write'] as const).flatMap((direction) =>
+    [1, 32].map((depth) => ({
+      name: `rand${direction}-qd${depth}`,
+      title: `4 KiB random ${direction}, QD ${depth}`,
+      unit: 'operations/s',
+      rw: `rand${direction}` as const,
+      blockSize: '4k',
+      depth,
+    })),
+  ),
+  ...(['read', 'write'] as const).map((direction) => ({
+    name: `seq${direction}`,
+    title: `128 KiB sequential ${direction}`,
+    unit: 'MB/s',
+    rw: direction,
+    blockSize: '128k',
+    depth: 8,
+  })),
+]
+const fixed: FioJob = { name: 'fixed', rw: 'randrw', blockSize: '4k', depth: 8 }
+
+const script = `${mountPrograms('/dev/vdb')}
+${fioScript('/dev/vda', jobs, SECONDS)}
+echo CPU-BEGIN; sleep 1
+${fixedFioScript('/dev/vda', fixed, OPERATIONS)}
+echo CPU-END; sleep 1`
+
+async function cpuOfFixedJob(guest: GuestProcess): Promise<Results> {
+  await guest.waitFor('CPU-BEGIN', LIMIT)
+  const before = cpuSeconds(guest.pid)
+  await guest.waitFor('CPU-END', LIMIT)
+  return new Map([['cpu', cpuSeconds(guest.pid) - before]])
+}
+
+using folder = new ScratchFolder()
+const image = folder.file('disk.img', FILE_MIB)
+const tools = (await programs()).image
+const disks = [{ path: image }, { path: tools, readOnly: true }]
+const run = (monitor: Monitor) => () => session(monitor, script, { disks }, LIMIT, cpuOfFixedJob)
+const peers = withKvmtool([qemuQ35, qemuMicrovm])
+const [ours, ...theirs] = await interleaveNamed(rounds(3), [run(nodeKvm), ...peers.map(run)])
+
+print(
+  peers.flatMap((peer, i) => [
+    ...jobs.map(({ name, title, unit }) =>
+      figure(title, unit, { of: 'ratio', bound: 'at least', value: 1 }, ours!(name), {
+        name: peer.name,
+        samples: theirs[i]!(name),
+      }),
+    ),
+    figure(
+      `CPU seconds of the process for ${OPERATIONS} operations of 4 KiB`,
+      's',
+      { of: 'ratio', bound: 'at most', value: 1.2 },
+      ours!('cpu'),
+      { name: peer.name, samples: theirs[i]!('cpu') },
+    ),
+  ]),
+)

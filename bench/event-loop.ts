@@ -1,0 +1,68 @@
+/** How late the event loop of the process comes to its own work while a guest's disk and network card are saturated. */
+import { monitorEventLoopDelay } from 'node:perf_hooks'
+import { FileDisk, Tap, VirtualMachine } from '../lib/index.js'
+import { print, rounds } from './lib/cli.js'
+import { figure, interleaveNamed } from './lib/figure.js'
+import { fioScript } from './lib/fio.js'
+import { execParameter, mountPrograms, networkGuest, programs } from './lib/guest-assets.js'
+import { GuestHere } from './lib/guest-here.js'
+import {
+  BenchTap,
+  HOST_ADDRESS,
+  HostServers,
+  IPERF_PORT,
+  NETWORK_PARAMETERS,
+} from './lib/host-network.js'
+import { ScratchFolder } from './lib/scratch.js'
+
+const SECONDS = 8
+const job = { name: 'load', rw: 'randread', blockSize: '4k', depth: 32 } as const
+const script = `${mountPrograms('/dev/vdb')}
+/programs/bin/fio --version; /programs/bin/iperf3 --version | head -n 1
+echo BEGIN
+/programs/bin/iperf3 -c ${HOST_ADDRESS} -p ${IPERF_PORT} -t ${SECONDS + 3} --bidir -P 2 >/tmp/iperf 2>&1 &
+${fioScript('/dev/vda', [job], SECONDS)}
+echo END
+wait; grep -E 'SUM.*receiver' /tmp/iperf || tail -n 3 /tmp/iperf`
+
+using folder = new ScratchFolder()
+const image = folder.file('disk.img', 64)
+const tools = (await programs()).image
+using tap = new BenchTap()
+using _servers = await HostServers.start()
+
+async function measure(): Promise<ReadonlyMap<string, number>> {
+  const spec = await networkGuest(`${NETWORK_PARAMETERS} ${execParameter(script)}`)
+  await using guest = new GuestHere(
+    await VirtualMachine.create({
+      kernel: spec.kernel,
+      initrd: spec.initrd,
+      commandLine: spec.commandLine,
+      memory: `${spec.memoryMiB}M`,
+      disks: [new FileDisk(image), new FileDisk(tools, { readOnly: true })],
+      nets: [new Tap(tap.name)],
+    }),
+  )
+  await guest.vm.start()
+  await guest.said('BEGIN')
+  const delay = monitorEventLoopDelay({ resolution: 1 })
+  delay.enable()
+  await guest.said('END')
+  delay.disable()
+  const { disks, nets } = guest.vm
+  process.stderr.write(`${JSON.stringify({ disk: disks[0]?.counters, net: nets[0]?.counters })}\n`)
+  const milliseconds = (nanoseconds: number) => nanoseconds / 1e6
+  return new Map([
+    ['p50', milliseconds(delay.percentile(50))],
+    ['p99', milliseconds(delay.percentile(99))],
+    ['max', milliseconds(delay.max)],
+  ])
+}
+
+const [ours] = await interleaveNamed(rounds(3), [measure])
+const name = 'event-loop delay with disk and NIC saturated'
+print([
+  figure(`${name}, p50`, 'ms', undefined, ours!('p50')),
+  figure(`${name}, p99`, 'ms', { of: 'ours', bound: 'at most', value: 20 }, ours!('p99')),
+  figure(`${name}, longest`, 'ms', undefined, ours!('max')),
+])

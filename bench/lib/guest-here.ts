@@ -1,0 +1,52 @@
+import type { VirtualMachine } from '../../lib/index.js'
+
+/** Seconds for anything that is waited for, unless told. */
+const LIMIT = 120
+
+/** A machine of this process and what its guest has said. */
+export class GuestHere implements AsyncDisposable {
+  readonly vm: VirtualMachine
+  output = ''
+  readonly #ended: Promise<never>
+  readonly #looks = new Set<() => void>()
+
+  constructor(vm: VirtualMachine) {
+    this.vm = vm
+    vm.console.output.on('data', (data: Buffer) => {
+      this.output += data.toString('latin1')
+      for (const look of this.#looks) look()
+    })
+    this.#ended = vm.stopped.then((reason) => {
+      throw new Error(`the guest ended: ${reason.kind}\n${this.output.slice(-2000)}`)
+    })
+    this.#ended.catch(() => {})
+  }
+
+  /** Resolves when the guest has said it, rejects if it ends before or the time, in seconds, is up. */
+  async said(text: string, limit = LIMIT): Promise<void> {
+    let look = () => {}
+    const found = new Promise<void>((resolve) => {
+      look = () => {
+        if (this.output.includes(text)) resolve()
+      }
+    })
+    this.#looks.add(look)
+    look()
+    await this.within(found, `'${text}'`, limit).finally(() => this.#looks.delete(look))
+  }
+
+  /** What a promise gives, unless the guest ends before or the time, in seconds, is up. */
+  async within<T>(promise: Promise<T>, what: string, limit = LIMIT): Promise<T> {
+    let timer: NodeJS.Timeout | undefined
+    const late = new Promise<never>((_, reject) => {
+      timer = setTimeout(() => {
+        reject(new Error(`${what} took over ${limit} s:\n${this.output.slice(-2000)}`))
+      }, limit * 1000)
+    })
+    return await Promise.race([promise, this.#ended, late]).finally(() => clearTimeout(timer))
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.vm.close()
+  }
+}

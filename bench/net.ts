@@ -1,0 +1,73 @@
+/** A virtio network card on a TAP interface, against QEMU without vhost on the same one. */
+import { print, rounds } from './lib/cli.js'
+import { figure, interleaveNamed } from './lib/figure.js'
+import { mountPrograms, programs } from './lib/guest-assets.js'
+import { session } from './lib/guest-session.js'
+import {
+  BenchTap,
+  ECHO_PORT,
+  HOST_ADDRESS,
+  HostServers,
+  iperfScript,
+  NETWORK_PARAMETERS,
+} from './lib/host-network.js'
+import { type Monitor, nodeKvm, qemuMicrovm, qemuQ35, withKvmtool } from './lib/peers.js'
+
+const SECONDS = 3
+const PINGS = 300
+const ROUND_TRIPS = 2000
+const LIMIT = 120
+
+const streams = [
+  { name: 'out-1', title: 'iperf3 guest to host, 1 stream', options: '' },
+  { name: 'out-4', title: 'iperf3 guest to host, 4 streams', options: '-P 4' },
+  { name: 'in-1', title: 'iperf3 host to guest, 1 stream', options: '-R' },
+  { name: 'in-4', title: 'iperf3 host to guest, 4 streams', options: '-R -P 4' },
+]
+const roundTrips = [
+  { name: 'ping', title: 'ping round trip' },
+  { name: 'tcp-rr', title: 'TCP round trip of 1 byte' },
+]
+
+const script = `${mountPrograms('/dev/vda')}
+ping -c ${PINGS} -i 0.005 ${HOST_ADDRESS} >/tmp/ping
+sed -n 's/.*time=\\([0-9.]*\\).*/\\1/p' /tmp/ping | sort -n | awk '{v[NR]=$1} END{print "RESULT ping",v[int((NR+1)/2)]*1000}'
+echo RESULT tcp-rr $(net-peer ping ${HOST_ADDRESS} ${ECHO_PORT} ${ROUND_TRIPS})
+${streams.map(({ name, options }) => iperfScript(name, `-t ${SECONDS} ${options}`)).join('\n')}`
+
+const disks = [{ path: (await programs()).image, readOnly: true }]
+using tap = new BenchTap()
+using _servers = await HostServers.start()
+const options = { disks, tap: tap.name, parameters: NETWORK_PARAMETERS }
+const run = (monitor: Monitor) => () => session(monitor, script, options, LIMIT)
+const peers = withKvmtool([qemuQ35, qemuMicrovm])
+const [ours, ...theirs] = await interleaveNamed(rounds(3), [run(nodeKvm), ...peers.map(run)])
+
+print(
+  peers.flatMap((peer, i) => {
+    const against = (name: string) => ({
+      name: `${peer.name} without vhost`,
+      samples: theirs[i]!(name),
+    })
+    return [
+      ...streams.map(({ name, title }) =>
+        figure(
+          title,
+          'Mbit/s',
+          { of: 'ratio', bound: 'at least', value: 1 },
+          ours!(name),
+          against(name),
+        ),
+      ),
+      ...roundTrips.map(({ name, title }) =>
+        figure(
+          title,
+          'µs',
+          { of: 'ratio', bound: 'at most', value: 1 },
+          ours!(name),
+          against(name),
+        ),
+      ),
+    ]
+  }),
+)
