@@ -14,7 +14,7 @@ import { markdown } from './lib/report.js'
 import { runBenchmark } from './lib/run-benchmark.js'
 import { svg } from './lib/svg.js'
 
-const USAGE = `usage: npm run bench -- [NAME…] [--rounds N] [--json] [--svg FILE]
+const USAGE = `usage: npm run bench -- [NAME…] [--rounds N] [--json] [--svg FILE] [--verbose]
 names: ${Object.keys(BENCHMARKS).join(', ')}
 `
 const say = (text: string) => void process.stderr.write(`${text}\n`)
@@ -25,6 +25,7 @@ const { values, positionals } = parseArgs({
     json: { type: 'boolean', default: false },
     rounds: { type: 'string' },
     svg: { type: 'string' },
+    verbose: { type: 'boolean', default: false },
     help: { type: 'boolean', short: 'h', default: false },
   },
 })
@@ -42,7 +43,8 @@ if (names.some((name) => BENCHMARKS[name]!.guest)) await prepareAssets(say)
 
 const figures: Figure[] = []
 const missing: { name: string; why: string }[] = []
-const options = values.rounds === undefined ? [] : ['--rounds', values.rounds]
+const options = values.verbose ? ['--verbose'] : []
+if (values.rounds !== undefined) options.unshift('--rounds', values.rounds)
 for (const name of names) {
   say(`${name}…`)
   const benchmark = BENCHMARKS[name]!

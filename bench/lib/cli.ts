@@ -15,3 +15,8 @@ export function print(figures: readonly Figure[]): void {
     `${process.argv.includes('--json') ? JSON.stringify(figures) : markdown(figures)}\n`,
   )
 }
+
+/** With `--verbose`, shows what guests say as it comes. */
+export function overheard(data: Buffer): void {
+  if (process.argv.includes('--verbose')) process.stderr.write(data)
+}

@@ -1,4 +1,5 @@
 import type { VirtualMachine } from '../../lib/index.js'
+import { overheard } from './cli.js'
 
 /** Seconds for anything that is waited for, unless told. */
 const LIMIT = 120
@@ -14,6 +15,7 @@ export class GuestHere implements AsyncDisposable {
     this.vm = vm
     vm.console.output.on('data', (data: Buffer) => {
       this.output += data.toString('latin1')
+      overheard(data)
       for (const look of this.#looks) look()
     })
     this.#ended = vm.stopped.then((reason) => {

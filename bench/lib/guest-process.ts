@@ -1,4 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process'
+import { overheard } from './cli.js'
 
 /** What init prints first, in every guest of the benchmarks. */
 export const INIT_MARKER = 'node-kvm: init'
@@ -21,6 +22,7 @@ export class GuestProcess implements AsyncDisposable {
     }
     const take = (data: Buffer) => {
       this.output += data.toString('latin1')
+      overheard(data)
       wake()
     }
     this.child.stdout!.on('data', take)

@@ -16,7 +16,7 @@ export interface Outcome {
 
 /**
  * Runs a benchmark in a process of its own, here or in the emulated host.
- * @param options for it: `--rounds N`
+ * @param options for it: `--rounds N` first, `--verbose`
  */
 export async function runBenchmark(
   name: string,
@@ -26,7 +26,7 @@ export async function runBenchmark(
 ): Promise<Outcome> {
   const script = fileURLToPath(new URL(`../${name}.js`, import.meta.url))
   const command = [process.execPath, '--expose-gc', script, '--json', ...options]
-  const limit = roundLimit * Number(options[1] ?? ROUNDS)
+  const limit = roundLimit * (options[0] === '--rounds' ? Number(options[1]) : ROUNDS)
   let output = ''
   const take = (data: Buffer | string) => {
     output += data
