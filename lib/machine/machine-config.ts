@@ -64,6 +64,11 @@ export interface VirtualMachineOptions {
   nets?: readonly (NetBackend | NetOptions)[]
   /** Offer packed virtqueues besides split ones, for drivers that know them. `false` unless told. */
   packedQueues?: boolean
+  /**
+   * Offer VIRTIO_F_IN_ORDER on the devices that use buffers in order anyway, which are all but disks, for drivers that
+   * know it: several buffers go back by one ring entry. `false` unless told.
+   */
+  inOrderQueues?: boolean
   /** A virtio entropy device, which gives the guest the host's random numbers. None unless told. */
   rng?: boolean
   /** A virtio socket device: see {@link VirtualMachine.vsock}. None unless told. */
@@ -128,6 +133,7 @@ export interface MachineConfig {
   readonly disks: readonly DiskConfig[]
   readonly nets: readonly NetConfig[]
   readonly packedQueues: boolean
+  readonly inOrderQueues: boolean
   readonly rng: boolean
   readonly vsock: { readonly cid: number; readonly unixSocket: string | undefined } | undefined
   readonly virtioConsole: { readonly ports: readonly string[] } | undefined
@@ -196,6 +202,7 @@ const checkOptions = check.object(
     disks: check.withDefault(checkDisks, []),
     nets: check.withDefault(checkNets, []),
     packedQueues: check.withDefault(check.boolean, false),
+    inOrderQueues: check.withDefault(check.boolean, false),
     rng: check.withDefault(check.boolean, false),
     vsock: check.optional(
       check.object({

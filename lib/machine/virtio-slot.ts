@@ -18,7 +18,7 @@ export function plugVirtioDevice(
   platform: Platform,
   slot: DeviceSlot,
   device: VirtioDevice,
-  { packedQueues: packed }: MachineConfig,
+  { packedQueues: packed, inOrderQueues: inOrder }: MachineConfig,
   cleanup: Cleanup,
 ): VirtioMmioTransport {
   const { vm, memory, mmio } = platform
@@ -26,7 +26,14 @@ export function plugVirtioDevice(
     platform.warn({ kind: 'device-needs-reset', device: device.name, reason })
   const irq = cleanup.own(new IrqfdLine(vm, slot.gsi))
   const transport = cleanup.own(
-    new VirtioMmioTransport(device, { memory, irq, packed, onNeedsReset, onError: platform.fail }),
+    new VirtioMmioTransport(device, {
+      memory,
+      irq,
+      packed,
+      inOrder,
+      onNeedsReset,
+      onError: platform.fail,
+    }),
   )
   mmio.attach(slot.address, slot.size, transport)
   platform.resettable.push(transport)

@@ -26,6 +26,8 @@ export class BlockRig {
     this.transport = new VirtioMmioTransport(this.device, {
       memory,
       irq: this.irq,
+      packed: true,
+      inOrder: true,
       onNeedsReset: (reason) => this.reasons.push(reason),
       onError: (error) => this.errors.push(error),
     })

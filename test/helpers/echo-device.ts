@@ -14,6 +14,7 @@ export interface SeenChain {
 export class EchoDevice implements VirtioDevice {
   readonly name = 'echo0'
   readonly deviceId = 42
+  readonly inOrder = true
   readonly features: bigint
   readonly queueSizes: readonly number[]
   readonly config = Uint8Array.from({ length: 24 }, (_, i) => 0x10 + i)

@@ -18,11 +18,13 @@ export class EchoRig {
     readonly device = new EchoDevice(),
     readonly memory: GuestMemory = plainMemory([0, RAM], [0x1000000, 0x10000]),
     packed = false,
+    inOrder = false,
   ) {
     this.transport = new VirtioMmioTransport(device, {
       memory,
       irq: this.irq,
       packed,
+      inOrder,
       onNeedsReset: (reason) => this.reasons.push(reason),
       onError: (error) => this.errors.push(error),
     })

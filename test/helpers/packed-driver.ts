@@ -4,7 +4,7 @@ import {
   VIRTQ_DESC_F_WRITE,
 } from '../../lib/devices/virtio/abi.js'
 import type { GuestMemory } from '../../lib/memory/guest-memory.js'
-import type { Allocator, Segment } from './virtio-driver.js'
+import { type Allocator, type Segment, writableLength } from './virtio-driver.js'
 
 const AVAIL = 1 << 7
 const USED = 1 << 15
@@ -23,6 +23,10 @@ export class PackedDriverQueue {
   #used = 0
   #usedWrap = 1
   free: number
+  /** With VIRTIO_F_IN_ORDER: the chains in flight, as an entry that skips some is taken to have used them. */
+  inOrder = false
+  #order: { id: number; length: number }[] = []
+  entriesRead = 0
 
   constructor(memory: GuestMemory, allocator: Allocator, size: number) {
     this.#memory = memory
@@ -82,6 +86,7 @@ export class PackedDriverQueue {
     })
     this.free -= entries.length
     this.#counts.set(id, entries.length)
+    this.#order.push({ id, length: writableLength(segments) })
     return id
   }
 
@@ -95,17 +100,25 @@ export class PackedDriverQueue {
         ((flags & USED) !== 0) === (this.#usedWrap === 1)
       if (!isUsed || found.length > this.size) return found
       const id = view.getUint16(12, true)
-      const count = this.#counts.get(id)
-      if (count === undefined) throw new Error(`buffer ID ${id} was used, which is not in flight`)
-      found.push({ id, length: view.getUint32(8, true) })
-      this.#counts.delete(id)
-      this.#ids.push(id)
-      this.free += count
-      this.#used += count
-      if (this.#used >= this.size) {
-        this.#used -= this.size
-        this.#usedWrap ^= 1
-      }
+      this.entriesRead++
+      const at = this.#order.findIndex((chain) => chain.id === id)
+      if (at < 0) throw new Error(`buffer ID ${id} was used, which is not in flight`)
+      const batch = this.inOrder ? this.#order.splice(0, at + 1) : this.#order.splice(at, 1)
+      batch.at(-1)!.length = view.getUint32(8, true)
+      found.push(...batch)
+      for (const chain of batch) this.#give(chain.id)
+    }
+  }
+
+  #give(id: number): void {
+    const count = this.#counts.get(id)!
+    this.#counts.delete(id)
+    this.#ids.push(id)
+    this.free += count
+    this.#used += count
+    if (this.#used >= this.size) {
+      this.#used -= this.size
+      this.#usedWrap ^= 1
     }
   }
 

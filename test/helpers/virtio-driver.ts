@@ -1,8 +1,10 @@
 import {
+  hasFeature,
   VIRTIO_CONFIG_S_ACKNOWLEDGE,
   VIRTIO_CONFIG_S_DRIVER,
   VIRTIO_CONFIG_S_DRIVER_OK,
   VIRTIO_CONFIG_S_FEATURES_OK,
+  VIRTIO_F_IN_ORDER,
   VIRTIO_F_VERSION_1,
   VIRTQ_DESC_F_INDIRECT,
   VIRTQ_DESC_F_NEXT,
@@ -54,6 +56,11 @@ export class DriverQueue {
   readonly #chains = new Map<number, number[]>()
   availIdx = 0
   usedIdx = 0
+  /** With VIRTIO_F_IN_ORDER: the chains in flight, as an entry that skips some is taken to have used them. */
+  inOrder = false
+  #order: { id: number; length: number }[] = []
+  /** Used entries that were read: with VIRTIO_F_IN_ORDER fewer than chains. */
+  entriesRead = 0
 
   constructor(memory: GuestMemory, allocator: Allocator, index: number, size: number) {
     this.#memory = memory
@@ -128,6 +135,7 @@ export class DriverQueue {
     })
     const head = taken[0]!
     this.#chains.set(head, taken)
+    if (this.inOrder) this.#order.push({ id: head, length: writableLength(segments) })
     this.offer(head)
     this.publish()
     return head
@@ -144,6 +152,7 @@ export class DriverQueue {
     if (head === undefined) throw new Error('no free descriptor')
     this.setDescriptor(head, table, 16 * segments.length, VIRTQ_DESC_F_INDIRECT)
     this.#chains.set(head, [head])
+    if (this.inOrder) this.#order.push({ id: head, length: writableLength(segments) })
     this.offer(head)
     this.publish()
     return head
@@ -173,19 +182,32 @@ export class DriverQueue {
   /** Takes what the device has used since the last call. */
   used(): { id: number; length: number }[] {
     const entries: { id: number; length: number }[] = []
-    for (
-      const end = this.deviceUsedIdx;
-      this.usedIdx !== end;
-      this.usedIdx = (this.usedIdx + 1) & 0xffff
-    ) {
+    const end = this.deviceUsedIdx
+    while (this.usedIdx !== end) {
       const view = this.#memory.dataView(this.deviceArea + 4 + 8 * (this.usedIdx % this.size), 8)
       const id = view.getUint32(0, true)
-      entries.push({ id, length: view.getUint32(4, true) })
+      this.entriesRead++
+      const batch = [...this.#skippedBy(id), { id, length: view.getUint32(4, true) }]
+      this.usedIdx = (this.usedIdx + batch.length) & 0xffff
+      entries.push(...batch)
+    }
+    for (const { id } of entries) {
       for (const descriptor of this.#chains.get(id) ?? []) this.#free.push(descriptor)
       this.#chains.delete(id)
     }
     return entries
   }
+
+  #skippedBy(id: number): { id: number; length: number }[] {
+    if (!this.inOrder) return []
+    const at = this.#order.findIndex((chain) => chain.id === id)
+    if (at < 0) throw new Error(`chain ${id} was used, which is not in flight`)
+    return this.#order.splice(0, at + 1).slice(0, -1)
+  }
+}
+
+export function writableLength(segments: readonly Segment[]): number {
+  return segments.reduce((sum, { length, writable }) => sum + (writable ? length : 0), 0)
 }
 
 /** The guest's side of a virtio-mmio device. */
@@ -251,6 +273,7 @@ export class MmioDriver {
 
   setUpQueue(index: number, size: number): DriverQueue {
     const queue = new DriverQueue(this.memory, this.allocator, index, size)
+    queue.inOrder = hasFeature(this.features, VIRTIO_F_IN_ORDER)
     this.placeQueue(index, size, queue.descriptorArea, queue.driverArea, queue.deviceArea)
     this.queues[index] = queue
     return queue

@@ -135,3 +135,18 @@ describe('network cards', () => {
     expect(readFileSync(path)).toHaveLength(24)
   })
 })
+
+describe('queues used in order', () => {
+  it.each([
+    ['not told', { rng: true }, 0],
+    ['a disk', { disks: [new MemoryDisk(4096)], inOrderQueues: true }, 0],
+    ['another device', { rng: true, inOrderQueues: true }, 8],
+  ])('are not offered by disks, and by others when told: %s', async (_name, options, bit) => {
+    const [word] = await says(
+      options,
+      guest.store(at(mmio.VIRTIO_MMIO_DEVICE_FEATURES_SEL), 1),
+      guest.say(at(mmio.VIRTIO_MMIO_DEVICE_FEATURES)),
+    )
+    expect(word! & 8).toBe(bit)
+  })
+})

@@ -24,6 +24,11 @@ export interface VirtioDevice {
    */
   readonly config: Uint8Array
   /**
+   * It uses chains in the order in which they come, or about so: VIRTIO_F_IN_ORDER may be offered, with which the queue
+   * holds back what is done early. Absent: it is not offered.
+   */
+  readonly inOrder?: boolean
+  /**
    * A transport has taken the device: called once, before everything else, with the machine's memory.
    * What it throws reaches whoever sets the machine up.
    */

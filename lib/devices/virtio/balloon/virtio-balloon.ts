@@ -26,6 +26,7 @@ type Role = 'inflate' | 'deflate' | 'statistics' | 'reporting'
 /** A virtio memory balloon (virtio 1.2, section 5.5): takes memory from the guest for the host to use elsewhere. */
 export class VirtioBalloon implements VirtioDevice {
   readonly name: string
+  readonly inOrder = true
   readonly deviceId = VIRTIO_ID_BALLOON
   readonly features: FeatureBits
   readonly queueSizes = [128, 128, 16, 128]

@@ -41,6 +41,11 @@ export interface VirtioBlockOptions {
   /** No limit unless told. */
   rateLimit?: RateLimit
   /**
+   * Let the transport offer VIRTIO_F_IN_ORDER. A request that takes long then holds back the answers to all after it in
+   * its queue. `false` unless told.
+   */
+  inOrder?: boolean
+  /**
    * How long to look for the guest's next request before waiting for its kick, where that has paid before: 0 (never) to
    * 1000 microseconds. 20 unless told.
    */
@@ -67,6 +72,7 @@ export interface VirtioBlockCounters {
 /** A virtio block device (virtio 1.2, section 5.2) in front of a {@link BlockBackend} that is open. */
 export class VirtioBlock implements VirtioDevice {
   readonly name: string
+  readonly inOrder: boolean
   readonly deviceId = VIRTIO_ID_BLOCK
   readonly features: FeatureBits
   readonly queueSizes: readonly number[]
@@ -108,6 +114,7 @@ export class VirtioBlock implements VirtioDevice {
     const queueSize = checkQueueSize('queueSize', options.queueSize ?? 256)
     const queues = checkCount('queues', options.queues ?? 1, 16)
     this.name = name
+    this.inOrder = options.inOrder ?? false
     this.#backend = backend
     this.#limiter = new RateLimiter('rateLimit', options.rateLimit)
     this.#queueSize = queueSize

@@ -22,6 +22,7 @@ const CHAIN_MAX = 65536
 /** A virtio console (virtio 1.2, section 5.3): the guest's `hvc0`, and named ports for its programs. */
 export class VirtioConsole implements VirtioDevice {
   readonly name: string
+  readonly inOrder = true
   readonly deviceId = VIRTIO_ID_CONSOLE
   readonly features: FeatureBits
   readonly queueSizes: readonly number[]

@@ -86,6 +86,7 @@ const CONTROL_FEATURES = featureBits(
 /** A virtio network device (virtio 1.3, section 5.1) in front of a {@link NetBackend} that is open. */
 export class VirtioNet implements VirtioDevice {
   readonly name: string
+  readonly inOrder = true
   readonly deviceId = VIRTIO_ID_NET
   readonly features: FeatureBits
   readonly queueSizes: readonly number[]

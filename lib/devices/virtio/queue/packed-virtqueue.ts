@@ -2,6 +2,7 @@ import { VIRTQ_DESC_F_INDIRECT, VIRTQ_DESC_F_NEXT, VIRTQ_DESC_F_WRITE } from '..
 import { DescriptorChain } from './descriptor-chain.js'
 import { areaOf, type GuestAccess, guestAddress, readU32 } from './guest-access.js'
 import type { QueueGeometry } from './queue-geometry.js'
+import { type BatchSink, UsedOrder } from './used-order.js'
 import {
   chainLengthMax,
   type RingFeatures,
@@ -46,6 +47,18 @@ export class PackedVirtqueue implements Virtqueue {
   /** By buffer ID: the ring entries that the chain takes up, 0 if none is in flight. */
   readonly #entries: Uint16Array
   #entriesInFlight = 0
+  readonly #order: UsedOrder | undefined
+  /** Ring entries of the chains freed since the last used entry. */
+  #batch = 0
+  readonly #sink: BatchSink = {
+    free: (id) => {
+      const count = this.#entries[id]!
+      this.#entries[id] = 0
+      this.#entriesInFlight -= count
+      this.#batch += count
+    },
+    use: (id, written) => this.#use(id, written),
+  }
   #nextAvail = 0
   #availWrap = 1
   #nextUsed = 0
@@ -81,6 +94,7 @@ export class PackedVirtqueue implements Virtqueue {
     this.#deviceEvent = new Uint16Array(device.buffer, device.offset, 2)
     this.#chain = new DescriptorChain(access, this.#chainCountMax)
     this.#entries = new Uint16Array(size)
+    this.#order = features.inOrder ? new UsedOrder(size) : undefined
   }
 
   get available(): boolean {
@@ -111,6 +125,7 @@ export class PackedVirtqueue implements Virtqueue {
       chain.id = id
       this.#entries[id] = count
       this.#entriesInFlight += count
+      this.#order?.taken(id, chain.writableLength)
       this.inFlight++
       if (slot <= this.#nextAvail) this.#availWrap ^= 1
       this.#nextAvail = slot
@@ -123,6 +138,7 @@ export class PackedVirtqueue implements Virtqueue {
     const count = this.#entries[id]!
     this.#entries[id] = 0
     this.#entriesInFlight -= count
+    this.#order?.untaken()
     this.inFlight--
     if (this.#nextAvail < count) {
       this.#nextAvail += this.size
@@ -132,32 +148,19 @@ export class PackedVirtqueue implements Virtqueue {
   }
 
   push(id: number, written: number): void {
-    const count = this.#entries[id]
-    if (this.stopped || !count) return
-    this.#entries[id] = 0
-    this.#entriesInFlight -= count
+    if (this.stopped || !this.#entries[id]) return
+    if (this.#order?.done(id, written) === false) return
     this.inFlight--
-    const slot = this.#nextUsed
-    const flags = (this.#usedWrap ? AVAIL | USED : 0) | (written > 0 ? VIRTQ_DESC_F_WRITE : 0)
-    this.#words[4 * slot + 2] = written
-    this.#halves[8 * slot + 6] = id
-    if (this.#unpublished === 0) {
-      this.#firstSlot = slot
-      this.#firstFlags = flags
-    } else {
-      Atomics.store(this.#halves, 8 * slot + 7, flags)
-    }
-    this.#unpublished += count
-    this.#nextUsed += count
-    if (this.#nextUsed >= this.size) {
-      this.#nextUsed -= this.size
-      this.#usedWrap ^= 1
-    }
+    if (this.#order !== undefined) return
+    this.#sink.free(id)
+    this.#sink.use(id, written)
   }
 
   publish(): void {
+    if (this.stopped) return
+    this.#order?.release(this.#sink)
     const count = this.#unpublished
-    if (this.stopped || count === 0) return
+    if (count === 0) return
     this.#unpublished = 0
     Atomics.store(this.#halves, 8 * this.#firstSlot + 7, this.#firstFlags)
     if (this.#driverWants(count)) this.#events.interrupt(this.index)
@@ -180,6 +183,26 @@ export class PackedVirtqueue implements Virtqueue {
 
   stop(): void {
     this.stopped = true
+  }
+
+  #use(id: number, written: number): void {
+    const slot = this.#nextUsed
+    const flags = (this.#usedWrap ? AVAIL | USED : 0) | (written > 0 ? VIRTQ_DESC_F_WRITE : 0)
+    this.#words[4 * slot + 2] = written
+    this.#halves[8 * slot + 6] = id
+    if (this.#unpublished === 0) {
+      this.#firstSlot = slot
+      this.#firstFlags = flags
+    } else {
+      Atomics.store(this.#halves, 8 * slot + 7, flags)
+    }
+    this.#unpublished += this.#batch
+    this.#nextUsed += this.#batch
+    this.#batch = 0
+    if (this.#nextUsed >= this.size) {
+      this.#nextUsed -= this.size
+      this.#usedWrap ^= 1
+    }
   }
 
   /** 2.8.1: the two bits differ, and AVAIL is as our wrap counter. */

@@ -8,6 +8,7 @@ import {
 import { DescriptorChain } from './descriptor-chain.js'
 import { areaOf, type GuestAccess, guestAddress, readU32 } from './guest-access.js'
 import type { QueueGeometry } from './queue-geometry.js'
+import { type BatchSink, UsedOrder } from './used-order.js'
 import {
   chainLengthMax,
   type RingFeatures,
@@ -47,6 +48,22 @@ export class SplitVirtqueue implements Virtqueue {
 
   readonly #chain: DescriptorChain
   readonly #busy: Uint8Array
+  readonly #order: UsedOrder | undefined
+  /** Chains freed since the last used entry. */
+  #batch = 0
+  readonly #sink: BatchSink = {
+    free: (id) => {
+      this.#busy[id] = 0
+      this.#batch++
+    },
+    use: (id, written) => {
+      const at = 2 * (this.#nextUsed & this.#mask)
+      this.#usedRing[at] = id
+      this.#usedRing[at + 1] = written
+      this.#nextUsed = (this.#nextUsed + this.#batch) & 0xffff
+      this.#batch = 0
+    },
+  }
   /** The next entry of the available ring to take, modulo 2^16. */
   #nextAvail = 0
   /** What we know the driver to have made available. */
@@ -83,6 +100,7 @@ export class SplitVirtqueue implements Virtqueue {
     this.#availEvent = new Uint16Array(used.buffer, used.offset + 4 + 8 * size, 1)
     this.#chain = new DescriptorChain(access, this.#chainCountMax)
     this.#busy = new Uint8Array(size)
+    this.#order = features.inOrder ? new UsedOrder(size) : undefined
   }
 
   get available(): boolean {
@@ -99,6 +117,7 @@ export class SplitVirtqueue implements Virtqueue {
       return this.#break(`2.7.6: chain ${head} was made available again before it was used`)
     if (!this.#collect(head)) return undefined
     this.#busy[head] = 1
+    this.#order?.taken(head, this.#chain.writableLength)
     this.inFlight++
     this.#nextAvail = (this.#nextAvail + 1) & 0xffff
     return this.#chain
@@ -106,24 +125,26 @@ export class SplitVirtqueue implements Virtqueue {
 
   unpop(): void {
     this.#busy[this.#chain.id] = 0
+    this.#order?.untaken()
     this.inFlight--
     this.#nextAvail = (this.#nextAvail - 1) & 0xffff
   }
 
   push(id: number, written: number): void {
     if (this.stopped || !this.#busy[id]) return
-    this.#busy[id] = 0
+    if (this.#order?.done(id, written) === false) return
     this.inFlight--
-    const at = 2 * (this.#nextUsed & this.#mask)
-    this.#usedRing[at] = id
-    this.#usedRing[at + 1] = written
-    this.#nextUsed = (this.#nextUsed + 1) & 0xffff
+    if (this.#order !== undefined) return
+    this.#sink.free(id)
+    this.#sink.use(id, written)
   }
 
   publish(): void {
+    if (this.stopped) return
+    this.#order?.release(this.#sink)
     const before = this.#publishedUsed
     const now = this.#nextUsed
-    if (this.stopped || now === before) return
+    if (now === before) return
     this.#publishedUsed = now
     // A sequentially consistent store: the entries are seen before it, and it before what follows is read (2.7.13.4.1).
     Atomics.store(this.#used, 1, now)

@@ -53,6 +53,8 @@ export interface VirtqueueEvents {
 export interface RingFeatures {
   readonly indirect: boolean
   readonly eventIdx: boolean
+  /** Chains go back to the driver in the order in which it made them available, several by one used entry. */
+  readonly inOrder: boolean
   /**
    * Segments that one chain may have, if that is more than the queue's size: a driver that chose a smaller queue
    * may still fill an indirect table to the limit that the device announced.

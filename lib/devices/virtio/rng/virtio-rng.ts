@@ -18,6 +18,7 @@ export interface VirtioRngOptions {
 /** A virtio entropy device (virtio 1.2, section 5.4): the host's random numbers. */
 export class VirtioRng implements VirtioDevice {
   readonly name: string
+  readonly inOrder = true
   readonly deviceId = VIRTIO_ID_RNG
   readonly features = 0n
   readonly queueSizes = [64]

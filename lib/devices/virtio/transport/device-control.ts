@@ -10,6 +10,7 @@ import {
   VIRTIO_CONFIG_S_FEATURES_OK,
   VIRTIO_CONFIG_S_NEEDS_RESET,
   VIRTIO_F_EVENT_IDX,
+  VIRTIO_F_IN_ORDER,
   VIRTIO_F_INDIRECT_DESC,
   VIRTIO_F_RING_PACKED,
   VIRTIO_F_RING_RESET,
@@ -38,6 +39,8 @@ export interface DeviceControlEvents {
 export interface DeviceControlOptions {
   /** Offer packed virtqueues (VIRTIO_F_RING_PACKED) besides split ones. `false` unless told. */
   readonly packed?: boolean
+  /** Offer VIRTIO_F_IN_ORDER, if the device is one for it: {@link VirtioDevice.inOrder}. `false` unless told. */
+  readonly inOrder?: boolean
 }
 
 /** Ring features, offered for every device alike. */
@@ -80,6 +83,7 @@ export class DeviceControl {
       device.features |
       RING_FEATURES |
       (options.packed ? featureBits(VIRTIO_F_RING_PACKED) : 0n) |
+      (options.inOrder && device.inOrder ? featureBits(VIRTIO_F_IN_ORDER) : 0n) |
       (device.resetQueue ? featureBits(VIRTIO_F_RING_RESET) : 0n)
     this.queues = device.queueSizes.map((maxSize) => new QueueSetup(maxSize))
     this.#memory = memory

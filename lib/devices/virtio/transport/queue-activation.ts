@@ -3,6 +3,7 @@ import {
   type FeatureBits,
   hasFeature,
   VIRTIO_F_EVENT_IDX,
+  VIRTIO_F_IN_ORDER,
   VIRTIO_F_INDIRECT_DESC,
   VIRTIO_F_RING_PACKED,
 } from '../abi.js'
@@ -48,6 +49,7 @@ export function activateQueue(
   const ring = {
     indirect: hasFeature(features, VIRTIO_F_INDIRECT_DESC),
     eventIdx: hasFeature(features, VIRTIO_F_EVENT_IDX),
+    inOrder: hasFeature(features, VIRTIO_F_IN_ORDER),
     chainCountMax: setup.maxSize,
   }
   return new Ring(index, setup.geometry(), access, ring, events)

@@ -2,7 +2,7 @@ import type { BusDevice } from '../../../bus/bus-device.js'
 import type { IrqLine } from '../../../interrupt/irq-line.js'
 import type { GuestMemory } from '../../../memory/guest-memory.js'
 import type { VirtioDevice } from '../virtio-device.js'
-import { DeviceControl } from './device-control.js'
+import { DeviceControl, type DeviceControlOptions } from './device-control.js'
 import type { QueueArea, QueueSetup } from './queue-setup.js'
 
 // Virtio 1.2, 4.2.2, table 4.1: MMIO device register layout
@@ -54,12 +54,10 @@ const addressRegisters: ReadonlyMap<number, readonly [area: QueueArea, high: boo
   [VIRTIO_MMIO_QUEUE_USED_HIGH, ['deviceArea', true]],
 ])
 
-export interface VirtioMmioOptions {
+export interface VirtioMmioOptions extends DeviceControlOptions {
   readonly memory: GuestMemory
   /** Pulsed at each interrupt: the line is edge-triggered. */
   readonly irq: IrqLine
-  /** Offer packed virtqueues besides split ones. `false` unless told. */
-  readonly packed?: boolean
   /** The device stopped for what the driver did (DEVICE_NEEDS_RESET). At most once between two resets. */
   readonly onNeedsReset?: (reason: string) => void
   /** The device model itself failed. */
@@ -97,14 +95,14 @@ export class VirtioMmioTransport implements BusDevice {
   constructor(device: VirtioDevice, options: VirtioMmioOptions) {
     this.name = device.name
     this.#irq = options.irq
-    const { onNeedsReset, onError, packed = false } = options
+    const { onNeedsReset, onError } = options
     const events = {
       queueInterrupt: () => this.#interrupt(VIRTIO_MMIO_INT_VRING),
       configInterrupt: () => this.#interrupt(VIRTIO_MMIO_INT_CONFIG),
       ...(onNeedsReset && { needsReset: onNeedsReset }),
       ...(onError && { failed: onError }),
     }
-    this.#control = new DeviceControl(device, options.memory, events, { packed })
+    this.#control = new DeviceControl(device, options.memory, events, options)
     this.queueCount = this.#control.queues.length
   }
 

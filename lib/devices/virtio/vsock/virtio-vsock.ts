@@ -41,6 +41,7 @@ const PORT_MAX = 2 ** 32 - 2
 /** A virtio socket device (virtio 1.2, section 5.10): connections between programs in the guest and Node streams. */
 export class VirtioVsock implements VirtioDevice {
   readonly name: string
+  readonly inOrder = true
   readonly deviceId = VIRTIO_ID_VSOCK
   readonly features = 0n
   readonly queueSizes = [256, 256, 16]
