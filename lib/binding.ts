@@ -180,7 +180,9 @@ export interface NativeExitChannel {
    * Makes known which accesses to a range the threads serve alone: writes that begin at an offset in `posted`, and reads
    * of the registers in `latched` (pairs of an offset and a width of 1, 2 or 4) while those hold a value. What a route
    * does not name, and what has no route, is a synchronous exit. From a write at an offset in `settling`, which are among
-   * `posted`, until `settle()` no latch of the route answers. May be called while the guest runs.
+   * `posted`, until `settle()` no latch of the route answers. `status` has two offsets: where reads of 4 bytes get the one
+   * element of `bits`, which is over a SharedArrayBuffer, and where writes of 4 bytes clear bits in it.
+   * May be called while the guest runs.
    * @returns the route's id, never 0 and never used twice; posted writes carry it.
    * @throws VmmError `ERR_BUS_CONFLICT` if the range overlaps another route's
    */
@@ -191,6 +193,8 @@ export interface NativeExitChannel {
     posted: Uint32Array,
     latched: Uint32Array,
     settling?: Uint32Array,
+    status?: Uint32Array,
+    bits?: Uint32Array,
   ): number
   /** One write at an offset in `settling` has been handled, and the latches are up to date. */
   settle(id: number): void

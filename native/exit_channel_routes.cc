@@ -34,6 +34,36 @@ bool AreLatches(const std::vector<uint32_t>& pairs, uint64_t size) {
   return AreRegisters(std::move(offsets), size);
 }
 
+// `words`: the offsets of a status register's read and clear. `bits`: one element over a
+// SharedArrayBuffer, which nobody can detach.
+bool GetStatusRegister(napi_env env, napi_value words, napi_value bits, Space space, uint64_t size,
+                       StatusRegister* out) {
+  if (IsNullish(env, words)) return true;
+  Words offsets;
+  if (!GetWords(env, words, "status", &offsets)) return false;
+  if (space != Space::kMmio || offsets.count != 2 || size < sizeof *out->bits ||
+      offsets.data[0] > size - sizeof *out->bits || offsets.data[1] > size - sizeof *out->bits) {
+    ThrowInvalidOption(env, "status", words, "two offsets of 4 bytes inside the size, for mmio");
+    return false;
+  }
+  Words memory;
+  napi_value buffer = nullptr;
+  napi_ref ref = nullptr;
+  bool detachable = true;
+  if (!GetWords(env, bits, "bits", &memory)) return false;
+  if (napi_get_typedarray_info(env, bits, nullptr, nullptr, nullptr, &buffer, nullptr) != napi_ok ||
+      napi_is_arraybuffer(env, buffer, &detachable) != napi_ok || detachable || memory.count != 1 ||
+      napi_create_reference(env, bits, 1, &ref) != napi_ok) {
+    ThrowInvalidOption(env, "bits", bits, "a Uint32Array of one element over a SharedArrayBuffer");
+    return false;
+  }
+  // Routes go on the JavaScript thread: tables are replaced and freed there.
+  std::shared_ptr<const void> keep(memory.data,
+                                   [env, ref](const void*) { napi_delete_reference(env, ref); });
+  *out = {offsets.data[0], offsets.data[1], memory.data, std::move(keep)};
+  return true;
+}
+
 }  // namespace
 
 napi_value ExitChannel::AddRoute(napi_env env, const Args& args) {
@@ -56,6 +86,8 @@ napi_value ExitChannel::AddRoute(napi_env env, const Args& args) {
       (!IsNullish(env, args[5]) && !GetWords(env, args[5], "settling", &settling_words))) {
     return nullptr;
   }
+  StatusRegister status;
+  if (!GetStatusRegister(env, args[6], args[7], space, size, &status)) return nullptr;
   std::vector<uint32_t> posted(posted_words.data, posted_words.data + posted_words.count);
   std::vector<uint32_t> latched(latched_words.data, latched_words.data + latched_words.count);
   if (!AreRegisters(posted, size)) {
@@ -75,7 +107,7 @@ napi_value ExitChannel::AddRoute(napi_env env, const Args& args) {
   }
   uint32_t id = next_route_id_++;
   auto route = std::make_shared<Route>(id, space, base, size, std::move(posted), latched,
-                                       std::move(settling));
+                                       std::move(settling), std::move(status));
   auto table = group_.routes.table().With(route);
   if (!table) return ThrowVmmError(env, "ERR_BUS_CONFLICT", "the range overlaps another route");
   group_.routes.Replace(std::move(table));

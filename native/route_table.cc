@@ -7,13 +7,15 @@
 namespace node_kvm {
 
 Route::Route(uint32_t id, Space space, uint64_t base, uint64_t size, std::vector<uint32_t> posted,
-             const std::vector<uint32_t>& latches, std::vector<uint32_t> settling)
+             const std::vector<uint32_t>& latches, std::vector<uint32_t> settling,
+             StatusRegister status)
     : id_(id),
       space_(space),
       base_(base),
       size_(size),
       posted_(std::move(posted)),
       settling_(std::move(settling)),
+      status_(std::move(status)),
       latches_(new Latch[latches.size() / 2]),
       latch_count_(latches.size() / 2) {
   std::sort(posted_.begin(), posted_.end());

@@ -19,6 +19,28 @@ struct Latch {
   std::atomic<int64_t> value{kUnlatched};
 };
 
+// A register of bits that JavaScript sets in `bits`, memory of its own that `keep` holds: reads of
+// 4 bytes at `read` get them, writes of 4 bytes at `clear` clear those that are set in what is
+// written.
+struct StatusRegister {
+  uint32_t read = 0;
+  uint32_t clear = 0;
+  uint32_t* bits = nullptr;  // null: the route has no such register
+  std::shared_ptr<const void> keep;
+
+  bool IsReadAt(uint64_t offset, uint32_t width) const {
+    return bits && offset == read && width == sizeof *bits;
+  }
+  bool IsClearedAt(uint64_t offset, uint32_t width) const {
+    return bits && offset == clear && width == sizeof *bits;
+  }
+  uint32_t Load() const { return std::atomic_ref(*bits).load(std::memory_order_seq_cst); }
+  // In force before the guest goes on: it looks for more work after this.
+  void Clear(uint32_t mask) const {
+    std::atomic_ref(*bits).fetch_and(~mask, std::memory_order_seq_cst);
+  }
+};
+
 // One range of ports or guest-physical addresses, and which accesses to it need no JavaScript.
 // Unchangeable but for the latches' values and the count of writes to settle.
 //
@@ -29,7 +51,8 @@ class Route {
   // `latches` holds offset, width pairs. Offsets and widths lie inside the size. `settling` are
   // among `posted`.
   Route(uint32_t id, Space space, uint64_t base, uint64_t size, std::vector<uint32_t> posted,
-        const std::vector<uint32_t>& latches, std::vector<uint32_t> settling);
+        const std::vector<uint32_t>& latches, std::vector<uint32_t> settling,
+        StatusRegister status = {});
 
   uint32_t id() const { return id_; }
   Space space() const { return space_; }
@@ -42,6 +65,7 @@ class Route {
   void Unsettle() const { unsettled_.fetch_add(1, std::memory_order_seq_cst); }
   void Settle() const { unsettled_.fetch_sub(1, std::memory_order_seq_cst); }
   bool settled() const { return unsettled_.load(std::memory_order_seq_cst) == 0; }
+  const StatusRegister& status() const { return status_; }
   // nullptr if no register of that width is latched there.
   Latch* FindLatch(uint64_t offset, uint32_t width) const;
   Latch* FindLatch(uint64_t offset) const;
@@ -53,6 +77,7 @@ class Route {
   uint64_t size_;
   std::vector<uint32_t> posted_;    // sorted
   std::vector<uint32_t> settling_;  // sorted
+  StatusRegister status_;
   mutable std::atomic<uint32_t> unsettled_{0};
   std::unique_ptr<Latch[]> latches_;  // sorted by offset
   size_t latch_count_;

@@ -228,12 +228,23 @@ bool VcpuThread::ServeMmio() {
       group_->routes.Acquire(&hazard_)->Find(Space::kMmio, run->mmio.phys_addr, width);
   if (!route) return false;
   uint64_t offset = run->mmio.phys_addr - route->base();
+  const StatusRegister& status = route->status();
   if (!run->mmio.is_write) {
+    if (status.IsReadAt(offset, width)) {
+      Store(run->mmio.data, width, status.Load());
+      Count(&counters_.latched);
+      return true;
+    }
     Latch* latch = route->FindLatch(offset, width);
     if (!latch || !route->settled()) return false;
     int64_t value = latch->value.load(std::memory_order_acquire);
     if (value == Latch::kUnlatched) return false;
     Store(run->mmio.data, width, value);
+    Count(&counters_.latched);
+    return true;
+  }
+  if (status.IsClearedAt(offset, width)) {
+    status.Clear(Load(run->mmio.data, width));
     Count(&counters_.latched);
     return true;
   }

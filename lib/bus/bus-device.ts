@@ -42,8 +42,23 @@ export interface Shortcuts {
    * handled as soon as possible, and from such a write until then the device's latches answer nobody.
    */
   readonly settling?: readonly number[]
+  /** Of a device on the MMIO bus. */
+  readonly status?: StatusRegister
   /** Receives the latch of each offset in `latched` and `latched32` before the guest first runs. */
   latch?(offset: number, latch: Latch): void
+}
+
+/**
+ * A register of bits that the device sets and the driver clears: an interrupt status and its acknowledgement. The vCPU's
+ * thread serves both, and a clearing write is in force before the guest's next instruction. Offsets are in no other list.
+ */
+export interface StatusRegister {
+  /** The offset at which reads of 4 bytes get `bits`. */
+  readonly read: number
+  /** The offset at which writes of 4 bytes clear the bits that are set in what is written. */
+  readonly clear: number
+  /** One element over a SharedArrayBuffer; to be accessed by Atomics only. */
+  readonly bits: Uint32Array
 }
 
 /** The value that reads of one register get. */

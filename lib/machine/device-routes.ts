@@ -55,7 +55,7 @@ export class DeviceRoutes {
   #install(bus: Bus, range: BusRange): void {
     const shortcuts = range.device.shortcuts
     if (shortcuts === undefined) return
-    const { posted = [], latched = [], latched32 = [], settling } = shortcuts
+    const { posted = [], latched = [], latched32 = [], settling, status } = shortcuts
     const registers = [
       ...latched.flatMap((offset) => [offset, 1]),
       ...latched32.flatMap((offset) => [offset, 4]),
@@ -67,6 +67,8 @@ export class DeviceRoutes {
       Uint32Array.from(posted),
       Uint32Array.from(registers),
       Uint32Array.from(settling ?? []),
+      status && Uint32Array.of(status.read, status.clear),
+      status?.bits,
     )
     const route: InstalledRoute = { id, range, settling, installed: true }
     this.#byId.set(id, route)

@@ -389,6 +389,32 @@ describe('latches', () => {
     expect(rig.memory.read(0x3000, 100)).toEqual(new Uint8Array(100).fill(0x5a))
   })
 
+  it('of a status register give its bits, and writes clear those written, before the guest goes on', async () => {
+    const program = [
+      ...[...asm.movDs(0xd000), ...asm.load32(4), ...asm.out32(0x80)],
+      ...[...asm.movEax(0x0f0f_0f0f), ...asm.store32(8), ...asm.load32(4), ...asm.out32(0x80)],
+      ...[...asm.load8(4), ...asm.store8(8), ...asm.load32(4), ...asm.out32(0x80), ...asm.hlt],
+    ]
+    using rig = runLoopRig([program])
+    const bits = new Uint32Array(new SharedArrayBuffer(4))
+    Atomics.store(bits, 0, 0xfedc_ba98)
+    const device = recorder(() => 0xff, { status: { read: 4, clear: 8, bits } })
+    rig.mmio.attach(0xd0000, 12, device)
+    const port = recorder()
+    rig.pio.attach(0x80, 4, port)
+    rig.loop.run()
+    await rig.ended
+    const cleared = 0xf0d0_b090
+    expect(port.accesses.map((access) => access[3])).toEqual([0xfedc_ba98, cleared, cleared])
+    // Only 4 bytes are served by the thread.
+    expect(device.accesses.map(([kind, offset, width]) => [kind, offset, width])).toEqual([
+      ['read', 4, 1],
+      ['write', 8, 1],
+    ])
+    expect(Atomics.load(bits, 0)).toBe(cleared)
+    expect(rig.loop.counters()[0]!.latched).toBe(4)
+  })
+
   it('are refused values that do not fit, and do nothing once the device has gone', () => {
     using rig = runLoopRig([asm.hlt])
     const latches: Latch[] = []

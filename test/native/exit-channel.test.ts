@@ -4,6 +4,7 @@ import { binding, type NativeExitChannel } from '../../lib/binding.js'
 const invalid = (option: string) => expect.objectContaining({ code: 'ERR_INVALID_OPTION', option })
 const words = (...values: number[]) => Uint32Array.from(values)
 const none = words()
+const shared = (elements = 1) => new Uint32Array(new SharedArrayBuffer(4 * elements))
 
 let channel: NativeExitChannel
 beforeEach(() => {
@@ -71,6 +72,21 @@ describe('a route', () => {
         invalid('settling'),
       )
     }
+  })
+
+  it.each([
+    ['status', ['mmio', 0, 8, none, none, none, words(0), shared()]],
+    ['status', ['mmio', 0, 8, none, none, none, words(0, 5), shared()]],
+    ['status', ['mmio', 0, 8, none, none, none, words(5, 0), shared()]],
+    ['status', ['mmio', 0, 3, none, none, none, words(0, 0), shared()]],
+    ['status', ['pio', 0, 8, none, none, none, words(0, 4), shared()]],
+    ['bits', ['mmio', 0, 8, none, none, none, words(0, 4), words(0)]],
+    ['bits', ['mmio', 0, 8, none, none, none, words(0, 4), shared(2)]],
+    ['bits', ['mmio', 0, 8, none, none, none, words(0, 4)]],
+  ])('is refused a status register for %s: %j', (option, args) => {
+    const add = channel.addRoute as (...args: unknown[]) => number
+    expect(() => add.apply(channel, args)).toThrow(invalid(option))
+    channel.addRoute('mmio', 0, 8, none, none, none, words(0, 4), shared())
   })
 
   it('is removed once', () => {

@@ -1,4 +1,4 @@
-import type { BusDevice } from '../../../bus/bus-device.js'
+import type { BusDevice, Shortcuts } from '../../../bus/bus-device.js'
 import type { IrqLine } from '../../../interrupt/irq-line.js'
 import type { GuestMemory } from '../../../memory/guest-memory.js'
 import type { VirtioDevice } from '../virtio-device.js'
@@ -78,22 +78,31 @@ export interface VirtioMmioCounters {
  * {@link VIRTIO_MMIO_QUEUE_NOTIFY} (4 bytes, datamatch = queue index) may call `notify` in place of the bus.
  *
  * InterruptACK is not posted: the driver's acknowledgement must be in force before it looks at the rings,
- * or it would take back an interrupt raised since.
+ * or it would take back an interrupt raised since. The vCPU's thread serves it, and InterruptStatus.
  */
 export class VirtioMmioTransport implements BusDevice {
   readonly name: string
   readonly queueCount: number
   readonly counters: VirtioMmioCounters = { ignoredReads: 0, ignoredWrites: 0, interrupts: 0 }
-  readonly shortcuts = { posted: [VIRTIO_MMIO_QUEUE_NOTIFY] }
+  readonly shortcuts: Shortcuts
   readonly #control: DeviceControl
   readonly #irq: IrqLine
   #deviceFeaturesSelect = 0
   #driverFeaturesSelect = 0
   #queueSelect = 0
-  #interruptStatus = 0
+  /** One element, which vCPU threads read and clear bits of. */
+  readonly #interruptStatus = new Uint32Array(new SharedArrayBuffer(4))
 
   constructor(device: VirtioDevice, options: VirtioMmioOptions) {
     this.name = device.name
+    this.shortcuts = {
+      posted: [VIRTIO_MMIO_QUEUE_NOTIFY],
+      status: {
+        read: VIRTIO_MMIO_INTERRUPT_STATUS,
+        clear: VIRTIO_MMIO_INTERRUPT_ACK,
+        bits: this.#interruptStatus,
+      },
+    }
     this.#irq = options.irq
     const { onNeedsReset, onError } = options
     const events = {
@@ -117,7 +126,7 @@ export class VirtioMmioTransport implements BusDevice {
     this.#deviceFeaturesSelect = 0
     this.#driverFeaturesSelect = 0
     this.#queueSelect = 0
-    this.#interruptStatus = 0
+    Atomics.store(this.#interruptStatus, 0, 0)
     await drained
   }
 
@@ -163,7 +172,7 @@ export class VirtioMmioTransport implements BusDevice {
       case VIRTIO_MMIO_QUEUE_RESET:
         return control.queueResetting(this.#queueSelect) ? 1 : 0
       case VIRTIO_MMIO_INTERRUPT_STATUS:
-        return this.#interruptStatus
+        return Atomics.load(this.#interruptStatus, 0)
       case VIRTIO_MMIO_STATUS:
         return control.status
       case VIRTIO_MMIO_SHM_LEN_LOW:
@@ -201,7 +210,7 @@ export class VirtioMmioTransport implements BusDevice {
         if (value !== 1 || !control.resetQueue(this.#queueSelect)) this.counters.ignoredWrites++
         return
       case VIRTIO_MMIO_INTERRUPT_ACK:
-        this.#interruptStatus &= ~value
+        Atomics.and(this.#interruptStatus, 0, ~value)
         return
       case VIRTIO_MMIO_STATUS:
         this.#writeStatus(value)
@@ -232,7 +241,7 @@ export class VirtioMmioTransport implements BusDevice {
 
   #writeStatus(value: number): void {
     this.#control.writeStatus(value)
-    if (value === 0) this.#interruptStatus = 0
+    if (value === 0) Atomics.store(this.#interruptStatus, 0, 0)
   }
 
   get #queue(): QueueSetup | undefined {
@@ -240,7 +249,7 @@ export class VirtioMmioTransport implements BusDevice {
   }
 
   #interrupt(cause: number): void {
-    this.#interruptStatus |= cause
+    Atomics.or(this.#interruptStatus, 0, cause)
     this.counters.interrupts++
     this.#irq.pulse()
   }
