@@ -62,6 +62,7 @@ export type {
   ModuleOptions,
   VirtualMachineOptions,
 } from './machine/machine-config.js'
+export { machineFromJson, readMachineFile } from './machine/machine-file.js'
 export type {
   PlatformDeviceConfig,
   PlatformDeviceOptions,

@@ -1,5 +1,4 @@
 import { dirname, resolve } from 'node:path'
-import type { DiskSpec } from './specs.js'
 
 /** Set for what runs inside the emulated host, which never starts another. */
 const INSIDE = 'NODE_KVM_EMULATED_HOST'
@@ -10,7 +9,7 @@ const INSIDE = 'NODE_KVM_EMULATED_HOST'
  */
 export async function runHere(
   when: 'auto' | 'always' | 'never',
-  disks: readonly DiskSpec[],
+  disks: readonly { readonly path: string; readonly readOnly: boolean }[],
   usable: () => Promise<{ usable: boolean; why: string }>,
 ): Promise<number | undefined> {
   if (when === 'never' || process.env[INSIDE]) return undefined

@@ -1,9 +1,15 @@
 #!/usr/bin/env node
 import { Command } from 'commander'
+import { completionCommand } from './completion.js'
+import { consoleCommand } from './console.js'
 import { doctorCommand } from './doctor.js'
 import { EXIT_STATUS } from './exit-status.js'
 import { hostCommand } from './host.js'
+import { inspectCommand } from './inspect.js'
+import { endWithReader } from './output.js'
+import { psCommand } from './ps.js'
 import { runCommand } from './run.js'
+import { stopCommand } from './stop.js'
 import { version } from './version.js'
 
 const program = new Command('node-kvm')
@@ -14,10 +20,15 @@ const program = new Command('node-kvm')
   .enablePositionalOptions()
   .exitOverride(({ exitCode }) => process.exit(exitCode === 0 ? 0 : EXIT_STATUS.usage))
 
-for (const command of [runCommand(), doctorCommand(), hostCommand()]) {
+const commands = [
+  ...[runCommand(), psCommand(), consoleCommand(), inspectCommand(), stopCommand()],
+  ...[doctorCommand(), hostCommand(), completionCommand()],
+]
+for (const command of commands) {
   program.addCommand(command.copyInheritedSettings(program))
 }
 
+endWithReader()
 try {
   await program.parseAsync()
 } catch (error) {

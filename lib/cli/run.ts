@@ -3,49 +3,16 @@ import { Command, InvalidArgumentError, Option } from 'commander'
 import {
   describeStopReason,
   describeWarning,
-  FileDisk,
   kvmUsable,
-  Passt,
-  Tap,
+  type StopReason,
   VirtualMachine,
   type VirtualMachineOptions,
 } from '../index.js'
 import { runHere } from './emulated.js'
 import { EXIT_STATUS, EXIT_STATUS_HELP, exitStatus } from './exit-status.js'
-import {
-  type CpusSpec,
-  type DiskSpec,
-  type ModuleSpec,
-  type NetSpec,
-  parseCpusSpec,
-  parseDiskSpec,
-  parseModuleSpec,
-  parseNetSpec,
-} from './specs.js'
+import { fileOf, machineOptions, type RunOptions } from './machine-options.js'
+import { parseCpusSpec, parseDiskSpec, parseModuleSpec, parseNetSpec } from './specs.js'
 import { attachTerminal } from './terminal.js'
-
-interface RunOptions {
-  kernel: string
-  initrd?: string
-  append: string
-  decompress: 'guest' | 'host'
-  flat?: 'real' | 'protected' | 'long'
-  module: ModuleSpec[]
-  onReset: 'stop' | 'restart'
-  debugcon?: string
-  debugExit: boolean
-  pvpanic: boolean
-  acpi: boolean
-  memory: string
-  cpus: CpusSpec
-  disk: DiskSpec[]
-  net: NetSpec[]
-  rng: boolean
-  vsock?: string
-  timeout?: number
-  stats: boolean
-  emulate: 'auto' | 'always' | 'never'
-}
 
 const collect =
   <T>(parse: (text: string) => T) =>
@@ -55,7 +22,8 @@ const collect =
 export function runCommand(): Command {
   return new Command('run')
     .description('Boot a kernel, with its serial console on this terminal. Ctrl-A x stops it.')
-    .requiredOption('-k, --kernel <path>', 'kernel: a bzImage or an ELF vmlinux')
+    .option('--config <file>', 'a JSON file that describes the machine; options here outweigh it')
+    .option('-k, --kernel <path>', 'kernel: a bzImage or an ELF vmlinux')
     .option('-i, --initrd <path>', 'initial RAM disk')
     .option('-a, --append <text>', 'kernel command line', 'console=ttyS0')
     .addOption(
@@ -108,6 +76,8 @@ export function runCommand(): Command {
     .option('--rng', "an entropy device that gives the host's random numbers", false)
     .option('--vsock <path>', 'a socket device, bridged to a Unix socket made at this path')
     .option('-t, --timeout <seconds>', 'stop the guest after so long', wholeNumber)
+    .option('--name <name>', 'what `node-kvm ps` and the like call it: vm-PID unless told')
+    .option('--json', 'say on standard error how it ended as JSON', false)
     .option('--stats', 'say at the end what the guest exited for, and how long it took', false)
     .addOption(
       new Option('--emulate <when>', 'use the emulated KVM host')
@@ -115,9 +85,13 @@ export function runCommand(): Command {
         .default('auto', 'auto: where /dev/kvm cannot run a stock kernel'),
     )
     .addHelpText('after', EXIT_STATUS_HELP)
-    .action(async (options: RunOptions) => {
-      const remote = await runHere(options.emulate, options.disk, kvmUsable)
-      process.exitCode = remote ?? (await runGuest(options))
+    .action(async (options: RunOptions, command: Command) => {
+      if (options.kernel === undefined && options.config === undefined) {
+        command.error("error: required option '-k, --kernel <path>' not specified")
+      }
+      const machine = await machineOptions(options, command)
+      const remote = await runHere(options.emulate, machine.disks.map(fileOf), kvmUsable)
+      process.exitCode = remote ?? (await runGuest(machine, options))
     })
 }
 
@@ -126,8 +100,8 @@ function wholeNumber(text: string): number {
   return Number(text)
 }
 
-async function runGuest(options: RunOptions): Promise<number> {
-  await using vm = await VirtualMachine.create(machineOptions(options))
+async function runGuest(machine: VirtualMachineOptions, options: RunOptions): Promise<number> {
+  await using vm = await VirtualMachine.create(machine)
   if (vm.debugcon && options.debugcon !== undefined) {
     // Opened here, so that what cannot be is told before the guest starts.
     vm.debugcon.pipe(createWriteStream('', { fd: openSync(options.debugcon, 'w') }))
@@ -149,60 +123,48 @@ async function runGuest(options: RunOptions): Promise<number> {
   vm.on('warning', (warning) =>
     process.stderr.write(`\r\nnode-kvm: ${describeWarning(warning)}\r\n`),
   )
+  let supervisor: { close(): void } | undefined
   try {
     await vm.start()
+    // When the guest runs already, as it does not need this.
+    supervisor = await supervise(vm, options.name)
     const reason = await vm.stopped
     await outputEnd(vm)
     restoreTerminal()
-    if (reason.kind !== 'shutdown')
+    if (options.json) reportJson(reason, status ?? exitStatus(reason))
+    else if (reason.kind !== 'shutdown')
       process.stderr.write(`node-kvm: ${describeStopReason(reason)}\n`)
     if (options.stats) process.stderr.write(vm.explain())
     return status ?? exitStatus(reason)
   } finally {
+    supervisor?.close()
     clearTimeout(timer)
     for (const signal of signals) process.removeListener(signal, onSignal)
     restoreTerminal()
   }
 }
 
+/** What `node-kvm ps` and the like talk to. Where there can be none, it is missed only by who gave it a name. */
+async function supervise(
+  vm: VirtualMachine,
+  name: string | undefined,
+): Promise<{ close(): void } | undefined> {
+  const { SupervisorServer } = await import('./supervisor/server.js')
+  try {
+    return await SupervisorServer.open(vm, name ?? `vm-${process.pid}`)
+  } catch (error) {
+    if (name === undefined) return undefined
+    throw error
+  }
+}
+
+function reportJson(reason: StopReason, status: number): void {
+  const error = reason.kind === 'error' ? { error: reason.error.message } : {}
+  process.stderr.write(`${JSON.stringify({ ...reason, ...error, status })}\n`)
+}
+
 /** Resolves when what the guest said last has been read. */
 async function outputEnd(vm: VirtualMachine): Promise<void> {
   if (vm.console.output.readableEnded) return
   await new Promise((resolve) => vm.console.output.once('end', resolve).once('close', resolve))
-}
-
-function machineOptions(options: RunOptions): VirtualMachineOptions {
-  return {
-    kernel: options.kernel,
-    ...(options.initrd === undefined ? {} : { initrd: options.initrd }),
-    commandLine: options.append,
-    decompress: options.decompress,
-    ...(options.flat === undefined ? {} : { flatBinary: { mode: options.flat } }),
-    modules: options.module,
-    onReset: options.onReset,
-    devices: {
-      debugcon: options.debugcon !== undefined,
-      debugExit: options.debugExit,
-      pvpanic: options.pvpanic,
-    },
-    acpi: options.acpi,
-    memory: options.memory,
-    rng: options.rng,
-    ...(options.vsock === undefined ? {} : { vsock: { unixSocket: options.vsock } }),
-    ...options.cpus,
-    disks: options.disk.map(({ path, readOnly, queues = 1 }) => ({
-      backend: new FileDisk(path, { readOnly }),
-      queues,
-    })),
-    nets: options.net.map(netBackend),
-  }
-}
-
-function netBackend(spec: NetSpec): Tap | Passt {
-  if (spec.kind === 'passt') {
-    const { kind: _, ...options } = spec
-    return new Passt(options)
-  }
-  const { kind: _, tap, ...options } = spec
-  return new Tap(tap, options)
 }

@@ -34,7 +34,17 @@ describe('node-kvm', () => {
   it('explains itself', async () => {
     const { status, stdout, stderr } = await nodeKvm('--help')
     expect(status).toBe(0)
-    for (const command of ['run', 'doctor', 'host']) expect(stdout).toContain(`  ${command} `)
+    for (const command of [
+      'run',
+      'doctor',
+      'host',
+      'ps',
+      'console',
+      'stop',
+      'inspect',
+      'completion',
+    ])
+      expect(stdout).toContain(`  ${command} `)
     expect(stderr).toBe('')
   })
 

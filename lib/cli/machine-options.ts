@@ -1,0 +1,87 @@
+import type { Command } from 'commander'
+import {
+  type DiskOptions,
+  FileDisk,
+  Passt,
+  readMachineFile,
+  Tap,
+  type VirtualMachineOptions,
+} from '../index.js'
+import type { CpusSpec, DiskSpec, ModuleSpec, NetSpec } from './specs.js'
+
+/** The options of `node-kvm run`. */
+export interface RunOptions {
+  config?: string
+  name?: string
+  json: boolean
+  kernel?: string
+  initrd?: string
+  append: string
+  decompress: 'guest' | 'host'
+  flat?: 'real' | 'protected' | 'long'
+  module: ModuleSpec[]
+  onReset: 'stop' | 'restart'
+  debugcon?: string
+  debugExit: boolean
+  pvpanic: boolean
+  acpi: boolean
+  memory: string
+  cpus: CpusSpec
+  disk: DiskSpec[]
+  net: NetSpec[]
+  rng: boolean
+  vsock?: string
+  timeout?: number
+  stats: boolean
+  emulate: 'auto' | 'always' | 'never'
+}
+
+/** What the configuration file says, and above it what was given on the command line. */
+export async function machineOptions(
+  options: RunOptions,
+  command: Command,
+): Promise<VirtualMachineOptions & { disks: readonly DiskOptions[] }> {
+  const file = options.config === undefined ? undefined : await readMachineFile(options.config)
+  const given = (name: keyof RunOptions) =>
+    file === undefined || command.getOptionValueSource(name) !== 'default'
+  const disks = options.disk.map(({ path, readOnly, queues = 1 }) => ({
+    backend: new FileDisk(path, { readOnly }),
+    queues,
+  }))
+  return {
+    ...file,
+    kernel: options.kernel ?? file!.kernel,
+    ...(options.initrd === undefined ? {} : { initrd: options.initrd }),
+    ...(given('append') && { commandLine: options.append }),
+    ...(given('decompress') && { decompress: options.decompress }),
+    ...(options.flat === undefined ? {} : { flatBinary: { mode: options.flat } }),
+    ...(options.module.length > 0 && { modules: options.module }),
+    ...(given('onReset') && { onReset: options.onReset }),
+    devices: {
+      ...file?.devices,
+      ...(options.debugcon !== undefined && { debugcon: true }),
+      ...(options.debugExit && { debugExit: true }),
+      ...(options.pvpanic && { pvpanic: true }),
+    },
+    ...(given('acpi') && { acpi: options.acpi }),
+    ...(given('memory') && { memory: options.memory }),
+    ...(given('rng') && { rng: options.rng }),
+    ...(options.vsock === undefined ? {} : { vsock: { unixSocket: options.vsock } }),
+    ...(given('cpus') && options.cpus),
+    ...(options.name === undefined ? {} : { name: options.name }),
+    disks: [...((file?.disks ?? []) as readonly DiskOptions[]), ...disks],
+    nets: [...(file?.nets ?? []), ...options.net.map(netBackend)],
+  }
+}
+
+/** Both a file and the command line have disks of this kind alone. */
+export const fileOf = ({ backend }: DiskOptions) => backend as FileDisk
+
+function netBackend(spec: NetSpec): Tap | Passt {
+  if (spec.kind === 'passt') {
+    const { kind: _, ...options } = spec
+    return new Passt(options)
+  }
+  const { kind: _, tap, ...options } = spec
+  return new Tap(tap, options)
+}
