@@ -1,7 +1,8 @@
 import { expect } from 'vitest'
 import * as blk from '../../lib/devices/virtio/block/abi.js'
 import { type Bench, DISK_SIZE } from './bench.js'
-import { type Buffer, DATA, Device, HEADERS, type Ring, STATUSES, script } from './device.js'
+import { type Buffer, Device } from './device.js'
+import { DATA, HEADERS, type Ring, STATUSES, script } from './ring.js'
 import { Script } from './script.js'
 
 /** A driver for a disk. */

@@ -5,7 +5,8 @@ import {
   VIRTIO_NET_F_MRG_RXBUF,
 } from '../../../lib/devices/virtio/net/abi.js'
 import type { Bench } from '../bench.js'
-import { type Buffer, DATA, Device, HEADERS, RINGS, type Ring, STATUSES, TABLE } from '../device.js'
+import { type Buffer, Device } from '../device.js'
+import { DATA, HEADERS, RINGS, type Ring, STATUSES, TABLE } from '../ring.js'
 import { MEMORY } from '../script-guest.js'
 import type { Case } from './case.js'
 

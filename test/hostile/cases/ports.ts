@@ -1,7 +1,7 @@
 import { expect } from 'vitest'
 import { COM1_PORT } from '../../../lib/arch/x86-64/layout.js'
 import type { Bench } from '../bench.js'
-import { script } from '../device.js'
+import { script } from '../ring.js'
 import { Script, type Width } from '../script.js'
 import { STEPS_MAX } from '../script-guest.js'
 import type { Case } from './case.js'

@@ -3,7 +3,8 @@ import { BOOT_PAGE_TABLES_START, VIRTIO_MMIO_START } from '../../../lib/arch/x86
 import * as mmio from '../../../lib/devices/virtio/transport/virtio-mmio.js'
 import { windowOf } from '../bench.js'
 import { Disk } from '../block.js'
-import { DATA, Device, RINGS, Ring, script } from '../device.js'
+import { Device } from '../device.js'
+import { DATA, RINGS, Ring, script } from '../ring.js'
 import { CODE, MEMORY } from '../script-guest.js'
 import type { Case } from './case.js'
 

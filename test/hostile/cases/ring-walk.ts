@@ -9,7 +9,7 @@ import {
 import { turns } from '../../helpers/virtio-driver.js'
 import type { Bench } from '../bench.js'
 import { Disk } from '../block.js'
-import { DATA, descriptorAt, HEADERS, Ring, STATUSES, script, TABLE } from '../device.js'
+import { DATA, descriptorAt, HEADERS, Ring, STATUSES, script, TABLE } from '../ring.js'
 import { Script } from '../script.js'
 import { MEMORY } from '../script-guest.js'
 import type { Case } from './case.js'

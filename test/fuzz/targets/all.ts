@@ -1,0 +1,28 @@
+import * as devices from './devices.js'
+import * as loaders from './loaders.js'
+import { packedRing, splitRing } from './rings.js'
+import type { FuzzTarget } from './target.js'
+import * as texts from './texts.js'
+
+/** Every target by the name that `npm run fuzz` knows it by. */
+export const targets: Readonly<Record<string, FuzzTarget>> = {
+  'split-ring': splitRing,
+  'packed-ring': packedRing,
+  'virtio-mmio': devices.mmio,
+  block: devices.block,
+  net: devices.net,
+  console: devices.consoles,
+  vsock: devices.vsock,
+  balloon: devices.balloon,
+  rng: devices.rng,
+  bzimage: loaders.bzimage,
+  elf: loaders.elf,
+  multiboot: loaders.multiboot,
+  vmlinux: loaders.vmlinux,
+  zstd: loaders.zstd,
+  lz4: loaders.lz4,
+  'kernel-module': loaders.kernelModule,
+  configuration: texts.configuration,
+  'byte-size': texts.byteSize,
+  frames: texts.frames,
+}
