@@ -4,6 +4,8 @@
  */
 export * from './backends/block/block-backend.js'
 export { CustomDisk, type DiskProvider } from './backends/block/custom-disk.js'
+export type { DiskFault, DiskOperation } from './backends/block/disk-fault.js'
+export { FaultyDisk } from './backends/block/faulty-disk.js'
 export type { BlockEngineChoice } from './backends/block/file-channel.js'
 export { FileDisk, type FileDiskOptions } from './backends/block/file-disk.js'
 export { MemoryDisk, type MemoryDiskOptions } from './backends/block/memory-disk.js'

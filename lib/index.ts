@@ -4,6 +4,8 @@
  */
 export type { CpuTopology } from './arch/x86-64/cpu-topology.js'
 export { CustomDisk, type DiskProvider } from './backends/block/custom-disk.js'
+export type { DiskFault, DiskOperation } from './backends/block/disk-fault.js'
+export { FaultyDisk } from './backends/block/faulty-disk.js'
 export { FileDisk, type FileDiskOptions } from './backends/block/file-disk.js'
 export { MemoryDisk, type MemoryDiskOptions } from './backends/block/memory-disk.js'
 export { OverlayDisk, type OverlayDiskOptions } from './backends/block/overlay-disk.js'

@@ -93,9 +93,13 @@ export async function assemble(
       onReset,
     })
     const slots = new DeviceSlots()
-    for (const device of backends.devices) {
-      plugVirtioDevice(platform, slots.take(), device, config, cleanup)
-    }
+    const transports = backends.devices.map((device) =>
+      plugVirtioDevice(platform, slots.take(), device, config, cleanup),
+    )
+    // All at once, so that disks that hang are waited for at the same time.
+    cleanup.defer(async () => {
+      await Promise.all(transports.map((transport) => transport.close()))
+    })
     const load = (from: GuestImages) => loadGuest(config, from, platform.memory, slots.taken)
     const entry = load(images)
 

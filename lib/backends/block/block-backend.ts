@@ -76,6 +76,11 @@ export interface BlockChannel {
   submit(): void
   /** Resolves when nothing is in flight; nothing may be submitted meanwhile. */
   drain(): Promise<void>
-  /** Drains, and lets go of the guest's memory. */
+  /**
+   * Drains, and lets go of the guest's memory. Within 5 seconds: requests that have not come back by then are given up,
+   * which {@link BlockChannel.abandoned} tells, and the memory that they name stays mapped until they have.
+   */
   close(): Promise<void>
+  /** Whether `close` has given requests up that something still works on. Absent: it never does. */
+  readonly abandoned?: boolean
 }

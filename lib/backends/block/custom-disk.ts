@@ -26,9 +26,6 @@ export interface DiskProvider {
 /** Bytes of the longest call of a provider's functions; longer requests are cut. */
 const PIECE = 2 ** 20
 
-/** How long requests that do not come back hold up a reset or `close()`, in milliseconds. */
-const PATIENCE = 4000
-
 /**
  * A disk whose data a program provides: from HTTP range requests, an object store, or computed. Data is copied between
  * provider and guest, so a provider that never answers holds no guest memory.
@@ -69,10 +66,9 @@ export class CustomDisk extends OpenBackend {
   }
 
   protected newChannel(attachment: BlockAttachment): BlockChannel {
-    return new JsChannel('custom', this.#functions(), attachment, this.#flushState, {
-      milliseconds: PATIENCE,
-      expired: () => this.#giveUp(),
-    })
+    return new JsChannel('custom', this.#functions(), attachment, this.#flushState, () =>
+      this.#giveUp(),
+    )
   }
 
   protected async closeStore(): Promise<void> {

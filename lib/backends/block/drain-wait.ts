@@ -1,3 +1,6 @@
+/** How long a channel that is closed waits for requests that do not come back, in milliseconds. */
+export const CLOSE_PATIENCE = 4000
+
 /** Lets any number of callers wait for the same end. */
 export class DrainWait {
   #promise: Promise<void> | undefined

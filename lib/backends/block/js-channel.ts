@@ -1,8 +1,9 @@
 import { constants } from 'node:os'
 import { VmmError } from '../../errors.js'
 import type { GuestMemory } from '../../memory/guest-memory.js'
+import { holdMemory } from '../native-memory.js'
 import type { BlockAttachment, BlockChannel } from './block-backend.js'
-import { DrainWait } from './drain-wait.js'
+import { CLOSE_PATIENCE, DrainWait } from './drain-wait.js'
 import { FlushGate, type FlushState } from './flush-gate.js'
 
 /**
@@ -30,13 +31,6 @@ interface Pending {
   run: (buffers: readonly Uint8Array[]) => Promise<unknown>
 }
 
-/** For functions that hold no guest memory: how long a drain waits for them before it fails what is left. */
-export interface Patience {
-  readonly milliseconds: number
-  /** The time is up; what the functions still do concerns nobody. */
-  expired(): void
-}
-
 /** Requests by functions in TypeScript, over any guest memory. */
 export class JsChannel implements BlockChannel {
   readonly engine: string
@@ -49,19 +43,27 @@ export class JsChannel implements BlockChannel {
   #done: { tag: number; error: number }[] = []
   #reporting = false
   readonly #drain = new DrainWait()
-  readonly #patience: Patience | undefined
+  readonly #giveUp: (() => void) | undefined
+  abandoned = false
   #timer: NodeJS.Timeout | undefined
-  /** Calls in progress: what each does when it ends, unless it was given up. */
+  #release: (() => void) | undefined
+  /** Calls in progress. */
+  #running = 0
+  /** What each does when it ends, unless it was given up. */
   readonly #calls = new Set<(error: number) => void>()
 
+  /**
+   * @param giveUp for functions that keep no view of guest memory, which a reset need not wait for either: called when
+   *   nobody waits any more for what they do
+   */
   constructor(
     engine: string,
     disk: BlockFunctions,
     attachment: BlockAttachment,
     flushState: FlushState,
-    patience?: Patience,
+    giveUp?: () => void,
   ) {
-    this.#patience = patience
+    this.#giveUp = giveUp
     this.engine = engine
     this.#disk = disk
     this.#attachment = attachment
@@ -111,19 +113,29 @@ export class JsChannel implements BlockChannel {
 
   drain(): Promise<void> {
     if (this.inFlight === 0) return Promise.resolve()
-    const patience = this.#patience
-    if (patience) {
-      this.#timer ??= setTimeout(() => {
-        this.#timer = undefined
-        patience.expired()
-        for (const end of [...this.#calls]) end(constants.errno.ETIMEDOUT)
-      }, patience.milliseconds)
-    }
+    if (this.#giveUp) this.#limitDrain()
     return this.#drain.wait()
   }
 
   close(): Promise<void> {
+    if (this.inFlight > 0) this.#limitDrain()
     return this.drain()
+  }
+
+  #limitDrain(): void {
+    this.#timer ??= setTimeout(() => {
+      this.#timer = undefined
+      this.#giveUp?.()
+      this.#abandon()
+    }, CLOSE_PATIENCE)
+  }
+
+  #abandon(): void {
+    if (!this.#giveUp && this.#running > 0) {
+      this.abandoned = true
+      this.#release = holdMemory(this.#memory)
+    }
+    for (const end of [...this.#calls]) end(constants.errno.ETIMEDOUT)
   }
 
   #begin(tag: number, run: Pending['run']): void {
@@ -154,14 +166,19 @@ export class JsChannel implements BlockChannel {
       if (this.#calls.delete(end)) done(error)
     }
     this.#calls.add(end)
+    this.#running++
+    const returned = (error: number) => {
+      if (--this.#running === 0) this.#release?.()
+      end(error)
+    }
     Promise.resolve()
       .then(() => action(buffers))
       .then((copy) => {
         if (typeof copy === 'function' && this.#calls.has(end)) copy()
       })
       .then(
-        () => end(0),
-        (error: unknown) => end(errnoOf(error)),
+        () => returned(0),
+        (error: unknown) => returned(errnoOf(error)),
       )
   }
 

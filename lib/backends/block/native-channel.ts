@@ -1,6 +1,6 @@
 import { binding, type NativeAddressSpace, type NativeBlockEngine } from '../../binding.js'
 import type { BlockAttachment, BlockChannel } from './block-backend.js'
-import { DrainWait } from './drain-wait.js'
+import { CLOSE_PATIENCE, DrainWait } from './drain-wait.js'
 import type { FlushGate } from './flush-gate.js'
 
 // native/block_request.h
@@ -13,6 +13,9 @@ const OP_FLAG = 0x100
 
 const HEADER_WORDS = 5
 const BATCH_WORDS = 8192
+
+/** Channels that were given up: an engine that is collected with requests in flight waits for them. */
+const abandoned = new Set<NativeChannel>()
 
 /** Requests of one file by one of the native engines: data never passes through JavaScript. */
 export class NativeChannel implements BlockChannel {
@@ -28,6 +31,7 @@ export class NativeChannel implements BlockChannel {
   #request = 0
   readonly #drain = new DrainWait()
   #closed = false
+  abandoned = false
 
   /** @throws KvmError if the kernel refuses the engine */
   constructor(
@@ -102,10 +106,22 @@ export class NativeChannel implements BlockChannel {
   }
 
   async close(): Promise<void> {
-    await this.drain()
+    if (this.inFlight > 0) {
+      const timer = setTimeout(() => this.#abandon(), CLOSE_PATIENCE)
+      await this.drain()
+      clearTimeout(timer)
+    }
     if (this.#closed) return
     this.#closed = true
     this.#native.close()
+  }
+
+  /** The engine itself keeps what its requests need, and goes with the last of them. */
+  #abandon(): void {
+    this.#closed = true
+    this.abandoned = true
+    abandoned.add(this)
+    this.#drained()
   }
 
   #begin(op: number, tag: number, offset: number, length: number): void {
@@ -121,7 +137,18 @@ export class NativeChannel implements BlockChannel {
     this.#words = at + HEADER_WORDS
   }
 
+  #drained(): void {
+    this.#native.unref()
+    this.#drain.done()
+  }
+
   #take(count: number): void {
+    if (this.abandoned) {
+      if (this.#native.inFlight > 0) return
+      this.#native.close()
+      abandoned.delete(this)
+      return
+    }
     const completions = this.#completions
     const attachment = this.#attachment
     let flushed = false
@@ -141,9 +168,6 @@ export class NativeChannel implements BlockChannel {
       this.#begin(OP_FLUSH, this.#flushTag, 0, 0)
       this.submit()
     }
-    if (this.#drain.waiting && this.inFlight === 0) {
-      this.#native.unref()
-      this.#drain.done()
-    }
+    if (this.#drain.waiting && this.inFlight === 0) this.#drained()
   }
 }

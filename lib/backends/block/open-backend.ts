@@ -42,10 +42,14 @@ export abstract class OpenBackend implements BlockBackend {
   async close(): Promise<void> {
     if (!this.#open) return
     this.#open = false
-    await this.#channel?.close()
+    const channel = this.#channel
+    await channel?.close()
     this.#channel = undefined
     this.#attachment = undefined
-    await this.closeStore()
+    const closed = this.closeStore()
+    // A file with I/O in progress closes when that ends.
+    if (channel?.abandoned) closed.catch(() => {})
+    else await closed
   }
 
   /** Tells the device that the capacity has changed. */

@@ -55,7 +55,10 @@ export interface VirtioDevice {
    * or, if it returns a promise, once that has resolved; the driver sees the reset finish only then.
    */
   reset(): void | Promise<void>
-  /** Gives back what the device holds, after a reset. Its backend belongs to whoever made it. */
+  /**
+   * Gives back what the device holds, within 5 seconds. Called after `reset`, and perhaps before what that waits for is
+   * done, which it is then with this. Its backend belongs to whoever made it.
+   */
   close(): Promise<void>
 }
 

@@ -254,8 +254,8 @@ export class DeviceControl {
       this.#closed = true
       void this.reset()
     }
-    await this.#resetting
-    await this.device.close()
+    // At the same time: a reset waits for I/O for ever, closing does not.
+    await Promise.all([this.#resetting, this.device.close()])
   }
 
   #resetDone(): void {
