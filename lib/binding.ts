@@ -1,6 +1,6 @@
 import { createRequire } from 'node:module'
-import { fileURLToPath } from 'node:url'
 import { KvmError, VmmError } from './errors.js'
+import { packageRoot } from './util/package-root.js'
 
 /** What one native fd object has in common with the others. `close()` may be called again. */
 export interface NativeFd {
@@ -399,10 +399,4 @@ export function binding(): Binding {
   }
   loaded.setErrorClasses(KvmError, VmmError)
   return loaded
-}
-
-/** The package's own folder, from `lib/` (tests), from `dist/lib/` and from `dist/bundle/` with its chunks. */
-function packageRoot(): string {
-  const here = fileURLToPath(new URL('.', import.meta.url))
-  return here.replace(/(?:dist\/)?(?:lib|bundle)\/(?:chunks\/|cli\/)?$/, '')
 }

@@ -38,6 +38,13 @@ export const errorCodes = {
   ERR_TIMEOUT: 'a time limit passed',
   ERR_MISSING_PROGRAM: 'a program that is needed is not installed',
   ERR_ASSET: 'a guest asset could not be fetched or failed its check',
+  ERR_AGENT: 'the agent in the guest cannot be reached',
+  ERR_AGENT_VERSION: 'the agent in the guest is of another version',
+  ERR_AGENT_PROTOCOL: 'what calls itself the agent in the guest broke the protocol',
+  ERR_EXEC: 'a program could not be started in the guest',
+  ERR_GUEST_FILE: 'a file of the guest could not be read or written',
+  ERR_MAX_BUFFER: 'there was more output than maxBuffer allows to collect',
+  ERR_ROOTFS: 'the root file system cannot be used',
   ERR_EMULATED_HOST: 'the emulated KVM host failed',
 } as const
 

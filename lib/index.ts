@@ -2,6 +2,11 @@
  * Virtual machines for Node programs.
  * @module
  */
+export type { ExecOptions, ExecResult } from './agent/exec.js'
+export type { SpawnOptions } from './agent/exec-request.js'
+export type { GuestAgent, ReadFileOptions, WriteFileOptions } from './agent/guest-agent.js'
+export type { GuestExit, GuestProcess } from './agent/guest-process.js'
+export type { LimitOptions } from './agent/limit.js'
 export type { CpuTopology } from './arch/x86-64/cpu-topology.js'
 export { CustomDisk, type DiskProvider } from './backends/block/custom-disk.js'
 export type { DiskFault, DiskOperation } from './backends/block/disk-fault.js'
@@ -51,6 +56,7 @@ export type {
   VmVirtioConsole,
 } from './machine/device-handles.js'
 export type {
+  AgentOptions,
   BalloonOptions,
   DiskConfig,
   DiskOptions,

@@ -2,6 +2,7 @@ export { busyboxAsset } from './assets/busybox.js'
 export type { AssetOptions, Report } from './assets/cache.js'
 export { cacheDirectory } from './assets/cache.js'
 export { type DiskImageOptions, ext4Image } from './assets/disk-image.js'
+export { guestAgentAsset } from './assets/guest-agent.js'
 export { type GuestInitramfsOptions, guestInitramfs } from './assets/guest-initramfs.js'
 export {
   KERNEL_SERIES,

@@ -61,6 +61,7 @@ function contents() {
     'binding.gyp',
     'scripts/install.mjs',
     'scripts/lib/build-addon.mjs',
+    'prebuilds/linux-x64/node-kvm-agent',
   ]
     .concat(Object.values(manifest.bin).map((path) => path.replace('./', '')))
     .filter((path) => !files.includes(path))

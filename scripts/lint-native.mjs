@@ -7,7 +7,7 @@ import { packageRoot } from './lib/build-addon.mjs'
 
 const files = readdirSync(join(packageRoot, 'native'), { recursive: true })
   .map((name) => join('native', String(name)))
-  .filter((name) => /\.(cc|h)$/.test(name))
+  .filter((name) => /\.(cc|c|h)$/.test(name))
   .sort()
 
 function run(command, args) {

@@ -1,4 +1,4 @@
-// Before npm packs: the prebuilt addons, and nothing in dist that has lost its source.
+// Before npm packs: the prebuilt addons and guest agent, and nothing in dist that has lost its source.
 import { spawnSync } from 'node:child_process'
 import { existsSync, readdirSync, rmSync, statSync } from 'node:fs'
 import { join } from 'node:path'
@@ -11,8 +11,11 @@ for (const name of existsSync(dist) ? readdirSync(dist, { recursive: true }).map
   if (statSync(path).isFile() && !existsSync(source)) rmSync(path)
 }
 
-const { status } = spawnSync(process.execPath, [join(packageRoot, 'scripts/prebuildify.mjs')], {
-  // npm takes what a script prints to standard output for its own when asked for JSON.
-  stdio: ['ignore', 2, 2],
-})
-process.exitCode = status ?? 1
+// The addons first: prebuildify begins with an empty folder.
+for (const script of ['prebuildify', 'build-agent']) {
+  const { status } = spawnSync(process.execPath, [join(packageRoot, `scripts/${script}.mjs`)], {
+    // npm takes what a script prints to standard output for its own when asked for JSON.
+    stdio: ['ignore', 2, 2],
+  })
+  process.exitCode ||= status ?? 1
+}

@@ -8,7 +8,11 @@ const layers: Record<string, { files: RegExp; imports: string[]; packages?: stri
   entry: { files: /^lib\/(index|kvm|devices|testing|vitest)\.ts$/, imports: ['*'] },
   util: { files: /^lib\/util\//, imports: ['errors'] },
   errors: { files: /^lib\/errors\.ts$/, imports: [] },
-  binding: { files: /^lib\/binding\.ts$/, imports: ['errors'], packages: ['node-gyp-build'] },
+  binding: {
+    files: /^lib\/binding\.ts$/,
+    imports: ['util', 'errors'],
+    packages: ['node-gyp-build'],
+  },
   'kvm/abi': { files: /^lib\/kvm\/abi\//, imports: ['util', 'errors'] },
   kvm: { files: /^lib\/kvm\//, imports: ['util', 'errors', 'binding', 'kvm/abi'] },
   mapping: {
@@ -42,6 +46,7 @@ const layers: Record<string, { files: RegExp; imports: string[]; packages?: stri
     imports: ['util', 'errors', 'initramfs'],
     packages: ['xz-decompress'],
   },
+  agent: { files: /^lib\/agent\//, imports: ['util', 'errors'] },
   'emulated-host': {
     files: /^lib\/emulated-host\//,
     imports: ['util', 'errors', 'initramfs', 'assets'],

@@ -1,16 +1,25 @@
 import { createHash } from 'node:crypto'
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { GUEST_MODULES, guestInit, OPTIONAL_GUEST_MODULES } from '../initramfs/guest-init.js'
+import {
+  AGENT_MODULES,
+  AGENT_PATH,
+  GUEST_MODULES,
+  guestInit,
+  OPTIONAL_GUEST_MODULES,
+} from '../initramfs/guest-init.js'
 import { buildInitramfs } from '../initramfs/initramfs.js'
 import { resolveModules } from '../initramfs/module-order.js'
 import { busyboxAsset } from './busybox.js'
 import { type AssetOptions, cachedFolder } from './cache.js'
+import { guestAgentAsset } from './guest-agent.js'
 import type { KernelAsset } from './kernel.js'
 
 export interface GuestInitramfsOptions extends AssetOptions {
   /** Modules to load besides those for virtio-mmio, block, net and ext4. */
   modules?: readonly string[]
+  /** Whether the agent runs in the guest, for machines with the option `agent`. `false` unless told. */
+  agent?: boolean
 }
 
 /**
@@ -22,19 +31,25 @@ export async function guestInitramfs(
   kernel: KernelAsset,
   options: GuestInitramfsOptions = {},
 ): Promise<string> {
-  const { report = () => {}, modules: more = [] } = options
+  const { report = () => {}, modules: more = [], agent = false } = options
   const busybox = await busyboxAsset({ report })
   const init = guestInit()
-  const names = [...GUEST_MODULES, ...more]
+  const names = [...GUEST_MODULES, ...(agent ? AGENT_MODULES : []), ...more]
+  const program = agent ? await guestAgentAsset({ report }) : new Uint8Array(0)
   const key = createHash('sha256')
     .update(JSON.stringify([kernel.package.sha256, init, names, OPTIONAL_GUEST_MODULES]))
     .update(busybox)
+    .update(program)
     .digest('hex')
     .slice(0, 16)
   const build = async (directory: string) => {
     report('building the initramfs')
     const modules = await resolveModules(kernel.modules, names, OPTIONAL_GUEST_MODULES)
-    await writeFile(join(directory, 'initrd.img'), buildInitramfs({ init, busybox, modules }))
+    const files = agent
+      ? [{ type: 'file' as const, path: AGENT_PATH, data: program, mode: 0o755 }]
+      : []
+    const image = buildInitramfs({ init, busybox, modules, files })
+    await writeFile(join(directory, 'initrd.img'), image)
     return { kernel: kernel.version, modules: modules.map(({ name }) => name).join(' ') }
   }
   const name = `initramfs/${kernel.version}-${key}`

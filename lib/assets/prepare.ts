@@ -1,5 +1,6 @@
 import type { AssetOptions } from './cache.js'
 import { ext4Image } from './disk-image.js'
+import { guestAgentAsset } from './guest-agent.js'
 import { guestInitramfs } from './guest-initramfs.js'
 import { KERNEL_SERIES, kernelAsset } from './kernel.js'
 
@@ -8,5 +9,6 @@ export async function prepareGuestAssets(options: AssetOptions = {}): Promise<vo
   for (const series of KERNEL_SERIES) {
     await guestInitramfs(await kernelAsset(series, 'cloud-amd64', options), options)
   }
+  await guestAgentAsset(options)
   await ext4Image(options)
 }

@@ -5,6 +5,7 @@ import { VmmError } from '../errors.js'
 const PACKAGES: Record<string, string> = {
   'apt-cache': 'apt',
   'apt-get': 'apt',
+  cc: 'gcc libc6-dev',
   'dpkg-deb': 'dpkg',
   'mkfs.ext4': 'e2fsprogs',
   'qemu-system-x86_64': 'qemu-system-x86',

@@ -4,6 +4,12 @@ export const GUEST_MODULES = ['virtio_mmio', 'virtio_blk', 'virtio_net', 'ext4']
 /** Added where a kernel has it as a module: other monitors, to compare with, have their devices on PCI. */
 export const OPTIONAL_GUEST_MODULES = ['virtio_pci']
 
+/** What the agent in a guest needs. */
+export const AGENT_MODULES = ['vmw_vsock_virtio_transport']
+
+/** Where the guest's init looks for the agent, and starts it. */
+export const AGENT_PATH = 'sbin/node-kvm-agent'
+
 /** The first thing that the guest's `/init` prints, a line of its own on the console. */
 export const INIT_MARKER = 'node-kvm: init'
 
@@ -17,6 +23,8 @@ export const INIT_MARKER = 'node-kvm: init'
  * - `nodekvm.exec=BASE64`: runs that shell script, prints `node-kvm: exit STATUS`, and powers off.
  * - `nodekvm.mode=none`: loads the modules, prints `node-kvm: ready`, and sleeps for ever.
  * - `nodekvm.mode=poweroff` and `nodekvm.mode=reboot`: at once, without loading a module.
+ *
+ * Whatever the mode but the last two, an agent that is in the initramfs is started before.
  *
  * `nodekvm.ip=ADDRESS/LENGTH` is eth0's address, `nodekvm.peer=ADDRESS` whom the self-check pings.
  */
@@ -69,6 +77,7 @@ mount -t tmpfs tmpfs /dev/shm
 done
 ip link set lo up
 [ -z "$address" ] || { ip address add "$address" dev eth0 && ip link set eth0 up; } 2>/dev/null
+[ ! -x /${AGENT_PATH} ] || /${AGENT_PATH} &
 
 ${SELF_CHECK}
 export HOME=/root PATH=/bin:/sbin:/usr/bin:/usr/sbin TERM=\${terminal:-vt220}

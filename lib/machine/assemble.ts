@@ -1,3 +1,4 @@
+import type { GuestAgent } from '../agent/guest-agent.js'
 import type { ConsoleOutput } from '../backends/char/console-output.js'
 import type { AcpiPm } from '../devices/legacy/acpi-pm.js'
 import type { VirtioVsock } from '../devices/virtio/vsock/virtio-vsock.js'
@@ -6,6 +7,7 @@ import type { StatsFd } from '../kvm/stats-fd.js'
 import type { VcpuFd } from '../kvm/vcpu-fd.js'
 import type { GuestMemory } from '../memory/guest-memory.js'
 import type { Cleanup } from '../util/cleanup.js'
+import { openAgent } from './agent.js'
 import { createConsole, type VmConsole } from './console.js'
 import { apicIds } from './cpu-options.js'
 import type { VmBalloon, VmDisk, VmNet, VmVirtioConsole } from './device-handles.js'
@@ -32,6 +34,9 @@ export interface Assembly {
   readonly disks: readonly VmDisk[]
   readonly nets: readonly VmNet[]
   readonly vsock: VirtioVsock | undefined
+  readonly agent: GuestAgent | undefined
+  /** The guest has ended, for this reason: whoever waits for the agent is told. */
+  endAgent(reason: string): void
   readonly virtioConsole: VmVirtioConsole | undefined
   readonly balloon: VmBalloon | undefined
   readonly debugcon: ConsoleOutput | undefined
@@ -142,7 +147,17 @@ export async function assemble(
       }
     }
     const { memory } = platform
-    return { memory, console, ...handles, ...platformDevices, acpiPm, runLoop, stats, reset }
+    return {
+      memory,
+      console,
+      ...handles,
+      ...platformDevices,
+      ...openAgent(config, backends.vsock),
+      acpiPm,
+      runLoop,
+      stats,
+      reset,
+    }
   } finally {
     images.close()
   }

@@ -32,6 +32,12 @@ export interface VirtioConsoleDeviceOptions {
   ports?: readonly string[]
 }
 
+/** The agent in the guest. */
+export interface AgentOptions {
+  /** Milliseconds for which what needs the agent waits for it to connect. A minute unless told. */
+  startTimeout?: number
+}
+
 /** A memory balloon. */
 export interface BalloonOptions {
   /** Let the guest take memory back from the balloon when it would run out otherwise. `true` unless told. */
@@ -103,3 +109,11 @@ const portNames: check.Check<readonly string[]> = (given, name) => {
 
 export const checkVirtioConsole = check.object({ ports: check.withDefault(portNames, []) })
 export const checkBalloon = check.object({ deflateOnOom: check.withDefault(check.boolean, true) })
+
+const agentOptions = check.object({
+  startTimeout: check.withDefault(check.integer(1, 2 ** 31 - 1), 60_000),
+})
+export const checkAgent: check.Check<Readonly<ReturnType<typeof agentOptions>> | undefined> = (
+  given,
+  name,
+) => (given === false ? undefined : agentOptions(given === true ? {} : given, name))

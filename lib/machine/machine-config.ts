@@ -7,7 +7,9 @@ import { type ErrorDetails, invalidOption, VmmError } from '../errors.js'
 import { formatByteSize } from '../util/byte-size.js'
 import { arrangeCpus, checkTopology, type TopologyOptions } from './cpu-options.js'
 import {
+  type AgentOptions,
   type BalloonOptions,
+  checkAgent,
   checkBalloon,
   checkDisks,
   checkNets,
@@ -81,6 +83,11 @@ export interface VirtualMachineOptions {
      */
     unixSocket?: string
   }
+  /**
+   * Runs programs in the guest and copies files, by the agent that `guestInitramfs({ agent: true })` or an installed one
+   * runs there: see {@link VirtualMachine.exec}. Brings a socket device along. None unless told.
+   */
+  agent?: boolean | AgentOptions
   /** A virtio console besides the serial one: see {@link VirtualMachine.virtioConsole}. None unless told. */
   virtioConsole?: VirtioConsoleDeviceOptions
   /** A memory balloon: see {@link VirtualMachine.balloon}. None unless told. */
@@ -136,6 +143,7 @@ export interface MachineConfig {
   readonly inOrderQueues: boolean
   readonly rng: boolean
   readonly vsock: { readonly cid: number; readonly unixSocket: string | undefined } | undefined
+  readonly agent: { readonly startTimeout: number } | undefined
   readonly virtioConsole: { readonly ports: readonly string[] } | undefined
   readonly balloon: { readonly deflateOnOom: boolean } | undefined
   readonly devices: PlatformDeviceConfig
@@ -149,6 +157,7 @@ export interface MachineConfig {
 
 export const MEMORY_MIN = 16 * 2 ** 20
 const MAX_DEVICES = 16
+const CID_DEFAULT = 3
 /** sun_path of unix(7), less its NUL. */
 const SOCKET_PATH_MAX = 107
 
@@ -206,7 +215,7 @@ const checkOptions = check.object(
     rng: check.withDefault(check.boolean, false),
     vsock: check.optional(
       check.object({
-        cid: check.withDefault(check.integer(3, 2 ** 32 - 2), 3),
+        cid: check.withDefault(check.integer(3, 2 ** 32 - 2), CID_DEFAULT),
         unixSocket: check.optional(
           check.value<string>(
             'the path of a socket, of 1 to 107 bytes',
@@ -216,6 +225,7 @@ const checkOptions = check.object(
         ),
       }),
     ),
+    agent: check.optional(checkAgent),
     virtioConsole: check.optional(checkVirtioConsole),
     balloon: check.optional(checkBalloon),
     devices: check.withDefault(checkPlatformDevices, {}),
@@ -245,8 +255,11 @@ const checkOptions = check.object(
  * @throws VmmError `ERR_INVALID_OPTION` naming the first option at fault (`disks[1]`), its value and what was expected.
  */
 export function parseConfig(options: VirtualMachineOptions): MachineConfig {
-  const { console, ...config } = checkOptions(options, 'options')
-  const { rng, vsock, virtioConsole, balloon } = config
+  const { console, ...checked } = checkOptions(options, 'options')
+  const { agent } = checked
+  const vsock = checked.vsock ?? (agent && { cid: CID_DEFAULT, unixSocket: undefined })
+  const config = { ...checked, vsock }
+  const { rng, virtioConsole, balloon } = config
   const others = Object.entries({ rng, vsock, virtioConsole, balloon })
     .filter(([, wanted]) => wanted)
     .map(([option]) => option)

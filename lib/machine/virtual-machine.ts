@@ -1,4 +1,9 @@
 import { EventEmitter } from 'node:events'
+import type { ExecOptions, ExecResult } from '../agent/exec.js'
+import type { SpawnOptions } from '../agent/exec-request.js'
+import type { GuestAgent, WriteFileOptions } from '../agent/guest-agent.js'
+import type { GuestProcess } from '../agent/guest-process.js'
+import type { LimitOptions } from '../agent/limit.js'
 import type { ConsoleOutput } from '../backends/char/console-output.js'
 import type { VirtioVsock } from '../devices/virtio/vsock/virtio-vsock.js'
 import { VmmError } from '../errors.js'
@@ -11,7 +16,7 @@ import { formatStats } from './format-stats.js'
 import { type MachineConfig, parseConfig, type VirtualMachineOptions } from './machine-config.js'
 import * as check from './option-checks.js'
 import { awaitStop, type WaitLimits } from './stop-limits.js'
-import type { StopReason } from './stop-reason.js'
+import { describeStopReason, type StopReason } from './stop-reason.js'
 import type { VmStatistics } from './vm-stats.js'
 import type { VmWarning } from './vm-warning.js'
 
@@ -72,6 +77,8 @@ export class VirtualMachine extends EventEmitter<VirtualMachineEvents> implement
    * `undefined` without the option `vsock`.
    */
   readonly vsock: VirtioVsock | undefined
+  /** The agent in the guest, which runs programs there and copies files. `undefined` without the option `agent`. */
+  readonly agent: GuestAgent | undefined
   /** The guest's `hvc0`, and its ports as Node streams. `undefined` without the option `virtioConsole`. */
   readonly virtioConsole: VmVirtioConsole | undefined
   /**
@@ -105,6 +112,7 @@ export class VirtualMachine extends EventEmitter<VirtualMachineEvents> implement
     this.disks = assembly.disks
     this.nets = assembly.nets
     this.vsock = assembly.vsock
+    this.agent = assembly.agent
     this.virtioConsole = assembly.virtioConsole
     this.balloon = assembly.balloon
     this.debugcon = assembly.debugcon
@@ -267,6 +275,32 @@ export class VirtualMachine extends EventEmitter<VirtualMachineEvents> implement
   }
 
   /**
+   * Runs a program in the guest to its end: {@link GuestAgent.exec} of {@link agent}.
+   * @throws VmmError `ERR_STATE` without the option `agent`; and what the agent's method throws
+   */
+  async exec(argv: readonly string[], options: ExecOptions = {}): Promise<ExecResult> {
+    return await this.#requireAgent('exec').exec(argv, options)
+  }
+
+  /** Starts a program in the guest: {@link GuestAgent.spawn}. Throws as {@link exec} does. */
+  async spawn(
+    argv: readonly string[],
+    options: SpawnOptions & LimitOptions = {},
+  ): Promise<GuestProcess> {
+    return await this.#requireAgent('spawn').spawn(argv, options)
+  }
+
+  /** Copies a file into the guest: {@link GuestAgent.copyIn}. Throws as {@link exec} does. */
+  async copyIn(from: string, to: string, options: WriteFileOptions = {}): Promise<void> {
+    await this.#requireAgent('copyIn').copyIn(from, to, options)
+  }
+
+  /** Copies a file out of the guest: {@link GuestAgent.copyOut}. Throws as {@link exec} does. */
+  async copyOut(from: string, to: string, options: LimitOptions = {}): Promise<void> {
+    await this.#requireAgent('copyOut').copyOut(from, to, options)
+  }
+
+  /**
    * Ends the guest at once, as pulling the plug does; `stopped` gives `{ kind: 'killed' }`. Does nothing if it has ended.
    */
   async stop(): Promise<void> {
@@ -336,6 +370,7 @@ export class VirtualMachine extends EventEmitter<VirtualMachineEvents> implement
   #end(reason: StopReason): void {
     if (this.#hasEnded) return
     this.#assembly.runLoop.stop()
+    this.#assembly.endAgent(describeStopReason(reason))
     this.console.output.end()
     this.debugcon?.end()
     this.#settle(reason)
@@ -353,6 +388,14 @@ export class VirtualMachine extends EventEmitter<VirtualMachineEvents> implement
   #enter(state: VmState): void {
     this.#state = state
     this.emit('state', state)
+  }
+
+  #requireAgent(method: string): GuestAgent {
+    if (this.agent) return this.agent
+    throw new VmmError('ERR_STATE', `${method}() needs a machine with the option agent`, {
+      option: 'agent',
+      expected: 'true',
+    })
   }
 
   #require(method: string, ...states: VmState[]): void {

@@ -56,7 +56,11 @@ export function addonLoads() {
 
 function newestSource() {
   const native = join(packageRoot, 'native')
-  const files = readdirSync(native, { recursive: true }).map((name) => join(native, String(name)))
+  const files = readdirSync(native, { recursive: true })
+    .map(String)
+    // A program for guests, no part of the addon.
+    .filter((name) => !name.startsWith('guest-agent'))
+    .map((name) => join(native, name))
   return Math.max(
     ...[join(packageRoot, 'binding.gyp'), ...files].map((file) => statSync(file).mtimeMs),
   )

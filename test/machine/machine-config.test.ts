@@ -49,6 +49,7 @@ describe('parseConfig', () => {
       inOrderQueues: false,
       rng: false,
       vsock: undefined,
+      agent: undefined,
       virtioConsole: undefined,
       balloon: undefined,
       devices: {
@@ -260,5 +261,30 @@ describe('checkLimits', () => {
 
   it('takes as many as KVM allows', () => {
     expect(() => checkLimits(parseConfig({ ...GOOD, cpus: 8 }), 8)).not.toThrow()
+  })
+})
+
+describe('the option agent', () => {
+  it('brings a socket device along, and keeps one that is asked for', () => {
+    expect(parseConfig({ ...GOOD, agent: true })).toMatchObject({
+      agent: { startTimeout: 60_000 },
+      vsock: { cid: 3, unixSocket: undefined },
+    })
+    expect(parseConfig({ ...GOOD, agent: { startTimeout: 5 }, vsock: { cid: 9 } })).toMatchObject({
+      agent: { startTimeout: 5 },
+      vsock: { cid: 9 },
+    })
+    expect(parseConfig({ ...GOOD, agent: false })).toMatchObject({ vsock: undefined })
+  })
+
+  it.each([
+    [1, 'agent'],
+    ['yes', 'agent'],
+    [null, 'agent'],
+    [{ startTimeout: 0 }, 'agent.startTimeout'],
+    [{ startTimeout: 2 ** 31 }, 'agent.startTimeout'],
+    [{ port: 1 }, 'agent.port'],
+  ])('refuses %j', (agent, option) => {
+    expect(errorOf({ ...GOOD, agent })).toMatchObject({ code: 'ERR_INVALID_OPTION', option })
   })
 })

@@ -111,12 +111,17 @@ export class VsockStream extends Duplex {
     return { packet: this.#packet(VIRTIO_VSOCK_OP_RW), data }
   }
 
-  override _read(): void {
+  override _read(): void {}
+
+  /** Every way of reading comes down to this. When Node calls `_read`, what is being read is still counted as kept. */
+  override read(size?: number): unknown {
+    const chunk: unknown = super.read(size)
     // The reader has caught up: say so before the guest runs out of credit.
-    if (this.#over || this.connecting) return
-    if ((this.#forwarded - this.#announced) >>> 0 >= BUFFER_ALLOCATION / 2) {
+    const taken = (this.#forwarded - this.#announced) >>> 0
+    if (!this.#over && !this.connecting && taken >= BUFFER_ALLOCATION / 2) {
       this.#send(VIRTIO_VSOCK_OP_CREDIT_UPDATE)
     }
+    return chunk
   }
 
   override _write(chunk: Buffer, _encoding: BufferEncoding, done: Done): void {

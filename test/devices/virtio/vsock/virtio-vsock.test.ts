@@ -13,7 +13,10 @@ import {
 } from '../../../../lib/devices/virtio/vsock/packet.js'
 import { UnixVsockBridge } from '../../../../lib/devices/virtio/vsock/unix-vsock-bridge.js'
 import { VirtioVsock } from '../../../../lib/devices/virtio/vsock/virtio-vsock.js'
-import type { VsockStream } from '../../../../lib/devices/virtio/vsock/vsock-stream.js'
+import {
+  BUFFER_ALLOCATION,
+  type VsockStream,
+} from '../../../../lib/devices/virtio/vsock/vsock-stream.js'
 import { DeviceRig } from '../../../helpers/device-rig.js'
 import { turns, until } from '../../../helpers/virtio-driver.js'
 
@@ -186,6 +189,17 @@ describe('virtio-vsock', () => {
     await until(() => bytes === 8 * 32768, 'the data')
     const { packet } = await guest.nextOf(abi.VIRTIO_VSOCK_OP_CREDIT_UPDATE)
     expect(packet.forwardCount).toBeGreaterThanOrEqual(131072)
+  })
+
+  it('tells the guest of new room when all of a full buffer is read at once', async () => {
+    const guest = new Guest()
+    const stream = await accepted(guest)
+    for (let sent = 0; sent < BUFFER_ALLOCATION; sent += 65536) {
+      await guest.send({ op: abi.VIRTIO_VSOCK_OP_RW }, Buffer.alloc(65536))
+    }
+    expect((stream.read() as Buffer).length).toBe(BUFFER_ALLOCATION)
+    const { packet } = await guest.nextOf(abi.VIRTIO_VSOCK_OP_CREDIT_UPDATE)
+    expect(packet.forwardCount).toBe(BUFFER_ALLOCATION)
   })
 
   it('ends a connection whose guest sends more than there is room for, and goes on', async () => {
