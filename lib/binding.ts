@@ -205,12 +205,12 @@ export interface NativeExitChannel {
   /** Makes a thread for a vCPU, which runs from the next `run()` on. Returns its index: 0, 1, ... */
   addVcpu(vcpu: NativeVcpu): number
   /**
-   * Starts or resumes all threads. `onWork` is called from the event loop when there is something to do: it is to call
+   * Starts or resumes all threads, or those in `only`. `onWork` is called from the event loop when there is something to do: it is to call
    * `next()` until that returns -1, and look at `parked`. It stays until all threads rest, and until then keeps this
    * object, and unless `unref()` was called the event loop, alive.
    * @throws VmmError `ERR_VCPU_RUNNING` if another channel, or `vcpu.run()`, has one of the vCPUs; `ERR_STATE` once stopped
    */
-  run(onWork: () => void): void
+  run(onWork: () => void, only?: Uint32Array): void
   /** Asks every thread to complete what it is at and to leave KVM_RUN; `onWork` is called when all have. */
   pause(): void
   /** True if no thread is in KVM_RUN nor will enter it before `run()`; those that are held count as parked. */

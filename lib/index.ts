@@ -82,6 +82,7 @@ export {
   type VirtualMachineEvents,
   type VmState,
 } from './machine/virtual-machine.js'
+export type { GdbAddress, GdbListenOptions, VmGdb } from './machine/vm-gdb.js'
 export type {
   AccessStatistics,
   ExitStatistics,

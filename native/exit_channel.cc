@@ -118,26 +118,50 @@ napi_value ExitChannel::AddVcpu(napi_env env, const Args& args) {
 napi_value ExitChannel::Run(napi_env env, const Args& args) {
   if (!CheckOpen(env)) return nullptr;
   if (!IsFunction(env, args[0])) return ThrowInvalidOption(env, "onWork", args[0], "a function");
+  std::vector<VcpuThread*> chosen;
+  if (!ChooseVcpus(env, args[1], &chosen)) return nullptr;
   std::lock_guard lock(group_.mutex);
   if (group_.want.load() == Want::kStop) {
     return ThrowVmmError(env, "ERR_STATE", "the channel has been stopped");
   }
-  for (size_t i = 0; i < threads_.size(); i++) {
-    if (!threads_[i]->parked() || threads_[i]->vcpu().TryEnter()) continue;
-    while (i-- > 0) {
-      if (threads_[i]->parked()) threads_[i]->vcpu().Leave();
-    }
+  std::erase_if(chosen, [](VcpuThread* thread) { return !thread->parked(); });
+  for (size_t i = 0; i < chosen.size(); i++) {
+    if (chosen[i]->vcpu().TryEnter()) continue;
+    while (i-- > 0) chosen[i]->vcpu().Leave();
     return ThrowVmmError(env, "ERR_VCPU_RUNNING", "a vCPU is run by someone else");
   }
   // One that is there may be the very function that is running.
   if (!on_work_) on_work_.Set(env, args.self, args[0], "node-kvm:exits");
   group_.want.store(Want::kRun, std::memory_order_seq_cst);
   runs_++;
-  for (const auto& thread : threads_) thread->Unpark();
+  for (VcpuThread* thread : chosen) thread->Unpark();
   group_.changed.notify_all();
   if (ref_) group_.wake.Ref();
   Poll();
   return nullptr;
+}
+
+bool ExitChannel::ChooseVcpus(napi_env env, napi_value only, std::vector<VcpuThread*>* chosen) {
+  napi_valuetype type = napi_undefined;
+  if (only) napi_typeof(env, only, &type);
+  if (type == napi_undefined) {
+    for (const auto& thread : threads_) chosen->push_back(thread.get());
+    return true;
+  }
+  Words indices;
+  if (!GetWords(env, only, "only", &indices)) return false;
+  std::vector<bool> seen(threads_.size());
+  for (size_t i = 0; i < indices.count; i++) {
+    if (indices.data[i] >= threads_.size()) {
+      ThrowInvalidOption(env, "only", only, "indices of vCPUs");
+      return false;
+    }
+    seen[indices.data[i]] = true;
+  }
+  for (const auto& thread : threads_) {
+    if (seen[thread->index()]) chosen->push_back(thread.get());
+  }
+  return true;
 }
 
 napi_value ExitChannel::Pause(napi_env env, const Args&) {

@@ -84,6 +84,8 @@ class ExitChannel {
   bool Answer(napi_env env, int32_t index);
 
   bool CheckOpen(napi_env env);
+  // The threads of the indices, all if there are none; false with an exception pending.
+  bool ChooseVcpus(napi_env env, napi_value only, std::vector<VcpuThread*>* chosen);
   VcpuThread* GetVcpu(napi_env env, napi_value index);
   bool ParkedNow();
   void OnWork();

@@ -13,7 +13,7 @@ import { count, readResults, stalledTests } from './lib/results.mjs'
 const PROGRAMS = [
   ...['qemu-system-x86_64', 'ip', 'mkfs.ext4', 'dpkg-deb'],
   // What some tests compare with.
-  ...['passt', 'tcpdump', 'iasl', 'lz4', 'zstd'],
+  ...['passt', 'tcpdump', 'iasl', 'lz4', 'zstd', 'gdb'],
 ]
 const VITEST = join(packageRoot, 'node_modules/vitest/vitest.mjs')
 const REPORTER = join(packageRoot, 'scripts/lib/results-reporter.mjs')

@@ -40,6 +40,10 @@ const layers: Record<string, { files: RegExp; imports: string[]; packages?: stri
   },
   arch: { files: /^lib\/arch\//, imports: ['util', 'errors', 'memory', 'kvm/abi'] },
   boot: { files: /^lib\/boot\//, imports: ['util', 'errors', 'memory', 'kvm/abi', 'arch'] },
+  debug: {
+    files: /^lib\/debug\//,
+    imports: ['util', 'errors', 'memory', 'mapping', 'kvm', 'kvm/abi'],
+  },
   initramfs: { files: /^lib\/initramfs\//, imports: ['util', 'errors'] },
   assets: {
     files: /^lib\/assets\//,

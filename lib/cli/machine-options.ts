@@ -7,7 +7,7 @@ import {
   Tap,
   type VirtualMachineOptions,
 } from '../index.js'
-import type { CpusSpec, DiskSpec, ModuleSpec, NetSpec } from './specs.js'
+import type { CpusSpec, DiskSpec, GdbSpec, ModuleSpec, NetSpec } from './specs.js'
 
 /** The options of `node-kvm run`. */
 export interface RunOptions {
@@ -33,6 +33,8 @@ export interface RunOptions {
   vsock?: string
   timeout?: number
   stats: boolean
+  gdb?: GdbSpec
+  gdbWait: boolean
   emulate: 'auto' | 'always' | 'never'
 }
 

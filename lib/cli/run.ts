@@ -3,6 +3,7 @@ import { Command, InvalidArgumentError, Option } from 'commander'
 import {
   describeStopReason,
   describeWarning,
+  type GdbListenOptions,
   kvmUsable,
   type StopReason,
   VirtualMachine,
@@ -11,7 +12,13 @@ import {
 import { runHere } from './emulated.js'
 import { EXIT_STATUS, EXIT_STATUS_HELP, exitStatus } from './exit-status.js'
 import { fileOf, machineOptions, type RunOptions } from './machine-options.js'
-import { parseCpusSpec, parseDiskSpec, parseModuleSpec, parseNetSpec } from './specs.js'
+import {
+  parseCpusSpec,
+  parseDiskSpec,
+  parseGdbSpec,
+  parseModuleSpec,
+  parseNetSpec,
+} from './specs.js'
 import { attachTerminal } from './terminal.js'
 
 const collect =
@@ -79,6 +86,12 @@ export function runCommand(): Command {
     .option('--name <name>', 'what `node-kvm ps` and the like call it: vm-PID unless told')
     .option('--json', 'say on standard error how it ended as JSON', false)
     .option('--stats', 'say at the end what the guest exited for, and how long it took', false)
+    .option(
+      '--gdb <[host:]port|path>',
+      'let GDB connect at a TCP port, of 127.0.0.1 unless told, or at a Unix socket made here',
+      parseGdbSpec,
+    )
+    .option('--gdb-wait', 'keep the guest at its first instruction until GDB lets it go on', false)
     .addOption(
       new Option('--emulate <when>', 'use the emulated KVM host')
         .choices(['auto', 'always', 'never'])
@@ -125,6 +138,7 @@ async function runGuest(machine: VirtualMachineOptions, options: RunOptions): Pr
   )
   let supervisor: { close(): void } | undefined
   try {
+    if (options.gdb) await listenForGdb(vm, { ...options.gdb, wait: options.gdbWait })
     await vm.start()
     // When the guest runs already, as it does not need this.
     supervisor = await supervise(vm, options.name)
@@ -161,6 +175,12 @@ async function supervise(
 function reportJson(reason: StopReason, status: number): void {
   const error = reason.kind === 'error' ? { error: reason.error.message } : {}
   process.stderr.write(`${JSON.stringify({ ...reason, ...error, status })}\n`)
+}
+
+async function listenForGdb(vm: VirtualMachine, options: GdbListenOptions): Promise<void> {
+  const address = await vm.gdb.listen(options)
+  const remote = 'path' in address ? address.path : `${address.host}:${address.port}`
+  process.stderr.write(`node-kvm: in gdb: target remote ${remote}\r\n`)
 }
 
 /** Resolves when what the guest said last has been read. */

@@ -21,6 +21,9 @@ export interface ModuleSpec {
   commandLine?: string
 }
 
+/** `[HOST:]PORT` or `PATH` as given to `--gdb`. */
+export type GdbSpec = { port: number; host?: string } | { path: string }
+
 /** A port of the host's that leads into the guest. */
 export interface ForwardSpec {
   protocol: 'tcp' | 'udp'
@@ -99,6 +102,19 @@ export function parseNetSpec(text: string): NetSpec {
     else throw new InvalidArgumentError(`'${part}' is not known here; expected ${NET_EXPECTED}`)
   }
   return spec
+}
+
+/**
+ * Reads `[HOST:]PORT`, or a path: whatever has a slash. An address of IPv6 is in brackets.
+ * @throws InvalidArgumentError naming what is not understood
+ */
+export function parseGdbSpec(text: string): GdbSpec {
+  if (text.includes('/')) return { path: text }
+  const [, host, port] = /^(?:([^:]+|\[[\da-f:.]+\]):)?(\d+)$/i.exec(text) ?? []
+  if (port === undefined || Number(port) > 65535) {
+    throw new InvalidArgumentError('expected [HOST:]PORT or the path of a socket, such as ./gdb')
+  }
+  return { port: Number(port), ...(host && { host: host.replace(/[[\]]/g, '') }) }
 }
 
 function netKind(parts: readonly string[]): NetSpec {

@@ -15,11 +15,13 @@ import { DeviceSlots } from './device-slots.js'
 import { attachLegacyDevices } from './legacy-devices.js'
 import { type GuestImages, loadGuest, openImages } from './load-guest.js'
 import type { MachineConfig } from './machine-config.js'
+import { MachineDebugTarget } from './machine-debug-target.js'
 import { machineReset } from './machine-reset.js'
 import { openBackends } from './open-backends.js'
 import { PanicWatch } from './panic-watch.js'
 import { createPlatform } from './platform.js'
 import { attachPlatformDevices } from './platform-devices.js'
+import { RunControl } from './run-control.js'
 import { RunLoop } from './run-loop.js'
 import { afterPanic, type StopReason, stopReason } from './stop-reason.js'
 import { enterAt, setUpVcpu } from './vcpu-setup.js'
@@ -43,6 +45,8 @@ export interface Assembly {
   readonly watchdog: Ib700 | undefined
   readonly acpiPm: AcpiPm
   readonly runLoop: RunLoop
+  readonly runControl: RunControl
+  readonly debugTarget: MachineDebugTarget
   readonly stats: () => VmStatistics
   /**
    * Puts all of the machine back to what it was before its first instruction, its kernel loaded anew. No vCPU may run.
@@ -55,8 +59,8 @@ export interface Assembly {
 export interface AssemblyEvents {
   /** Called once, when the guest ends by itself or by a failure. */
   onEnd(reason: StopReason): void
-  /** The guest asks to be started anew. The vCPUs have been told to stop for it. */
-  onRestart(): void
+  /** The guest, or a debugger, asks for the machine to be started anew. Resolves when it is, or has ended. */
+  restart(): Promise<void>
   onWarning(warning: VmWarning): void
 }
 
@@ -67,7 +71,7 @@ export interface AssemblyEvents {
 export async function assemble(
   config: MachineConfig,
   cleanup: Cleanup,
-  { onEnd, onRestart, onWarning }: AssemblyEvents,
+  { onEnd, restart, onWarning }: AssemblyEvents,
 ): Promise<Assembly> {
   const images = openImages(config)
   try {
@@ -86,8 +90,8 @@ export async function assemble(
     const onReset = () => {
       if (config.onReset === 'stop') return end({ kind: 'reset' })
       // At once: the guest must not go on behind the instruction that resets it.
-      void runLoop.pause()
-      onRestart()
+      void runControl.hold('reset')
+      void restart()
     }
     const onPowerOff = () => end({ kind: 'shutdown' })
     const lines = { output, input: console.input }
@@ -113,6 +117,7 @@ export async function assemble(
       mmio: platform.mmio,
       onEnd: (ending) => ended(stopReason(ending)),
     })
+    const runControl = new RunControl(runLoop)
     const { cpus, topology } = config
     const vcpuStats: StatsFd[] = []
     const vcpus: VcpuFd[] = []
@@ -147,6 +152,11 @@ export async function assemble(
       }
     }
     const { memory } = platform
+    const debugTarget = new MachineDebugTarget({
+      ...{ memory, vcpus, pio, runLoop, runControl },
+      kill: () => end({ kind: 'killed' }),
+      reset: restart,
+    })
     return {
       memory,
       console,
@@ -155,6 +165,8 @@ export async function assemble(
       ...openAgent(config, backends.vsock),
       acpiPm,
       runLoop,
+      runControl,
+      debugTarget,
       stats,
       reset,
     }

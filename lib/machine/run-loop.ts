@@ -1,6 +1,6 @@
 import { binding, type NativeExitChannel } from '../binding.js'
 import type { Bus } from '../bus/bus.js'
-import { KVM_EXIT_HLT, KVM_EXIT_IO, KVM_EXIT_MMIO } from '../kvm/abi/exits.js'
+import { KVM_EXIT_DEBUG, KVM_EXIT_HLT, KVM_EXIT_IO, KVM_EXIT_MMIO } from '../kvm/abi/exits.js'
 import type { RunPage } from '../kvm/run-page.js'
 import type { VcpuFd } from '../kvm/vcpu-fd.js'
 import { DeviceRoutes } from './device-routes.js'
@@ -107,11 +107,12 @@ export class RunLoop implements Disposable {
   }
 
   /**
-   * Starts or resumes every vCPU. Meanwhile the event loop stays alive, unless `unref()` was called.
+   * Starts or resumes every vCPU, or those with the indices in `only`. Meanwhile the event loop stays alive, unless
+   * `unref()` was called.
    * @throws VmmError `ERR_STATE` after the end, `ERR_CLOSED` after `close()`, `ERR_VCPU_RUNNING` if someone else runs one
    */
-  run(): void {
-    this.#channel.run(this.#pump)
+  run(only?: readonly number[]): void {
+    this.#channel.run(this.#pump, only && Uint32Array.from(only))
     this.#running = true
     this.#settlePause()
   }
@@ -153,6 +154,17 @@ export class RunLoop implements Disposable {
 
   [Symbol.dispose](): void {
     this.close()
+  }
+
+  /** Called for KVM_EXIT_DEBUG; without it that ends the guest. */
+  onDebugExit: ((vcpu: number, page: RunPage) => void) | undefined
+
+  /** The vCPU whose synchronous exit is, or was last, served. */
+  serving = 0
+
+  /** Whether `stop()` was called, or the guest has ended. */
+  get ended(): boolean {
+    return this.#ended
   }
 
   /** One entry for each vCPU, by index. */
@@ -229,6 +241,7 @@ export class RunLoop implements Disposable {
   }
 
   #serve(index: number): RunEnding | undefined {
+    this.serving = index
     const errno = this.#mailbox[RUN_ERRNO]!
     if (errno !== 0) return endingOfErrno(index, errno)
     const page = this.#vcpus[index]!.page
@@ -237,6 +250,7 @@ export class RunLoop implements Disposable {
       if (reason === KVM_EXIT_IO) serveIo(page, this.#pio)
       else if (reason === KVM_EXIT_MMIO) serveMmio(page, this.#mmio)
       else if (reason === KVM_EXIT_HLT) return this.#hold(index)
+      else if (reason === KVM_EXIT_DEBUG && this.onDebugExit) this.onDebugExit(index, page)
       else return endingOfExit(index, page.exit())
     } catch (error) {
       return endingOfDeviceError(this.#describeAccess(page), error)

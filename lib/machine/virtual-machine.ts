@@ -17,6 +17,7 @@ import { type MachineConfig, parseConfig, type VirtualMachineOptions } from './m
 import * as check from './option-checks.js'
 import { awaitStop, type WaitLimits } from './stop-limits.js'
 import { describeStopReason, type StopReason } from './stop-reason.js'
+import { VmGdb } from './vm-gdb.js'
 import type { VmStatistics } from './vm-stats.js'
 import type { VmWarning } from './vm-warning.js'
 
@@ -88,6 +89,8 @@ export class VirtualMachine extends EventEmitter<VirtualMachineEvents> implement
   readonly balloon: VmBalloon | undefined
   /** What the guest writes to its debug console. `undefined` without the option `devices.debugcon`. */
   readonly debugcon: ConsoleOutput | undefined
+  /** Lets GDB debug the guest: `await vm.gdb.listen({ port: 1234 })`. */
+  readonly gdb: VmGdb
   /** Why the guest ended. Never rejects: a failure of the host is a reason too. */
   readonly stopped: Promise<StopReason>
 
@@ -116,6 +119,7 @@ export class VirtualMachine extends EventEmitter<VirtualMachineEvents> implement
     this.virtioConsole = assembly.virtioConsole
     this.balloon = assembly.balloon
     this.debugcon = assembly.debugcon
+    this.gdb = new VmGdb(assembly.debugTarget)
     const { promise, resolve } = withResolvers<StopReason>()
     this.stopped = promise
     this.#settle = resolve
@@ -141,8 +145,8 @@ export class VirtualMachine extends EventEmitter<VirtualMachineEvents> implement
       let vm: VirtualMachine | undefined
       const assembly = await assemble(config, cleanup, {
         onEnd: end,
-        onRestart: () => {
-          if (vm) void vm.#reset()
+        restart: async () => {
+          if (vm) await vm.#reset()
         },
         onWarning: (warning) => {
           if (vm) vm.#warn(warning)
@@ -192,7 +196,7 @@ export class VirtualMachine extends EventEmitter<VirtualMachineEvents> implement
     signal?.throwIfAborted()
     this.#stopWith(signal)
     this.#enter('running')
-    this.#assembly.runLoop.run()
+    this.#assembly.runControl.release('program')
   }
 
   /**
@@ -203,7 +207,7 @@ export class VirtualMachine extends EventEmitter<VirtualMachineEvents> implement
     this.#require('pause', 'running')
     this.#enter('paused')
     this.#assembly.watchdog?.pause()
-    await this.#assembly.runLoop.pause()
+    await this.#assembly.runControl.hold('program')
     await this.#resetting
   }
 
@@ -215,8 +219,7 @@ export class VirtualMachine extends EventEmitter<VirtualMachineEvents> implement
     this.#require('resume', 'paused')
     this.#enter('running')
     this.#assembly.watchdog?.resume()
-    // A reset that is under way lets the vCPUs run when it is done.
-    if (!this.#resetting) this.#assembly.runLoop.run()
+    this.#assembly.runControl.release('program')
   }
 
   /**
@@ -337,9 +340,9 @@ export class VirtualMachine extends EventEmitter<VirtualMachineEvents> implement
   }
 
   async #resetOnce(): Promise<void> {
-    const { runLoop } = this.#assembly
+    const { runControl } = this.#assembly
     try {
-      await runLoop.pause()
+      await runControl.hold('reset')
       if (this.#hasEnded) return
       await this.#assembly.reset()
     } catch (error) {
@@ -348,7 +351,7 @@ export class VirtualMachine extends EventEmitter<VirtualMachineEvents> implement
     }
     if (this.#hasEnded) return
     this.emit('reset')
-    if (this.#state === 'running') runLoop.run()
+    runControl.release('reset')
   }
 
   async #close(): Promise<void> {
@@ -359,6 +362,7 @@ export class VirtualMachine extends EventEmitter<VirtualMachineEvents> implement
       // A listener may have thrown before the last of these.
       this.#state = 'closed'
       await this.#resetting
+      await this.gdb.end()
       await this.#cleanup.run()
     }
   }
@@ -371,6 +375,7 @@ export class VirtualMachine extends EventEmitter<VirtualMachineEvents> implement
     if (this.#hasEnded) return
     this.#assembly.runLoop.stop()
     this.#assembly.endAgent(describeStopReason(reason))
+    this.#assembly.debugTarget.end(reason)
     this.console.output.end()
     this.debugcon?.end()
     this.#settle(reason)

@@ -1,7 +1,13 @@
 import { PassThrough } from 'node:stream'
 import { describe, expect, it } from 'vitest'
 import { EXIT_STATUS, EXIT_STATUS_HELP, exitStatus } from '../../lib/cli/exit-status.js'
-import { parseCpusSpec, parseDiskSpec, parseModuleSpec, parseNetSpec } from '../../lib/cli/specs.js'
+import {
+  parseCpusSpec,
+  parseDiskSpec,
+  parseGdbSpec,
+  parseModuleSpec,
+  parseNetSpec,
+} from '../../lib/cli/specs.js'
 import { attachTerminal, EscapeFilter } from '../../lib/cli/terminal.js'
 
 describe('--disk', () => {
@@ -51,6 +57,24 @@ describe('--cpus', () => {
     'refuses %j',
     (text) => expect(() => parseCpusSpec(text)).toThrow(/whole number|not known here/),
   )
+})
+
+describe('--gdb', () => {
+  it.each([
+    ['1234', { port: 1234 }],
+    [':0', undefined],
+    ['0.0.0.0:1234', { host: '0.0.0.0', port: 1234 }],
+    ['[::1]:1234', { host: '::1', port: 1234 }],
+    ['./gdb', { path: './gdb' }],
+    ['/run/gdb:1', { path: '/run/gdb:1' }],
+    ['gdb', undefined],
+    ['65536', undefined],
+    ['', undefined],
+    ['::1:1234', undefined],
+  ])('%j', (text, spec) => {
+    if (spec) expect(parseGdbSpec(text)).toEqual(spec)
+    else expect(() => parseGdbSpec(text)).toThrow('expected [HOST:]PORT')
+  })
 })
 
 describe('--net', () => {

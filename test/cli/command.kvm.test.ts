@@ -1,8 +1,10 @@
 import { execFile } from 'node:child_process'
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
 import { afterAll, describe, expect, it } from 'vitest'
 import { diagnose } from '../../lib/index.js'
 import * as guest from '../machine/tiny-guest.js'
@@ -134,6 +136,21 @@ describe('node-kvm', () => {
     expect(stderr).toMatch(/^KVM_EXIT_IO +3 /m)
     expect(stderr).toMatch(/^0x3f8 +write +uart0 +2 /m)
     expect(status).toBe(0)
+  })
+
+  it('waits for gdb, and refuses a place that cannot be listened at', async () => {
+    const path = kernel(guest.print('on'), guest.powerOff)
+    const socket = join(folder, 'gdb')
+    const running = run(path, '--gdb', socket, '--gdb-wait')
+    while (!existsSync(socket)) await sleep(10)
+    const { stdout } = await promisify(execFile)('gdb', [
+      ...['-nx', '-batch', '-ex', `target remote ${socket}`, '-ex', 'continue'],
+    ])
+    expect(stdout).toContain('exited normally')
+    expect(await running).toMatchObject({ status: 0, stdout: 'on' })
+    const { status, stderr } = await run(path, '--gdb', '/no/such/folder/gdb')
+    expect(stderr).toContain('gdb.path')
+    expect(status).not.toBe(0)
   })
 
   it('ends a guest that takes too long', async () => {

@@ -1,0 +1,33 @@
+import type { RunLoop } from './run-loop.js'
+
+/** Who can keep a machine's vCPUs from running: the program by `pause()`, a reset that is under way, a debugger. */
+export type Holder = 'program' | 'reset' | 'debugger'
+
+/** Lets the vCPUs run while nobody holds them. At first the program does. */
+export class RunControl {
+  readonly #loop: RunLoop
+  readonly #holders = new Set<Holder>(['program'])
+  /** The vCPUs that the debugger lets go on: all unless it said. */
+  #only: readonly number[] | undefined
+
+  constructor(loop: RunLoop) {
+    this.#loop = loop
+  }
+
+  /** Takes every vCPU out of the guest. Resolves when none runs, or the guest has ended. */
+  hold(by: Holder): Promise<void> {
+    this.#holders.add(by)
+    return this.#loop.pause()
+  }
+
+  /** Lets the vCPUs go on if nobody else holds them. Does nothing after the guest's end. */
+  release(by: Holder): void {
+    this.#holders.delete(by)
+    if (this.#holders.size === 0 && !this.#loop.ended) this.#loop.run(this.#only)
+  }
+
+  /** Which vCPUs are to run when any are, by index; all if `undefined`. Told while they are held. */
+  choose(only: readonly number[] | undefined): void {
+    this.#only = only
+  }
+}
