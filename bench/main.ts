@@ -1,8 +1,8 @@
 /**
- * `npm run bench -- [NAME…] [--rounds N] [--json] [--svg FILE]`: runs the benchmarks, each in a process of its own;
- * those that boot stock kernels run in the emulated KVM host where this machine's KVM cannot.
+ * `npm run bench -- [NAME…]`: runs the benchmarks, each in a process of its own; those that boot stock kernels run in
+ * the emulated KVM host where this machine's KVM cannot. USAGE has the rest.
  */
-import { writeFileSync } from 'node:fs'
+import { readFileSync, writeFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import { kvmUsable } from '../lib/index.js'
 import { BENCHMARKS } from './catalogue.js'
@@ -10,12 +10,18 @@ import { rounds } from './lib/cli.js'
 import type { Figure } from './lib/figure.js'
 import { prepareAssets } from './lib/guest-assets.js'
 import { host } from './lib/platform.js'
-import { markdown } from './lib/report.js'
+import { page, withFigures } from './lib/report.js'
 import { runBenchmark } from './lib/run-benchmark.js'
 import { svg } from './lib/svg.js'
 
-const USAGE = `usage: npm run bench -- [NAME…] [--rounds N] [--json] [--svg FILE] [--verbose]
+const USAGE = `usage: npm run bench -- [NAME…] [OPTIONS]
 names: ${Object.keys(BENCHMARKS).join(', ')}
+  --rounds N    of each measurement
+  --json        one JSON object on standard output, nothing else
+  --svg FILE    draws the figures too
+  --docs FILE   puts the table into a page, between its lines <!-- figures --> and <!-- end of figures -->
+  --from FILE   takes in what --json gave before; only what is named is measured then (repeatable)
+  --verbose     shows what the guests say
 `
 const say = (text: string) => void process.stderr.write(`${text}\n`)
 
@@ -25,6 +31,8 @@ const { values, positionals } = parseArgs({
     json: { type: 'boolean', default: false },
     rounds: { type: 'string' },
     svg: { type: 'string' },
+    docs: { type: 'string' },
+    from: { type: 'string', multiple: true, default: [] },
     verbose: { type: 'boolean', default: false },
     help: { type: 'boolean', short: 'h', default: false },
   },
@@ -37,12 +45,19 @@ if (values.help || unknown !== undefined) {
 }
 rounds(1) // checks it
 
+interface Run {
+  readonly figures: Figure[]
+  readonly missing: { name: string; why: string }[]
+}
+const before = values.from.map((path) => JSON.parse(readFileSync(path, 'utf8')) as Run)
+const figures = before.flatMap((run) => run.figures)
+const missing = before.flatMap((run) => run.missing)
+
 const { usable, why } = await kvmUsable()
-const names = positionals.length > 0 ? positionals : Object.keys(BENCHMARKS)
+const all = before.length > 0 ? [] : Object.keys(BENCHMARKS)
+const names = positionals.length > 0 ? positionals : all
 if (names.some((name) => BENCHMARKS[name]!.guest)) await prepareAssets(say)
 
-const figures: Figure[] = []
-const missing: { name: string; why: string }[] = []
 const options = values.verbose ? ['--verbose'] : []
 if (values.rounds !== undefined) options.unshift('--rounds', values.rounds)
 for (const name of names) {
@@ -58,11 +73,12 @@ for (const name of names) {
 for (const { name, why } of missing) say(`missing: ${name} (${why.split('\n')[0]})`)
 
 const description = host(usable ? why : `stock guests: the emulated KVM host; the rest: ${why}`)
-const { cpu, cpus, node, kvm } = description
+const table = page(figures, description)
 process.stdout.write(
-  values.json
-    ? `${JSON.stringify({ host: description, figures, missing })}\n`
-    : `${markdown(figures)}\n\nOn ${cpu}, ${cpus} CPUs, Node ${node}; KVM: ${kvm}.\n`,
+  values.json ? `${JSON.stringify({ host: description, figures, missing })}\n` : table,
 )
 if (values.svg !== undefined) writeFileSync(values.svg, svg(figures, description))
+if (values.docs !== undefined) {
+  writeFileSync(values.docs, withFigures(readFileSync(values.docs, 'utf8'), table))
+}
 if (missing.length > 0) process.exitCode = 1

@@ -1,8 +1,15 @@
 import { cpus, release } from 'node:os'
 import { INSIDE_VARIABLE } from '../../lib/testing.js'
 
-/** The machine that a benchmark is run on. */
-export function host(kvm: string): { cpu: string; cpus: number; node: string; kvm: string } {
+/** The machine that the benchmarks are run on. */
+export interface Host {
+  readonly cpu: string
+  readonly cpus: number
+  readonly node: string
+  readonly kvm: string
+}
+
+export function host(kvm: string): Host {
   return {
     cpu: cpus()[0]?.model.trim() ?? 'unknown',
     cpus: cpus().length,

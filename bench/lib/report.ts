@@ -1,4 +1,5 @@
 import type { Figure } from './figure.js'
+import type { Host } from './platform.js'
 
 const number = (value: number | null) =>
   value === null ? '' : value >= 100 ? value.toFixed(0) : value.toPrecision(3)
@@ -30,4 +31,25 @@ export function markdown(figures: readonly Figure[]): string {
   return [header, header.map(() => '---'), ...rows]
     .map((row) => `| ${row.join(' | ')} |`)
     .join('\n')
+}
+
+/** The table for a page, with what it was measured on. */
+export function page(figures: readonly Figure[], { cpu, cpus, node, kvm }: Host): string {
+  const places = [...new Set(figures.map(({ on }) => on))].map((on) => `- ${on}`)
+  return `${markdown(figures)}
+
+On ${cpu}, ${cpus} CPUs, Node ${node}; KVM: ${kvm}. Measured in:
+
+${places.join('\n')}
+`
+}
+
+const BEGIN = '<!-- figures -->'
+const END = '<!-- end of figures -->'
+
+/** A page with another table between its marks. */
+export function withFigures(text: string, table: string): string {
+  const [begin, end] = [text.indexOf(BEGIN), text.indexOf(END)]
+  if (begin < 0 || end < begin) throw new Error(`the page has no ${BEGIN} … ${END}`)
+  return `${text.slice(0, begin + BEGIN.length)}\n\n${table}\n${text.slice(end)}`
 }

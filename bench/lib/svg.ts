@@ -1,4 +1,5 @@
 import type { Figure } from './figure.js'
+import type { Host } from './platform.js'
 
 const WIDTH = 900
 const LABEL = 470
@@ -105,10 +106,7 @@ function curves(figures: readonly Figure[], top: number): { body: string; bottom
 }
 
 /** The figures as a drawing: ratios to the peers with their targets, and how costs grow with the number of machines. */
-export function svg(
-  figures: readonly Figure[],
-  on: { readonly cpu: string; readonly cpus: number; readonly node: string; readonly kvm: string },
-): string {
+export function svg(figures: readonly Figure[], on: Host): string {
   const growing = figures.filter(({ name }) => GROWTH.test(name))
   const compared = figures.filter(({ name, ratio }) => ratio !== null && !GROWTH.test(name))
   const first = ratios(compared, TOP)

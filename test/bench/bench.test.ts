@@ -7,7 +7,7 @@ import { figure, interleaveNamed } from '../../bench/lib/figure.js'
 import { fioScript } from '../../bench/lib/fio.js'
 import { readResults } from '../../bench/lib/guest-session.js'
 import { cpuSeconds } from '../../bench/lib/process-cpu.js'
-import { markdown } from '../../bench/lib/report.js'
+import { markdown, page, withFigures } from '../../bench/lib/report.js'
 import { svg } from '../../bench/lib/svg.js'
 import { root } from '../helpers/imports.js'
 
@@ -46,6 +46,14 @@ describe('a figure', () => {
       figure(`memory per VM, ${count} VM${count > 1 ? 's' : ''}`, 'MiB', undefined, [8 / count]),
     )
     const host = { cpu: 'a <CPU>', cpus: 2, node: 'v20', kvm: 'fine' }
+    const marked = '# Title\n<!-- figures -->\nold\n<!-- end of figures -->\nrest\n'
+    const whole = withFigures(marked, page([reads], host))
+    expect(whole).toMatch(
+      /^# Title\n<!-- figures -->\n\n\| figure [\s\S]*\n<!-- end of figures -->\nrest\n$/,
+    )
+    expect(whole).toContain(`\n- ${reads.on}\n`)
+    expect(whole).not.toContain('old')
+    expect(() => withFigures('', '')).toThrow('<!-- figures -->')
     const drawing = svg([reads, cpu, ...growth], host)
     expect(drawing.match(/<rect /g)).toHaveLength(3) // the ground and two bars
     expect(drawing.match(/<polyline points="\S+ \S+ \S+"/g)).toHaveLength(1)
