@@ -21,6 +21,7 @@ names: ${Object.keys(BENCHMARKS).join(', ')}
   --svg FILE    draws the figures too
   --docs FILE   puts the table into a page, between its lines <!-- figures --> and <!-- end of figures -->
   --from FILE   takes in what --json gave before; only what is named is measured then (repeatable)
+  --quick       as short as can be, to see whether all of it works
   --verbose     shows what the guests say
 `
 const say = (text: string) => void process.stderr.write(`${text}\n`)
@@ -33,6 +34,7 @@ const { values, positionals } = parseArgs({
     svg: { type: 'string' },
     docs: { type: 'string' },
     from: { type: 'string', multiple: true, default: [] },
+    quick: { type: 'boolean', default: false },
     verbose: { type: 'boolean', default: false },
     help: { type: 'boolean', short: 'h', default: false },
   },
@@ -58,7 +60,9 @@ const all = before.length > 0 ? [] : Object.keys(BENCHMARKS)
 const names = positionals.length > 0 ? positionals : all
 if (names.some((name) => BENCHMARKS[name]!.guest)) await prepareAssets(say)
 
-const options = values.verbose ? ['--verbose'] : []
+const options = (['quick', 'verbose'] as const)
+  .filter((name) => values[name])
+  .map((name) => `--${name}`)
 if (values.rounds !== undefined) options.unshift('--rounds', values.rounds)
 for (const name of names) {
   say(`${name}…`)

@@ -3,13 +3,13 @@ import { once } from 'node:events'
 import { type AddressInfo, createServer } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { Tap, VirtualMachine } from '../lib/index.js'
-import { print, rounds } from './lib/cli.js'
+import { print, quick, rounds } from './lib/cli.js'
 import { figure, interleaveNamed } from './lib/figure.js'
 import { execParameter, networkGuest } from './lib/guest-assets.js'
 import { GuestHere } from './lib/guest-here.js'
 import { BenchTap, HOST_ADDRESS, NETWORK_PARAMETERS } from './lib/host-network.js'
 
-const BYTES = 128 * 2 ** 20
+const BYTES = (quick ? 4 : 128) * 2 ** 20
 const PORT = 5000
 /** The host's context ID. */
 const HOST_CID = 2

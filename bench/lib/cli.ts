@@ -4,10 +4,13 @@ import { markdown } from './report.js'
 /** `--rounds N`, or what the benchmark takes unless told. */
 export function rounds(otherwise: number): number {
   const at = process.argv.indexOf('--rounds')
-  const given = at < 0 ? otherwise : Number(process.argv[at + 1])
+  const given = at < 0 ? (quick ? 1 : otherwise) : Number(process.argv[at + 1])
   if (Number.isInteger(given) && given >= 1) return given
   throw new Error(`--rounds: expected a whole number of at least 1, got ${process.argv[at + 1]}`)
 }
+
+/** With `--quick`, the least that shows whether a benchmark works: its figures are worth nothing. */
+export const quick = process.argv.includes('--quick')
 
 /** Prints figures as every benchmark does: JSON with `--json`, else a Markdown table. */
 export function print(figures: readonly Figure[]): void {
