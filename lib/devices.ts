@@ -27,6 +27,18 @@ export {
   type VirtualSwitchEvents,
 } from './backends/net/virtual-switch.js'
 export * from './bus/bus-device.js'
+export * from './devices/pci/abi.js'
+export type { AddressWindow, Bar, BarOptions } from './devices/pci/address-window.js'
+export { type AddressPools, assignAddresses } from './devices/pci/assign-addresses.js'
+export { PCI_CONFIG_PORTS, PciConfigPorts } from './devices/pci/config-ports.js'
+export { ConfigSpace } from './devices/pci/config-space.js'
+export { Ecam } from './devices/pci/ecam.js'
+export { HostBridge } from './devices/pci/host-bridge.js'
+export { IsaBridge } from './devices/pci/isa-bridge.js'
+export type { Msix, MsixPlace } from './devices/pci/msix.js'
+export { type ConfigAddress, PciBus, type PciBusOptions } from './devices/pci/pci-bus.js'
+export { PciDevice, type PciIdentity, type PciSlot } from './devices/pci/pci-device.js'
+export type { AddressRange, BridgeRanges } from './devices/pci/window-decoder.js'
 export * from './devices/virtio/abi.js'
 export {
   type BalloonStatistics,
@@ -58,6 +70,11 @@ export {
   type DeviceControlEvents,
 } from './devices/virtio/transport/device-control.js'
 export * from './devices/virtio/transport/virtio-mmio.js'
+export {
+  type VirtioPciCounters,
+  type VirtioPciOptions,
+  VirtioPciTransport,
+} from './devices/virtio/transport/virtio-pci.js'
 export * from './devices/virtio/virtio-device.js'
 export { UnixVsockBridge } from './devices/virtio/vsock/unix-vsock-bridge.js'
 export {

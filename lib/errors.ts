@@ -32,6 +32,7 @@ export const errorCodes = {
   ERR_DISK: 'the disk image cannot be used',
   ERR_NET: 'the network backend cannot be used',
   ERR_BUS_CONFLICT: 'two devices claim one address',
+  ERR_PCI_SLOTS: 'every slot of the PCI bus is taken',
   ERR_DEVICE: 'a device model failed',
   ERR_GUEST: 'the guest did what no device model can go on from',
   ERR_BOOT_TEST: 'a boot test failed',

@@ -25,6 +25,7 @@ export interface RunOptions {
   debugExit: boolean
   pvpanic: boolean
   acpi: boolean
+  transport: 'pci' | 'mmio'
   memory: string
   cpus: CpusSpec
   disk: DiskSpec[]
@@ -66,6 +67,7 @@ export async function machineOptions(
       ...(options.pvpanic && { pvpanic: true }),
     },
     ...(given('acpi') && { acpi: options.acpi }),
+    ...(given('transport') && { transport: options.transport }),
     ...(given('memory') && { memory: options.memory }),
     ...(given('rng') && { rng: options.rng }),
     ...(options.vsock === undefined ? {} : { vsock: { unixSocket: options.vsock } }),

@@ -59,6 +59,11 @@ export function runCommand(): Command {
     .option('--debug-exit', 'a port, 0xF4, at which the guest ends with a code', false)
     .option('--pvpanic', 'a device by which the guest tells that its kernel has panicked', false)
     .option('--no-acpi', 'no ACPI tables, but an MP table and virtio_mmio.device= parameters')
+    .addOption(
+      new Option('--transport <kind>', 'how the guest reaches its devices')
+        .choices(['pci', 'mmio'])
+        .default('mmio'),
+    )
     .option('-m, --memory <size>', 'guest memory, such as 512M or 2G', '256M')
     .addOption(
       new Option(

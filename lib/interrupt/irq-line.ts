@@ -11,3 +11,16 @@ export interface IrqLine {
   deassert(): void
   pulse(): void
 }
+
+/**
+ * One message-signalled interrupt, from a device's end: what the guest has written to the device's table says which
+ * vCPU gets which vector. After the machine is closed no method does anything.
+ */
+export interface MsiLine {
+  /** From now on this message is sent: the address in two halves, and the data. Any values are safe. */
+  route(addressLow: number, addressHigh: number, data: number): void
+  /** Sends the message; nothing if there is none yet. */
+  raise(): void
+  /** Gives back what the host holds for it. */
+  close(): void
+}

@@ -19,6 +19,8 @@ import { MachineDebugTarget } from './machine-debug-target.js'
 import { machineReset } from './machine-reset.js'
 import { openBackends } from './open-backends.js'
 import { PanicWatch } from './panic-watch.js'
+import { createPciHost } from './pci-host.js'
+import { plugVirtioPci } from './pci-slot.js'
 import { createPlatform } from './platform.js'
 import { attachPlatformDevices } from './platform-devices.js'
 import { RunControl } from './run-control.js'
@@ -102,14 +104,24 @@ export async function assemble(
       onReset,
     })
     const slots = new DeviceSlots()
+    const pci =
+      config.transport === 'pci'
+        ? createPciHost(platform, { acpiPm, onEject: () => {} })
+        : undefined
     const transports = backends.devices.map((device) =>
-      plugVirtioDevice(platform, slots.take(), device, config, cleanup),
+      pci
+        ? plugVirtioPci(platform, pci, device, config, cleanup)
+        : plugVirtioDevice(platform, slots.take(), device, config, cleanup),
     )
     // All at once, so that disks that hang are waited for at the same time.
     cleanup.defer(async () => {
       await Promise.all(transports.map((transport) => transport.close()))
     })
-    const load = (from: GuestImages) => loadGuest(config, from, platform.memory, slots.taken)
+    const load = (from: GuestImages) => {
+      pci?.assignAddresses()
+      const places = { virtioMmio: slots.taken, pci: pci?.description }
+      return loadGuest(config, from, platform.memory, places)
+    }
     const entry = load(images)
 
     const runLoop = new RunLoop({

@@ -1,4 +1,5 @@
 import { buildAcpiTables } from '../arch/x86-64/acpi/acpi-tables.js'
+import type { PciHostOptions } from '../arch/x86-64/acpi/pci-host.js'
 import type { EntryState } from '../arch/x86-64/entry-state.js'
 import {
   ACPI_PM_PORT,
@@ -82,26 +83,36 @@ export function openImages(config: MachineConfig): GuestImages {
   }
 }
 
+/** Where the guest finds its devices. */
+export interface DevicePlaces {
+  readonly virtioMmio: readonly DeviceSlot[]
+  readonly pci: PciHostOptions | undefined
+}
+
 /** Puts the kernel and the tables that describe the machine into its memory, and tells where it starts. */
 export function loadGuest(
   config: MachineConfig,
   { kernel, initrd, modules }: GuestImages,
   memory: GuestMemory,
-  slots: readonly DeviceSlot[],
+  places: DevicePlaces,
 ): EntryState {
   const byCommandLine =
     !config.acpi ||
     config.discovery === 'command-line' ||
     (config.discovery === 'auto' && /(^|\s)acpi=off(\s|$)/.test(config.commandLine))
   const protocol = config.flatBinary ? flatBinaryOf(config.flatBinary) : detectBootProtocol(kernel)
+  const told = byCommandLine ? { ...places, virtioMmio: [] } : places
   if (!config.acpi) writeMpTable(config, memory)
   return protocol.load({
     memory,
     kernel,
     initrd,
     modules,
-    commandLine: [config.commandLine, ...(byCommandLine ? slots.map(virtioMmioParameter) : [])],
-    rsdp: config.acpi ? writeAcpiTables(config, memory, byCommandLine ? [] : slots) : undefined,
+    commandLine: [
+      config.commandLine,
+      ...(byCommandLine ? places.virtioMmio.map(virtioMmioParameter) : []),
+    ],
+    rsdp: config.acpi ? writeAcpiTables(config, memory, told) : undefined,
   })
 }
 
@@ -131,11 +142,7 @@ function writeMpTable(config: MachineConfig, memory: GuestMemory): void {
 }
 
 /** Writes the ACPI tables and returns the RSDP's address. */
-function writeAcpiTables(
-  config: MachineConfig,
-  memory: GuestMemory,
-  virtioMmio: readonly DeviceSlot[],
-): number {
+function writeAcpiTables(config: MachineConfig, memory: GuestMemory, places: DevicePlaces): number {
   const { rsdpAddress, pieces } = buildAcpiTables({
     address: ACPI_START,
     cpus: cpusOf(config),
@@ -144,7 +151,7 @@ function writeAcpiTables(
     pmBase: ACPI_PM_PORT,
     uarts: [{ port: COM1_PORT, gsi: COM1_GSI }],
     rtc: { port: CMOS_PORT, gsi: CMOS_GSI },
-    virtioMmio,
+    ...places,
     pvpanic: config.devices.pvpanic && PVPANIC_PORT,
     vmGenerationId: config.devices.vmGenerationId,
   })

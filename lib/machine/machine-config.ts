@@ -1,5 +1,6 @@
 import { totalmem } from 'node:os'
 import { apicId, type CpuTopology } from '../arch/x86-64/cpu-topology.js'
+import { VIRTIO_MMIO_SLOTS } from '../arch/x86-64/layout.js'
 import type { BlockBackend } from '../backends/block/block-backend.js'
 import type { NetBackend } from '../backends/net/net-backend.js'
 import type { FlatOptions } from '../boot/flat.js'
@@ -21,6 +22,7 @@ import {
   type VirtioConsoleDeviceOptions,
 } from './device-options.js'
 import * as check from './option-checks.js'
+import { PCI_DEVICES_MAX } from './pci-slots.js'
 import {
   checkPlatformDevices,
   type PlatformDeviceConfig,
@@ -64,6 +66,11 @@ export interface VirtualMachineOptions {
   disks?: readonly (BlockBackend | DiskOptions)[]
   /** Network backends in the order the guest sees them: the first is `eth0`. */
   nets?: readonly (NetBackend | NetOptions)[]
+  /**
+   * How the guest reaches its devices. `'pci'`: by a PCI bus, as on any PC, where they can be plugged in and out while it
+   * runs. `'mmio'`: by windows that ACPI tells of, which takes a guest to init sooner. `'mmio'` unless told.
+   */
+  transport?: 'pci' | 'mmio'
   /** Offer packed virtqueues besides split ones, for drivers that know them. `false` unless told. */
   packedQueues?: boolean
   /**
@@ -139,6 +146,7 @@ export interface MachineConfig {
   readonly topology: CpuTopology
   readonly disks: readonly DiskConfig[]
   readonly nets: readonly NetConfig[]
+  readonly transport: 'pci' | 'mmio'
   readonly packedQueues: boolean
   readonly inOrderQueues: boolean
   readonly rng: boolean
@@ -156,8 +164,9 @@ export interface MachineConfig {
 }
 
 export const MEMORY_MIN = 16 * 2 ** 20
-const MAX_DEVICES = 16
 const CID_DEFAULT = 3
+/** By transport: what the guest has room for. */
+const MAX_DEVICES = { mmio: VIRTIO_MMIO_SLOTS, pci: PCI_DEVICES_MAX }
 /** sun_path of unix(7), less its NUL. */
 const SOCKET_PATH_MAX = 107
 
@@ -210,6 +219,7 @@ const checkOptions = check.object(
     topology: check.optional(checkTopology),
     disks: check.withDefault(checkDisks, []),
     nets: check.withDefault(checkNets, []),
+    transport: check.withDefault(check.oneOf('pci', 'mmio'), 'mmio'),
     packedQueues: check.withDefault(check.boolean, false),
     inOrderQueues: check.withDefault(check.boolean, false),
     rng: check.withDefault(check.boolean, false),
@@ -263,12 +273,13 @@ export function parseConfig(options: VirtualMachineOptions): MachineConfig {
   const others = Object.entries({ rng, vsock, virtioConsole, balloon })
     .filter(([, wanted]) => wanted)
     .map(([option]) => option)
-  if (config.disks.length + config.nets.length + others.length > MAX_DEVICES) {
+  const maxDevices = MAX_DEVICES[config.transport]
+  if (config.disks.length + config.nets.length + others.length > maxDevices) {
     const all = ['disks', 'nets', ...others]
     throw invalidOption(
       'disks',
       config.disks,
-      `${all.slice(0, -1).join(', ')} and ${all.at(-1)} together to be at most ${MAX_DEVICES}`,
+      `${all.slice(0, -1).join(', ')} and ${all.at(-1)} together to be at most ${maxDevices}`,
     )
   }
   if (!config.acpi && config.discovery === 'acpi') {

@@ -45,6 +45,7 @@ describe('parseConfig', () => {
       topology: { sockets: 1, cores: 1, threads: 1 },
       disks: [],
       nets: [],
+      transport: 'mmio',
       packedQueues: false,
       inOrderQueues: false,
       rng: false,

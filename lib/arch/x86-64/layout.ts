@@ -31,13 +31,23 @@ export const MP_TABLE_SIZE = 0x1_0000
 export const HIGH_MEMORY_START = 0x10_0000
 
 /** RAM ends below the hole that devices' memory lies in, and goes on above 4 GiB. */
-export const MMIO_HOLE_START = 0xc000_0000
+export const MMIO_HOLE_START = 0xb000_0000
 export const MMIO_HOLE_END = 0x1_0000_0000
+
+/** PCI's configuration space in memory, 1 MiB for each bus: where the firmware for Intel's Q35 puts it, too. */
+export const PCI_ECAM_START = 0xb000_0000
+export const PCI_ECAM_SIZE = 0x1000_0000
+/** What the host bridge passes on to PCI. The first is where windows are put for a kernel that is started without firmware. */
+export const PCI_MEMORY_START = 0xc000_0000
+export const PCI_MEMORY_SIZE = 0x1000_0000
 
 /** The virtio-mmio windows, one page each, of which a transport answers the first 512 bytes. */
 export const VIRTIO_MMIO_START = 0xd000_0000
 export const VIRTIO_MMIO_STRIDE = 0x1000
 export const VIRTIO_MMIO_SLOTS = 16
+
+export const PCI_MEMORY_2_START = 0xe000_0000
+export const PCI_MEMORY_2_SIZE = 0x1ec0_0000
 
 export const IOAPIC_START = 0xfec0_0000
 export const LAPIC_START = 0xfee0_0000
@@ -69,7 +79,14 @@ export const ACPI_PM_PORT = 0x600
 export const ACPI_PM1_EVENT = 0x0
 export const ACPI_PM1_CONTROL = 0x4
 export const ACPI_PM_TIMER = 0x8
+export const ACPI_GPE0 = 0x6
 export const ACPI_RESET = 0xc
+/** Which PCI slots are to be looked at, and which let go: devices/pci/pci-hotplug.ts. */
+export const PCI_HOTPLUG_PORT = 0x610
+export const PCI_CONFIG_PORT = 0xcf8
+/** Ports of PCI devices begin here: those below are ISA's. */
+export const PCI_IO_START = 0x1000
+export const PCI_IO_SIZE = 0xf000
 export const RESET_CONTROL_PORT = 0xcf9
 
 export const COM1_GSI = 4
@@ -83,6 +100,9 @@ export const IOAPIC_PINS = 24
 export const VIRTIO_MMIO_GSIS: readonly number[] = [
   5, 10, 11, 12, 16, 17, 18, 19, 20, 21, 22, 23, 3, 7, 14, 15,
 ]
+
+/** Interrupt pins of PCI: INTA# of the device in slot n is wired to the pin n modulo 8 of these. */
+export const PCI_GSIS: readonly number[] = [16, 17, 18, 19, 20, 21, 22, 23]
 
 /** The most that one range has: what one ArrayBuffer can hold. */
 const RANGE_MAX = 0x1_0000_0000

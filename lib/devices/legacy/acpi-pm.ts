@@ -7,6 +7,9 @@ export const PM1_STS = 0x00
 export const PM1_EN = 0x02
 /** PM1a_CNT_BLK, 2 bytes. */
 export const PM1_CNT = 0x04
+/** GPE0_BLK, 2 bytes: the status of 8 events, then their enable bits. */
+export const GPE0_STS = 0x06
+export const GPE0_EN = 0x07
 /** PM_TMR_BLK, 4 bytes, 32 bits wide (FADT flag TMR_VAL_EXT). */
 export const PM_TMR = 0x08
 /** RESET_REG, 1 byte. */
@@ -55,7 +58,7 @@ export interface AcpiPmOptions {
 
 /**
  * ACPI's fixed hardware (ACPI 6.5, sections 4.8.3 and 4.8.4): PM1 event and control blocks with the power button,
- * the PM timer, the reset register, and the sleep registers of hardware-reduced ACPI (4.8.3.7), of which S5 alone exists.
+ * eight general-purpose events (4.8.4.1), the PM timer, the reset register, and the sleep registers of hardware-reduced ACPI (4.8.3.7), of which S5 alone exists.
  *
  * There is no SMI command port, so the machine is in ACPI mode from the start and SCI_EN always reads 1. The timer's
  * carry does not raise TMR_STS. Accesses of any width up to 4 work, byte by byte, as the interpreter may choose.
@@ -68,6 +71,8 @@ export class AcpiPm implements BusDevice {
   readonly #clock: () => bigint
   #status = 0
   #enable = 0
+  #gpeStatus = 0
+  #gpeEnable = 0
   #control = SCI_EN
   #sleepControl = 0
   #started: bigint
@@ -99,6 +104,12 @@ export class AcpiPm implements BusDevice {
     this.#update()
   }
 
+  /** Raises a general-purpose event, 0 to 7, whose method `\_GPE._E0n` the guest then runs. */
+  raiseGpe(event: number): void {
+    this.#gpeStatus |= 1 << event
+    this.#update()
+  }
+
   /** Whether the guest has asked to be told of the power button. */
   get powerButtonEnabled(): boolean {
     return (this.#enable & PWRBTN_STS) !== 0
@@ -107,6 +118,8 @@ export class AcpiPm implements BusDevice {
   reset(): void {
     this.#status = 0
     this.#enable = 0
+    this.#gpeStatus = 0
+    this.#gpeEnable = 0
     this.#control = SCI_EN
     this.#sleepControl = 0
     this.#started = this.#clock()
@@ -133,6 +146,8 @@ export class AcpiPm implements BusDevice {
     if (offset < PM1_EN) return (this.#status >> high) & 0xff
     if (offset < PM1_CNT) return (this.#enable >> high) & 0xff
     if (offset < PM1_CNT + 2) return (this.#control >> high) & 0xff
+    if (offset === GPE0_STS) return this.#gpeStatus
+    if (offset === GPE0_EN) return this.#gpeEnable
     if (offset >= PM_TMR && offset < PM_TMR + 4) return (timer >>> ((offset - PM_TMR) * 8)) & 0xff
     if (offset === RESET_REG) return 0
     if (offset === SLEEP_CONTROL) return this.#sleepControl
@@ -156,6 +171,10 @@ export class AcpiPm implements BusDevice {
     } else if (offset < PM1_CNT + 2) {
       this.#control = (((this.#control & kept) | bits) & (BM_RLD | SLP_TYP)) | SCI_EN
       if (bits & SLP_EN) this.#sleep((this.#control & SLP_TYP) >> 10)
+    } else if (offset === GPE0_STS) {
+      this.#gpeStatus &= ~byte
+    } else if (offset === GPE0_EN) {
+      this.#gpeEnable = byte
     } else if (offset === RESET_REG) {
       if (byte === RESET_VALUE) this.#resetMachine()
     } else if (offset === SLEEP_CONTROL) {
@@ -188,7 +207,8 @@ export class AcpiPm implements BusDevice {
 
   /** The SCI is a level: it falls when every enabled status bit is clear. WAK_STS has no enable bit. */
   #update(): void {
-    const level = (this.#status & this.#enable & EN_BITS) !== 0
+    const fixed = this.#status & this.#enable & EN_BITS
+    const level = (fixed | (this.#gpeStatus & this.#gpeEnable)) !== 0
     if (level === this.#asserted) return
     this.#asserted = level
     if (level) this.#sci.assert()

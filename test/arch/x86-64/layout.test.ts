@@ -16,11 +16,14 @@ describe('the memory map', () => {
       ['acpi', layout.ACPI_START, layout.ACPI_SIZE],
       ['mp table', layout.MP_TABLE_START, layout.MP_TABLE_SIZE],
       ['kernel', layout.HIGH_MEMORY_START, layout.MMIO_HOLE_START - layout.HIGH_MEMORY_START],
+      ['ecam', layout.PCI_ECAM_START, layout.PCI_ECAM_SIZE],
+      ['pci', layout.PCI_MEMORY_START, layout.PCI_MEMORY_SIZE],
       [
         'virtio-mmio',
         layout.VIRTIO_MMIO_START,
         layout.VIRTIO_MMIO_SLOTS * layout.VIRTIO_MMIO_STRIDE,
       ],
+      ['pci again', layout.PCI_MEMORY_2_START, layout.PCI_MEMORY_2_SIZE],
       ['ioapic', layout.IOAPIC_START, 0x1000],
       ['lapic', layout.LAPIC_START, 0x1000],
       ['identity map', layout.KVM_IDENTITY_MAP_START, 0x1000],
@@ -45,21 +48,21 @@ describe('the memory map', () => {
 
   it.each([
     [256 * 2 ** 20, [[0, 256 * 2 ** 20]]],
-    [3 * GIB, [[0, 3 * GIB]]],
+    [2.75 * GIB, [[0, 2.75 * GIB]]],
     [
-      3 * GIB + 4096,
+      2.75 * GIB + 4096,
       [
-        [0, 3 * GIB],
+        [0, 2.75 * GIB],
         [4 * GIB, 4096],
       ],
     ],
     [
       12 * GIB,
       [
-        [0, 3 * GIB],
+        [0, 2.75 * GIB],
         [4 * GIB, 4 * GIB],
         [8 * GIB, 4 * GIB],
-        [12 * GIB, GIB],
+        [12 * GIB, 1.25 * GIB],
       ],
     ],
   ])('puts %i bytes of RAM around the hole', (size, expected) => {

@@ -1,6 +1,7 @@
 import { invalidOption } from '../../../errors.js'
 import { alignUp } from '../../../util/bits.js'
 import {
+  ACPI_GPE0,
   ACPI_PM_TIMER,
   ACPI_PM1_CONTROL,
   ACPI_PM1_EVENT,
@@ -11,6 +12,8 @@ import {
 import { buildDsdt, type MemoryDevice, type PortDevice } from './dsdt.js'
 import { buildFacs, buildFadt } from './fadt.js'
 import { buildMadt, type MadtOptions } from './madt.js'
+import { buildMcfg } from './mcfg.js'
+import type { PciHostOptions } from './pci-host.js'
 import { buildRsdp, buildXsdt, RSDP_SIZE, xsdtSize } from './rsdp.js'
 
 /** What the tables tell the guest of. */
@@ -35,6 +38,8 @@ export interface AcpiOptions {
   readonly pvpanic?: number | undefined
   /** A VM generation ID of 16 bytes, which is put beside the tables. */
   readonly vmGenerationId?: Uint8Array | undefined
+  /** The PCI host bridge, if there is one. */
+  readonly pci?: PciHostOptions | undefined
 }
 
 /** Bytes for guest memory. */
@@ -53,14 +58,14 @@ const FACS_ALIGNMENT = 64
 const TABLE_ALIGNMENT = 16
 
 /**
- * RSDP, XSDT, FADT, FACS, DSDT and MADT.
+ * RSDP, XSDT, FADT, FACS, DSDT, MADT and, with PCI, MCFG.
  * @throws VmmError `ERR_INVALID_OPTION` if they need more room than there is: too many vCPUs
  */
 export function buildAcpiTables(options: AcpiOptions): {
   rsdpAddress: number
   pieces: MemoryPiece[]
 } {
-  const { address, cpus, ioapic, sciGsi, pmBase, uarts, rtc, virtioMmio } = options
+  const { address, cpus, ioapic, sciGsi, pmBase, uarts, rtc, virtioMmio, pci } = options
   const pieces: MemoryPiece[] = []
   let next = address + RSDP_SIZE
   const reserve = (size: number, alignment = TABLE_ALIGNMENT): number => {
@@ -73,7 +78,7 @@ export function buildAcpiTables(options: AcpiOptions): {
     return at
   }
 
-  const xsdtAddress = reserve(xsdtSize(2))
+  const xsdtAddress = reserve(xsdtSize(pci ? 3 : 2))
   const facs = buildFacs()
   const facsAddress = place(facs, reserve(facs.length, FACS_ALIGNMENT))
   const { pvpanic, vmGenerationId } = options
@@ -86,6 +91,7 @@ export function buildAcpiTables(options: AcpiOptions): {
       virtioMmio,
       pvpanic,
       vmGenerationId: vmGenerationId && place(vmGenerationId),
+      pci,
       s5SleepType: S5_SLEEP_TYPE,
     }),
   )
@@ -98,16 +104,19 @@ export function buildAcpiTables(options: AcpiOptions): {
         event: pmBase + ACPI_PM1_EVENT,
         control: pmBase + ACPI_PM1_CONTROL,
         timer: (options.pmTimer ?? true) ? pmBase + ACPI_PM_TIMER : undefined,
+        gpe0: pmBase + ACPI_GPE0,
         reset: pmBase + ACPI_RESET,
         resetValue: ACPI_RESET_VALUE,
       },
       i8042: options.i8042 ?? false,
       legacyDevices: uarts.length > 0,
+      msi: pci !== undefined,
       rtc: rtc !== undefined,
     }),
   )
   const madtAddress = place(buildMadt({ localApicAddress: LAPIC_START, cpus, ioapic, sciGsi }))
-  place(buildXsdt([fadtAddress, madtAddress]), xsdtAddress)
+  const mcfgAddresses = pci ? [place(buildMcfg(pci.ecam))] : []
+  place(buildXsdt([fadtAddress, madtAddress, ...mcfgAddresses]), xsdtAddress)
   place(buildRsdp(xsdtAddress), address)
 
   const space = options.space ?? ACPI_SIZE

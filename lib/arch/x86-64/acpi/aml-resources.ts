@@ -7,11 +7,19 @@ const IO_PORT = 0x47
 const END_TAG = 0x79
 const MEMORY_32_FIXED = 0x86
 const EXTENDED_INTERRUPT = 0x89
+/** Address space descriptors of 2, 4 and 8 bytes for each address. */
+const ADDRESS_SPACE = { 2: 0x88, 4: 0x87, 8: 0x8a } as const
 
 const DECODE_16 = 1
 const READ_WRITE = 1
 const CONSUMER = 1 << 0
 const EDGE = 1 << 1
+const MEMORY_RANGE = 0
+const IO_RANGE = 1
+const BUS_NUMBER_RANGE = 2
+/** General flags: both ends are fixed, and what is described is passed on to others. */
+const MIN_FIXED_MAX_FIXED = 0x0c
+const ENTIRE_RANGE = 3
 
 /** `ResourceTemplate () { … }`. The end tag's checksum byte is 0: none. */
 export function resourceTemplate(...descriptors: Aml[]): Aml {
@@ -42,4 +50,37 @@ export function memory32Fixed(address: number, size: number): Aml {
 /** `Interrupt (ResourceConsumer, Edge, ActiveHigh, Exclusive) {gsi}` */
 export function edgeInterrupt(gsi: number): Aml {
   return [EXTENDED_INTERRUPT, ...littleEndian(6, 2), CONSUMER | EDGE, 1, ...littleEndian(gsi, 4)]
+}
+
+/** `WordBusNumber (ResourceProducer, MinFixed, MaxFixed, PosDecode, 0, first, last, 0, count)` */
+export function busNumbers(first: number, last: number): Aml {
+  return addressSpace(2, BUS_NUMBER_RANGE, 0, { start: first, end: last + 1 })
+}
+
+/** `WordIO (ResourceProducer, MinFixed, MaxFixed, PosDecode, EntireRange, …)`: what a bridge passes on. */
+export function ioWindow(range: ResourceRange): Aml {
+  return addressSpace(2, IO_RANGE, ENTIRE_RANGE, range)
+}
+
+/** `DWordMemory` or, above 4 GiB, `QWordMemory (ResourceProducer, …, NonCacheable, ReadWrite, …)`: what a bridge passes on. */
+export function memoryWindow(range: ResourceRange): Aml {
+  return addressSpace(range.end > 2 ** 32 ? 8 : 4, MEMORY_RANGE, READ_WRITE, range)
+}
+
+/** Addresses from `start` to before `end`. */
+export interface ResourceRange {
+  readonly start: number
+  readonly end: number
+}
+
+function addressSpace(width: 2 | 4 | 8, type: number, flags: number, range: ResourceRange): Aml {
+  const { start, end } = range
+  const granularity = 0
+  const translation = 0
+  const values = [granularity, start, end - 1, translation, end - start]
+  const body = [
+    ...[type, MIN_FIXED_MAX_FIXED, flags],
+    ...values.flatMap((value) => littleEndian(value, width)),
+  ]
+  return [ADDRESS_SPACE[width], ...littleEndian(body.length, 2), ...body]
 }

@@ -23,6 +23,7 @@ const EXT_OP_PREFIX = 0x5b
 const DEVICE_OP = 0x82
 const ROOT_CHAR = 0x5c
 const RETURN_OP = 0xa4
+const SERIALIZED = 1 << 3
 
 /** `Name (path, value)` */
 export function name(path: string, value: Aml): Aml {
@@ -42,6 +43,12 @@ export function device(path: string, ...terms: Aml[]): Aml {
 /** `Method (path, argumentCount, NotSerialized) { … }` */
 export function method(path: string, argumentCount: number, ...terms: Aml[]): Aml {
   return [METHOD_OP, ...withLength([...nameString(path), argumentCount & 7, ...terms.flat()])]
+}
+
+/** `Method (path, argumentCount, Serialized) { … }`, as a method that makes names of its own has to be. */
+export function serializedMethod(path: string, argumentCount: number, ...terms: Aml[]): Aml {
+  const flags = (argumentCount & 7) | SERIALIZED
+  return [METHOD_OP, ...withLength([...nameString(path), flags, ...terms.flat()])]
 }
 
 /** `Return (value)` */
@@ -93,7 +100,7 @@ export function ascii(text: string): number[] {
 }
 
 /** `\_SB.COM1`: segments of four characters, short ones filled up with underscores. */
-function nameString(path: string): Aml {
+export function nameString(path: string): Aml {
   const isRooted = path.startsWith('\\')
   const names = path
     .slice(isRooted ? 1 : 0)
@@ -110,7 +117,7 @@ function namePrefix(count: number): Aml {
 }
 
 /** PkgLength counts its own bytes too; the first has the number of those after it in its two upper bits (20.2.4). */
-function withLength(body: Aml): Aml {
+export function withLength(body: Aml): Aml {
   for (let extra = 0; extra < 4; extra++) {
     const length = body.length + 1 + extra
     if (extra === 0 && length < 1 << 6) return [length, ...body]

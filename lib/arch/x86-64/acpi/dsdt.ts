@@ -1,5 +1,6 @@
 import { type Aml, device, eisaId, integer, name, pkg, scope, string } from './aml.js'
 import { edgeInterrupt, ioPorts, isaIrq, memory32Fixed, resourceTemplate } from './aml-resources.js'
+import { PCI_HOTPLUG_PORTS, type PciHostOptions, pciHost } from './pci-host.js'
 import { systemTable } from './sdt.js'
 
 /** A register window in memory with an interrupt by edge. */
@@ -34,6 +35,7 @@ export interface DsdtOptions {
   readonly pvpanic?: number | undefined
   /** Guest-physical address of the VM generation ID, 16 bytes, if there is one. */
   readonly vmGenerationId?: number | undefined
+  readonly pci: PciHostOptions | undefined
   /** SLP_TYP for power-off. */
   readonly s5SleepType: number
 }
@@ -43,20 +45,22 @@ const RTC_PORTS = 2
 
 /** Differentiated System Description Table: what is there besides the fixed hardware, and how to power off. */
 export function buildDsdt(options: DsdtOptions): Uint8Array {
-  const { cpus, motherboard, uarts, rtc, virtioMmio, s5SleepType } = options
+  const { cpus, motherboard, uarts, rtc, virtioMmio, pci, s5SleepType } = options
   const { pvpanic, vmGenerationId } = options
+  const host = pci && pciHost(pci)
   const devices = [
     ...Array.from({ length: cpus }, (_, uid) => cpuDevice(uid)),
-    motherboardDevice(motherboard),
+    motherboardDevice(motherboard, pci),
     ...uarts.map((uart, index) => uartDevice(uart, index)),
     ...(rtc ? [rtcDevice(rtc)] : []),
     ...(pvpanic === undefined ? [] : [pvpanicDevice(pvpanic)]),
     ...(vmGenerationId === undefined ? [] : [vmGenerationDevice(vmGenerationId)]),
     ...virtioMmio.map((window, uid) => virtioMmioDevice(window, uid)),
+    ...(host ? [host.device] : []),
   ]
   // `\_S5`: the value for PM1a, the value for PM1b, two reserved (section 7.4.2).
   const s5 = name('\\_S5', pkg(integer(s5SleepType), integer(s5SleepType), integer(0), integer(0)))
-  return systemTable('DSDT', 2, [...s5, ...scope('\\_SB', ...devices)])
+  return systemTable('DSDT', 2, [...s5, ...scope('\\_SB', ...devices), ...(host?.events ?? [])])
 }
 
 function cpuDevice(uid: number): Aml {
@@ -67,12 +71,16 @@ function cpuDevice(uid: number): Aml {
   )
 }
 
-/** PNP0C02: nothing to drive, but the ports are taken. */
-function motherboardDevice(ranges: readonly PortRange[]): Aml {
+/** PNP0C02: nothing to drive, but the addresses are taken. MCFG's must be among them (PCI Firmware 3.3, 4.1.2). */
+function motherboardDevice(ranges: readonly PortRange[], pci: PciHostOptions | undefined): Aml {
+  const ports = ranges.map(({ port, count }) => ioPorts(port, count))
+  const hotplug =
+    pci?.hotplugPort === undefined ? [] : [ioPorts(pci.hotplugPort, PCI_HOTPLUG_PORTS)]
+  const ecam = pci ? [memory32Fixed(pci.ecam.address, pci.ecam.size)] : []
   return device(
     'MBRD',
     name('_HID', eisaId('PNP0C02')),
-    name('_CRS', resourceTemplate(...ranges.map(({ port, count }) => ioPorts(port, count)))),
+    name('_CRS', resourceTemplate(...ports, ...hotplug, ...ecam)),
   )
 }
 

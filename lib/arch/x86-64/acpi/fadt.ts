@@ -12,9 +12,11 @@ const SCI_INT = 46
 const PM1A_EVT_BLK = 56
 const PM1A_CNT_BLK = 64
 const PM_TMR_BLK = 76
+const GPE0_BLK = 80
 const PM1_EVT_LEN = 88
 const PM1_CNT_LEN = 89
 const PM_TMR_LEN = 91
+const GPE0_BLK_LEN = 92
 const P_LVL2_LAT = 96
 const P_LVL3_LAT = 98
 const CENTURY = 108
@@ -27,6 +29,7 @@ const X_DSDT = 140
 const X_PM1A_EVT_BLK = 148
 const X_PM1A_CNT_BLK = 172
 const X_PM_TMR_BLK = 208
+const X_GPE0_BLK = 220
 
 // Flags (table 5.10).
 const WBINVD = 1 << 0
@@ -63,6 +66,8 @@ export interface FixedHardware {
   readonly control: number
   /** PM timer, 4 bytes, 32 bits wide; left out if there is none. */
   readonly timer: number | undefined
+  /** General-purpose event block 0, 2 bytes: 8 events' status and enable bits. */
+  readonly gpe0: number
   /** Reset register, 1 byte, and what to write there. */
   readonly reset: number
   readonly resetValue: number
@@ -77,17 +82,19 @@ export interface FadtOptions {
   readonly i8042: boolean
   /** Whether there are devices on ISA that a user sees, such as a UART. */
   readonly legacyDevices: boolean
+  /** Whether MSI and MSI-X work, which without PCI is not asked. */
+  readonly msi: boolean
   /** Whether there is a CMOS clock, with the century at index 0x32. */
   readonly rtc: boolean
 }
 
 /** Describes fixed hardware that is in ACPI mode from the start: there is no SMI command port. */
 export function buildFadt(options: FadtOptions): Uint8Array {
-  const { dsdt, facs, sciGsi, hardware, i8042, legacyDevices, rtc } = options
+  const { dsdt, facs, sciGsi, hardware, i8042, legacyDevices, msi, rtc } = options
   // Offsets are the table's own, as the specification has them; the header is put in front at the end.
   const table = new Uint8Array(FADT_SIZE)
   const view = new DataView(table.buffer)
-  const { event, control, timer, reset, resetValue } = hardware
+  const { event, control, timer, gpe0, reset, resetValue } = hardware
   view.setUint32(FIRMWARE_CTRL, facs, true)
   view.setUint32(DSDT, dsdt, true)
   view.setBigUint64(X_DSDT, BigInt(dsdt), true)
@@ -103,6 +110,9 @@ export function buildFadt(options: FadtOptions): Uint8Array {
     view.setUint8(PM_TMR_LEN, 4)
     setGenericAddress(view, X_PM_TMR_BLK, timer, 4)
   }
+  view.setUint32(GPE0_BLK, gpe0, true)
+  view.setUint8(GPE0_BLK_LEN, 2)
+  setGenericAddress(view, X_GPE0_BLK, gpe0, 2)
   setGenericAddress(view, RESET_REG, reset, 1)
   view.setUint8(RESET_VALUE, resetValue)
   view.setUint16(P_LVL2_LAT, NO_C2, true)
@@ -111,8 +121,8 @@ export function buildFadt(options: FadtOptions): Uint8Array {
   view.setUint16(
     IAPC_BOOT_ARCH,
     VGA_NOT_PRESENT |
-      MSI_NOT_SUPPORTED |
       PCIE_ASPM_CONTROLS |
+      (msi ? 0 : MSI_NOT_SUPPORTED) |
       (legacyDevices ? LEGACY_DEVICES : 0) |
       (i8042 ? HAS_8042 : 0) |
       (rtc ? 0 : CMOS_RTC_NOT_PRESENT),
@@ -135,11 +145,12 @@ export function buildFadt(options: FadtOptions): Uint8Array {
 
 /** Generic Address Structure (ACPI 6.5, section 5.2.3.2); the access size is the register's. */
 function setGenericAddress(view: DataView, offset: number, port: number, bytes: 1 | 2 | 4): void {
-  // An event block is two registers, of half its size each.
   const access = { 1: 1, 2: 2, 4: 3 }[bytes]
+  // An event block is two registers, of half its size each.
+  const isEventBlock = offset === X_PM1A_EVT_BLK || offset === X_GPE0_BLK
   view.setUint8(offset, SYSTEM_IO)
   view.setUint8(offset + 1, bytes * 8)
-  view.setUint8(offset + 3, offset === X_PM1A_EVT_BLK ? 2 : access)
+  view.setUint8(offset + 3, isEventBlock ? access - 1 : access)
   view.setBigUint64(offset + 4, BigInt(port), true)
 }
 

@@ -165,6 +165,12 @@ export class DeviceControl {
     return this.#queueResets.get(queueIndex) === true
   }
 
+  /** A queue whose size and addresses the driver may write now: not while it is enabled (4.2.2.2, 4.1.4.3.2). */
+  writableQueue(index: number): QueueSetup | undefined {
+    const queue = this.queues[index]
+    return this.queueOpen(index) && !queue?.ready ? queue : undefined
+  }
+
   writeStatus(written: number): void {
     if (this.#closed || this.#resetting !== undefined) return
     switch (statusStep(this.#status, written)) {
@@ -195,6 +201,11 @@ export class DeviceControl {
   /** 32 bits of the offered features; 0 for a selector beyond 1. */
   deviceFeaturesWord(select: number): number {
     return select > 1 ? 0 : Number(BigInt.asUintN(32, this.deviceFeatures >> BigInt(32 * select)))
+  }
+
+  /** The same of what the driver has accepted. */
+  driverFeaturesWord(select: number): number {
+    return select > 1 ? 0 : Number(BigInt.asUintN(32, this.#driverFeatures >> BigInt(32 * select)))
   }
 
   writeDriverFeatures(select: number, value: number): void {

@@ -221,13 +221,13 @@ export class VirtioMmioTransport implements BusDevice {
   }
 
   #writeQueueRegister(offset: number, value: number): boolean {
-    const queue = this.#queue
-    if (queue === undefined || !this.#control.queueOpen(this.#queueSelect)) return false
     if (offset === VIRTIO_MMIO_QUEUE_READY) {
+      if (!this.#control.queueOpen(this.#queueSelect)) return false
       this.#control.setQueueReady(this.#queueSelect, (value & 1) === 1)
       return true
     }
-    if (queue.ready) return false // 4.2.2.2: not while QueueReady is set
+    const queue = this.#control.writableQueue(this.#queueSelect)
+    if (queue === undefined) return false
     const address = addressRegisters.get(offset)
     if (address !== undefined) {
       if (address[1]) queue.setAddressHigh(address[0], value)

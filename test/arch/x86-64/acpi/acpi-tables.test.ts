@@ -6,8 +6,11 @@ import {
   buildAcpiTables,
   S5_SLEEP_TYPE,
 } from '../../../../lib/arch/x86-64/acpi/acpi-tables.js'
+import type { PciHostOptions } from '../../../../lib/arch/x86-64/acpi/pci-host.js'
+import * as pciHost from '../../../../lib/arch/x86-64/acpi/pci-host.js'
 import * as layout from '../../../../lib/arch/x86-64/layout.js'
 import * as pm from '../../../../lib/devices/legacy/acpi-pm.js'
+import { PCI_HOTPLUG_PORTS } from '../../../../lib/devices/pci/pci-hotplug.js'
 import { disassemble, iaslMissing } from '../../../helpers/iasl.js'
 
 const virtioMmio = layout.VIRTIO_MMIO_GSIS.map((gsi, index) => ({
@@ -28,6 +31,19 @@ function options(change: Partial<AcpiOptions> = {}): AcpiOptions {
     virtioMmio,
     ...change,
   }
+}
+
+const pci: PciHostOptions = {
+  ecam: { address: layout.PCI_ECAM_START, size: layout.PCI_ECAM_SIZE },
+  configPort: layout.PCI_CONFIG_PORT,
+  memory: [
+    { start: 0xc000_0000, end: 0xd000_0000 },
+    { start: 2 ** 39, end: 2 ** 40 },
+  ],
+  io: { start: 0x1000, end: 0x1_0000 },
+  gsis: Array.from({ length: 32 }, (_, slot) => 16 + (slot % 8)),
+  hotplugPort: layout.PCI_HOTPLUG_PORT,
+  hotplugSlots: [1, 30],
 }
 
 function cpus(count: number): { apicId: number }[] {
@@ -96,11 +112,14 @@ describe('ACPI tables', () => {
     expect(layout.ACPI_RESET).toBe(pm.RESET_REG)
     expect(S5_SLEEP_TYPE).toBe(pm.SLP_TYP_S5)
     expect(ACPI_RESET_VALUE).toBe(pm.RESET_VALUE)
+    expect(layout.ACPI_GPE0).toBe(pm.GPE0_STS)
+    expect(pciHost.PCI_HOTPLUG_PORTS).toBe(PCI_HOTPLUG_PORTS)
     expect(ACPI_PM_PORT_COUNT).toBe(pm.ACPI_PM_PORTS)
   })
 
   it.skipIf(iaslMissing)('are what ACPICA takes without a word', () => {
-    for (const [signature, { bytes }] of tablesOf({ cpus: [...cpus(255), { apicId: 300 }] })) {
+    const everything = { cpus: [...cpus(255), { apicId: 300 }], pci }
+    for (const [signature, { bytes }] of tablesOf(everything)) {
       if (signature === 'RSD PTR ') continue
       const { messages } = disassemble(signature, bytes)
       expect(messages, signature).toContain('0 Errors, 0 Warnings, 0 Remarks')
@@ -149,6 +168,31 @@ describe('ACPI tables', () => {
     const id = pieces.find(({ address }) => address === Number.parseInt(low!, 16))
     expect(id?.bytes).toEqual(vmGenerationId)
     expect(id!.address % 8).toBe(0)
+  })
+
+  it.skipIf(iaslMissing)('describe a PCI host bridge with what it passes on', () => {
+    const tables = tablesOf({ pci, virtioMmio: [] })
+    expect([...tables.keys()]).toContain('MCFG')
+    const mcfg = disassemble('MCFG', tables.get('MCFG')!.bytes).asl
+    expect(fields(mcfg, 'Base Address')).toEqual(['00000000B0000000'])
+    expect(fields(mcfg, 'End Bus Number')).toEqual(['FF'])
+    const fadt = disassemble('FACP', tables.get('FACP')!.bytes).asl
+    expect(fields(fadt, 'MSI Not Supported (V4)')).toEqual(['0'])
+    expect(fields(fadt, 'GPE0 Block Address')).toEqual(['00000606'])
+    expect(fields(fadt, 'GPE0 Block Length')).toEqual(['02'])
+    const asl = flat(disassemble('DSDT', tables.get('DSDT')!.bytes).asl)
+    // What MCFG tells of is no one else's.
+    expect(asl).toContain('Memory32Fixed (ReadWrite, 0xB0000000, // Address Base 0x10000000,')
+    const host = asl.slice(asl.indexOf('Device (PCI0)'))
+    expect(host).toContain('Name (_HID, EisaId ("PNP0A08")')
+    expect(host).toMatch(/WordBusNumber \(ResourceProducer.* 0x0000, .* 0x00FF,/)
+    expect(host).toMatch(/DWordMemory .* 0xC0000000, .* 0xCFFFFFFF,/)
+    expect(host).toMatch(/QWordMemory .* 0x0000008000000000, .* 0x000000FFFFFFFFFF,/)
+    expect(host).toContain('Package (0x04) { 0x0003FFFF, Zero, Zero, 0x13 }')
+    expect(host).toContain('ToUUID ("33db4d5b-1ff7-401c-9657-7441c03dd766")')
+    expect(host).toContain('Device (S1E) { Name (_ADR, 0x001E0000)')
+    expect(host).toContain('Notify (S1E, 0x03)')
+    expect(asl).toContain('Scope (\\_GPE) { Method (_E01, 0, NotSerialized)')
   })
 
   it.skipIf(iaslMissing)('make the SCI a level and give every CPU its APIC id', () => {

@@ -1,0 +1,43 @@
+import { PCI_CFG_SPACE_SIZE } from './abi.js'
+
+/**
+ * 256 bytes of configuration space, each bit of which the guest may change or not. Reserved bits read 0, and writes of
+ * what is not writable do nothing (PCI 3.0, 6.1).
+ */
+export class ConfigSpace {
+  /** What reads give. The device changes it as it likes. */
+  readonly bytes = new Uint8Array(PCI_CFG_SPACE_SIZE)
+  readonly #writable = new Uint8Array(PCI_CFG_SPACE_SIZE)
+  readonly #afterReset = new Uint8Array(PCI_CFG_SPACE_SIZE)
+
+  /**
+   * Declares a register: its value, now and after each reset, and which of its bits the guest may write.
+   * @param width bytes
+   */
+  define(offset: number, width: 1 | 2 | 4, value: number, writable = 0): void {
+    for (let i = 0; i < width; i++) {
+      this.bytes[offset + i] = value >>> (8 * i)
+      this.#afterReset[offset + i] = value >>> (8 * i)
+      this.#writable[offset + i] = writable >>> (8 * i)
+    }
+  }
+
+  /** An unsigned integer. Bytes past the end read 0. */
+  get(offset: number, width: 1 | 2 | 4): number {
+    let value = 0
+    for (let i = width - 1; i >= 0; i--) value = value * 256 + (this.bytes[offset + i] ?? 0)
+    return value
+  }
+
+  /** A write of the guest's: changes the bits that it may change. */
+  write(offset: number, width: 1 | 2 | 4, value: number): void {
+    for (let i = 0; i < width && offset + i < PCI_CFG_SPACE_SIZE; i++) {
+      const mask = this.#writable[offset + i]!
+      this.bytes[offset + i] = (this.bytes[offset + i]! & ~mask) | ((value >>> (8 * i)) & mask)
+    }
+  }
+
+  reset(): void {
+    this.bytes.set(this.#afterReset)
+  }
+}
