@@ -4,46 +4,15 @@ import {
   VIRTIO_F_EVENT_IDX,
   VIRTIO_F_IN_ORDER,
   VIRTIO_F_INDIRECT_DESC,
-  VIRTIO_F_RING_PACKED,
 } from '../../../../lib/devices/virtio/abi.js'
 import { EchoDevice } from '../../../helpers/echo-device.js'
 import { EchoRig } from '../../../helpers/echo-rig.js'
-import { PackedDriverQueue } from '../../../helpers/packed-driver.js'
-import type { Segment } from '../../../helpers/virtio-driver.js'
+import { type RingLayout, startRing } from '../../../helpers/ring-driver.js'
 
-interface Queue {
-  add(segments: readonly Segment[], indirectTable?: number): number
-  used(): { id: number; length: number }[]
-  /** Descriptors that can be added. */
-  room(): number
-  entriesRead(): number
-}
-
-function started(layout: 'split' | 'packed', size: number, features: number[]) {
+function started(layout: RingLayout, size: number, features: number[]) {
   const rig = new EchoRig(new EchoDevice(), undefined, layout === 'packed', true)
   const all = [VIRTIO_F_IN_ORDER, VIRTIO_F_INDIRECT_DESC, ...features]
-  if (layout === 'split') {
-    const queue = rig.driver.start(all, size)[0]!
-    const adapter: Queue = {
-      add: (segments, table) => (table ? queue.addIndirect(table, segments) : queue.add(segments)),
-      used: () => queue.used(),
-      room: () => queue.freeCount,
-      entriesRead: () => queue.entriesRead,
-    }
-    return { rig, queue: adapter }
-  }
-  rig.driver.negotiate([VIRTIO_F_RING_PACKED, ...all])
-  const queue = new PackedDriverQueue(rig.memory, rig.driver.allocator, size)
-  queue.inOrder = true
-  rig.driver.placeQueue(0, size, queue.descriptorArea, queue.driverArea, queue.deviceArea)
-  rig.driver.driverOk()
-  const adapter: Queue = {
-    add: (segments, table) => queue.add(segments, table),
-    used: () => queue.used(),
-    room: () => queue.free,
-    entriesRead: () => queue.entriesRead,
-  }
-  return { rig, queue: adapter }
+  return { rig, queue: startRing(rig, layout, size, all) }
 }
 
 const step = fc.oneof(

@@ -1,0 +1,84 @@
+// fio in a Linux guest writes blocks with their checksums, reads them all back, and compares.
+import { mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+
+const ENGINES = ['io_uring', 'threads']
+/** Seconds for one guest. */
+const LIMIT = 3600
+
+/** @returns the status for the shell */
+export async function verifyInGuest(options, { script, step }) {
+  const { kvmUsable, parseByteSize } = await import('../../dist/lib/index.js')
+  const assets = await import('../../dist/bench/lib/guest-assets.js')
+  const { engines = ENGINES, size, io = size } = options
+  for (const [name, text] of Object.entries({ size, io }))
+    if (parseByteSize(text) === undefined) throw new Error(`--${name}: no size: ${text}`)
+  if (!options.here) await step('Preparing the guest', (report) => assets.prepareAssets(report))
+  if (options.here || (await kvmUsable())) {
+    let failed = 0
+    for (const engine of engines)
+      for (const packedQueues of [false, true])
+        if (!(await verified({ engine, packedQueues, size, io }))) failed++
+    console.log(`${failed} of ${2 * engines.length} guests found mismatches`)
+    return failed === 0 ? 0 : 1
+  }
+  const { runInEmulatedHost } = await import('../../dist/lib/testing.js')
+  const command = [process.execPath, script, '--guest', '--here', '--size', size, '--io', io]
+  const given = options.engines ? ['--engines', options.engines.join(',')] : []
+  const result = await runInEmulatedHost([...command, ...given], {
+    stdin: 'ignore',
+    timeoutSeconds: LIMIT,
+  })
+  return result.exitCode
+}
+
+async function verified({ engine, packedQueues, size, io }) {
+  const { FileDisk, VirtualMachine, parseByteSize } = await import('../../dist/lib/index.js')
+  const assets = await import('../../dist/bench/lib/guest-assets.js')
+  const { GuestHere } = await import('../../dist/bench/lib/guest-here.js')
+  const job =
+    '--name=verify --rw=randwrite --bsrange=4k-64k --direct=1 --ioengine=libaio --thread --iodepth=16'
+  const check = `--verify=crc32c --verify_fatal=1 --size=${parseByteSize(size)} --io_size=${parseByteSize(io)}`
+  const { kernel, initrd, commandLine, memoryMiB } = await assets.benchmarkGuest(
+    assets.execParameter(`${assets.mountPrograms('/dev/vdb')}
+/programs/bin/fio ${job} ${check} --filename=/dev/vda --output=/tmp/fio
+status=$?
+grep -E 'err=|READ:|WRITE:|verify' /tmp/fio
+echo VERIFY-STATUS $status.`),
+  )
+  const folder = mkdtempSync(join(tmpdir(), 'node-kvm-verify-'))
+  let vm
+  try {
+    const path = join(folder, 'disk.img')
+    writeFileSync(path, '')
+    truncateSync(path, parseByteSize(size))
+    const disks = [
+      new FileDisk(path, { engine }),
+      new FileDisk((await assets.programs()).image, { readOnly: true }),
+    ]
+    vm = await VirtualMachine.create({
+      kernel,
+      initrd,
+      commandLine,
+      memory: `${memoryMiB}M`,
+      disks,
+      packedQueues,
+    })
+    const guest = new GuestHere(vm)
+    await vm.start()
+    await guest.said('VERIFY-STATUS', LIMIT)
+    await guest.said('.\r\n', 10)
+    const { counters } = vm.disks[0]
+    const good = /VERIFY-STATUS 0\./.test(guest.output) && counters.errors === 0
+    const ring = packedQueues ? 'packed' : 'split'
+    console.log(
+      `${vm.disks[0].engine}, ${ring} ring: ${counters.writes} writes, ${counters.reads} reads: ${good ? '0 mismatches' : 'FAILED'}`,
+    )
+    if (!good) console.log(guest.output.slice(-3000))
+    return good
+  } finally {
+    await vm?.close()
+    rmSync(folder, { recursive: true, force: true })
+  }
+}

@@ -1,0 +1,3 @@
+// What `npm run verify:block` is made of.
+export { RINGS, verifyBlock } from './block-operations.js'
+export { ENGINES } from './verified-disks.js'
