@@ -64,6 +64,7 @@ export type {
   NetOptions,
   VirtioConsoleDeviceOptions,
 } from './machine/device-options.js'
+export type { DeviceStatistics } from './machine/device-stats.js'
 export type {
   MachineConfig,
   ModuleConfig,
@@ -83,6 +84,7 @@ export {
   type VmState,
 } from './machine/virtual-machine.js'
 export type { GdbAddress, GdbListenOptions, VmGdb } from './machine/vm-gdb.js'
+export type { Log } from './machine/vm-log.js'
 export type {
   AccessStatistics,
   ExitStatistics,
@@ -92,4 +94,17 @@ export type {
 } from './machine/vm-stats.js'
 export { describeWarning, type VmWarning } from './machine/vm-warning.js'
 export { GuestMemory } from './memory/guest-memory.js'
+export { metricsText } from './observe/metrics.js'
+export {
+  type MetricsServer,
+  type MetricsServerOptions,
+  serveMetrics,
+} from './observe/metrics-server.js'
+export { Trace, type TraceOptions } from './observe/trace.js'
 export { formatByteSize, parseByteSize } from './util/byte-size.js'
+export {
+  EXIT_CHANNEL,
+  type ExitMessage,
+  REQUEST_CHANNEL,
+  type RequestMessage,
+} from './util/diagnostics.js'

@@ -36,6 +36,8 @@ export interface RunOptions {
   stats: boolean
   gdb?: GdbSpec
   gdbWait: boolean
+  metrics?: { host?: string; port: number }
+  trace?: string
   emulate: 'auto' | 'always' | 'never'
 }
 

@@ -12,13 +12,16 @@ import {
 import { runHere } from './emulated.js'
 import { EXIT_STATUS, EXIT_STATUS_HELP, exitStatus } from './exit-status.js'
 import { fileOf, machineOptions, type RunOptions } from './machine-options.js'
+import { RunServices } from './run-services.js'
 import {
   parseCpusSpec,
   parseDiskSpec,
   parseGdbSpec,
+  parseListenSpec,
   parseModuleSpec,
   parseNetSpec,
 } from './specs.js'
+
 import { attachTerminal } from './terminal.js'
 
 const collect =
@@ -97,6 +100,12 @@ export function runCommand(): Command {
       parseGdbSpec,
     )
     .option('--gdb-wait', 'keep the guest at its first instruction until GDB lets it go on', false)
+    .option(
+      '--metrics <[address:]port>',
+      'serve metrics for Prometheus at /metrics',
+      parseListenSpec,
+    )
+    .option('--trace <file>', 'write what the guest exited for, and disk requests, for Perfetto')
     .addOption(
       new Option('--emulate <when>', 'use the emulated KVM host')
         .choices(['auto', 'always', 'never'])
@@ -141,12 +150,11 @@ async function runGuest(machine: VirtualMachineOptions, options: RunOptions): Pr
   vm.on('warning', (warning) =>
     process.stderr.write(`\r\nnode-kvm: ${describeWarning(warning)}\r\n`),
   )
-  let supervisor: { close(): void } | undefined
+  const services = new RunServices(vm, options)
   try {
     if (options.gdb) await listenForGdb(vm, { ...options.gdb, wait: options.gdbWait })
     await vm.start()
-    // When the guest runs already, as it does not need this.
-    supervisor = await supervise(vm, options.name)
+    await services.open()
     const reason = await vm.stopped
     await outputEnd(vm)
     restoreTerminal()
@@ -156,24 +164,10 @@ async function runGuest(machine: VirtualMachineOptions, options: RunOptions): Pr
     if (options.stats) process.stderr.write(vm.explain())
     return status ?? exitStatus(reason)
   } finally {
-    supervisor?.close()
+    await services.close()
     clearTimeout(timer)
     for (const signal of signals) process.removeListener(signal, onSignal)
     restoreTerminal()
-  }
-}
-
-/** What `node-kvm ps` and the like talk to. Where there can be none, it is missed only by who gave it a name. */
-async function supervise(
-  vm: VirtualMachine,
-  name: string | undefined,
-): Promise<{ close(): void } | undefined> {
-  const { SupervisorServer } = await import('./supervisor/server.js')
-  try {
-    return await SupervisorServer.open(vm, name ?? `vm-${process.pid}`)
-  } catch (error) {
-    if (name === undefined) return undefined
-    throw error
   }
 }
 

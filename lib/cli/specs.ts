@@ -144,6 +144,17 @@ function forward(part: string, text: string): ForwardSpec {
   }
 }
 
+/**
+ * Reads `[ADDRESS:]PORT`; an address of IPv6 is in brackets.
+ * @throws InvalidArgumentError naming what is expected
+ */
+export function parseListenSpec(text: string): { host?: string; port: number } {
+  const [, host, port] = /^(?:([^:[\]]+|\[[\da-f:.]+\]):)?(\d{1,5})$/i.exec(text) ?? []
+  if (port === undefined) throw new InvalidArgumentError('expected [ADDRESS:]PORT')
+  const listen = { port: Number(port) }
+  return host === undefined ? listen : { ...listen, host: host.replace(/[[\]]/g, '') }
+}
+
 function number(part: string, text: string): number {
   if (!/^\d+$/.test(text)) throw new InvalidArgumentError(`'${part}': expected a whole number`)
   return Number(text)

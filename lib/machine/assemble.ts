@@ -12,6 +12,7 @@ import { createConsole, type VmConsole } from './console.js'
 import { apicIds } from './cpu-options.js'
 import type { VmBalloon, VmDisk, VmNet, VmVirtioConsole } from './device-handles.js'
 import { DeviceSlots } from './device-slots.js'
+import { deviceStatistics } from './device-stats.js'
 import { attachLegacyDevices } from './legacy-devices.js'
 import { type GuestImages, loadGuest, openImages } from './load-guest.js'
 import type { MachineConfig } from './machine-config.js'
@@ -125,6 +126,7 @@ export async function assemble(
     const entry = load(images)
 
     const runLoop = new RunLoop({
+      name: config.name,
       pio: platform.pio,
       mmio: platform.mmio,
       onEnd: (ending) => ended(stopReason(ending)),
@@ -147,6 +149,10 @@ export async function assemble(
       collectStats({
         exits: runLoop.exitCounts(),
         vcpus: runLoop.counters(),
+        devices: [
+          deviceStatistics({ name: 'console', counters: { lost: console.output.lost } }),
+          ...backends.devices.map((device, i) => deviceStatistics(device, transports[i]?.counters)),
+        ],
         ...{ pio, mmio, vmStats, vcpuStats },
       })
     const resetMachine = machineReset(platform, vcpus)

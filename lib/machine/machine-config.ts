@@ -28,6 +28,7 @@ import {
   type PlatformDeviceConfig,
   type PlatformDeviceOptions,
 } from './platform-device-options.js'
+import type { Log } from './vm-log.js'
 
 /** What {@link VirtualMachine.create} takes. Read once, when `create` is called. */
 export interface VirtualMachineOptions {
@@ -123,6 +124,8 @@ export interface VirtualMachineOptions {
   name?: string
   /** Gives up creating the machine when aborted; once it is created, ends it as `stop()` does. */
   signal?: AbortSignal
+  /** Takes the machine's log: a logger of pino's, or what has its `debug`, `info`, `warn` and `error`. */
+  log?: Log
 }
 
 /** A file that is loaded besides the kernel. */
@@ -161,6 +164,7 @@ export interface MachineConfig {
   readonly discovery: 'auto' | 'acpi' | 'command-line'
   readonly name: string
   readonly signal: AbortSignal | undefined
+  readonly log: Log | undefined
 }
 
 export const MEMORY_MIN = 16 * 2 ** 20
@@ -169,6 +173,13 @@ const CID_DEFAULT = 3
 const MAX_DEVICES = { mmio: VIRTIO_MMIO_SLOTS, pci: PCI_DEVICES_MAX }
 /** sun_path of unix(7), less its NUL. */
 const SOCKET_PATH_MAX = 107
+
+const isLog = (given: unknown) =>
+  typeof given === 'object' &&
+  given !== null &&
+  ['debug', 'info', 'warn', 'error'].every(
+    (level) => typeof (given as Readonly<Record<string, unknown>>)[level] === 'function',
+  )
 
 const memoryExpected = () =>
   `a multiple of 4096 bytes from ${formatByteSize(MEMORY_MIN)} to the host's ${formatByteSize(totalmem())}, such as '256M'`
@@ -256,6 +267,9 @@ const checkOptions = check.object(
     discovery: check.withDefault(check.oneOf('auto', 'acpi', 'command-line'), 'auto'),
     name: check.withDefault(check.string, 'vm'),
     signal: check.optional(check.abortSignal),
+    log: check.optional(
+      check.value<Log>('a logger with debug, info, warn and error, such as pino makes', isLog),
+    ),
   },
   { topLevel: true },
 )

@@ -3,12 +3,15 @@ import type { Bus } from '../bus/bus.js'
 import { KVM_EXIT_DEBUG, KVM_EXIT_HLT, KVM_EXIT_IO, KVM_EXIT_MMIO } from '../kvm/abi/exits.js'
 import type { RunPage } from '../kvm/run-page.js'
 import type { VcpuFd } from '../kvm/vcpu-fd.js'
+import { type ExitMessage, exitChannel } from '../util/diagnostics.js'
 import { DeviceRoutes } from './device-routes.js'
 import { type ExitCounts, sumExitCounts } from './exit-stats.js'
 import { endingOfDeviceError, endingOfErrno, endingOfExit, type RunEnding } from './run-ending.js'
 import { serveIo, serveMmio } from './serve-exit.js'
 
 export interface RunLoopOptions {
+  /** The machine's name, for those who watch its exits. */
+  name?: string
   pio: Bus
   mmio: Bus
   /**
@@ -63,6 +66,7 @@ export class RunLoop implements Disposable {
   readonly #pio: Bus
   readonly #mmio: Bus
   readonly #onEnd: (ending: RunEnding) => void
+  readonly #name: string
   readonly #vcpus: { readonly vcpu: VcpuFd; readonly page: RunPage }[] = []
   /** The vCPU to let go on by the next `next()`. */
   #answered = IDLE
@@ -82,6 +86,7 @@ export class RunLoop implements Disposable {
     this.#pio = options.pio
     this.#mmio = options.mmio
     this.#onEnd = options.onEnd
+    this.#name = options.name ?? ''
     const channel = new (binding().ExitChannel)()
     this.#channel = channel
     try {
@@ -229,7 +234,7 @@ export class RunLoop implements Disposable {
           return
         }
         if (index === POSTED_ONLY) continue
-        ending = this.#serve(index)
+        ending = exitChannel.hasSubscribers ? this.#serveWatched(index) : this.#serve(index)
       }
       if (ending !== undefined) this.#end(ending)
     }
@@ -257,6 +262,19 @@ export class RunLoop implements Disposable {
     }
     this.#answered = index
     return undefined
+  }
+
+  /** {@link #serve}, and tells who listens to `node-kvm:exit`. */
+  #serveWatched(vcpu: number): RunEnding | undefined {
+    const { page } = this.#vcpus[vcpu]!
+    const reason = page.exitReason
+    const isAccess = reason === KVM_EXIT_IO || reason === KVM_EXIT_MMIO
+    const access = isAccess ? this.#describeAccess(page) : ''
+    const start = performance.now()
+    const ending = this.#serve(vcpu)
+    const message = { machine: this.#name, vcpu, reason, access, start, end: performance.now() }
+    exitChannel.publish(message satisfies ExitMessage)
+    return ending
   }
 
   /** Nothing can wake a vCPU that halts without an interrupt controller in the kernel. */

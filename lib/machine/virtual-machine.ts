@@ -18,6 +18,7 @@ import * as check from './option-checks.js'
 import { awaitStop, type WaitLimits } from './stop-limits.js'
 import { describeStopReason, type StopReason } from './stop-reason.js'
 import { VmGdb } from './vm-gdb.js'
+import { VmLog } from './vm-log.js'
 import type { VmStatistics } from './vm-stats.js'
 import type { VmWarning } from './vm-warning.js'
 
@@ -97,6 +98,7 @@ export class VirtualMachine extends EventEmitter<VirtualMachineEvents> implement
   readonly #assembly: Assembly
   readonly #cleanup: Cleanup
   readonly #settle: (reason: StopReason) => void
+  readonly #log: VmLog
   #state: VmState = 'created'
   #closing: Promise<void> | undefined
   #resetting: Promise<void> | undefined
@@ -111,6 +113,7 @@ export class VirtualMachine extends EventEmitter<VirtualMachineEvents> implement
     this.config = config
     this.#assembly = assembly
     this.#cleanup = cleanup
+    this.#log = new VmLog(config.log, config.name)
     this.console = assembly.console
     this.disks = assembly.disks
     this.nets = assembly.nets
@@ -350,6 +353,7 @@ export class VirtualMachine extends EventEmitter<VirtualMachineEvents> implement
       return
     }
     if (this.#hasEnded) return
+    this.#log.reset()
     this.emit('reset')
     runControl.release('reset')
   }
@@ -378,6 +382,7 @@ export class VirtualMachine extends EventEmitter<VirtualMachineEvents> implement
     this.#assembly.debugTarget.end(reason)
     this.console.output.end()
     this.debugcon?.end()
+    this.#log.stopped(reason)
     this.#settle(reason)
     this.#enter('stopped')
     this.emit('stopped', reason)
@@ -385,6 +390,7 @@ export class VirtualMachine extends EventEmitter<VirtualMachineEvents> implement
 
   /** Later, so that a listener that throws is no failure of the device that the warning is about. */
   #warn(warning: VmWarning): void {
+    this.#log.warning(warning)
     queueMicrotask(() => {
       if (this.#state !== 'closed') this.emit('warning', warning)
     })
@@ -392,6 +398,7 @@ export class VirtualMachine extends EventEmitter<VirtualMachineEvents> implement
 
   #enter(state: VmState): void {
     this.#state = state
+    this.#log.state(state)
     this.emit('state', state)
   }
 

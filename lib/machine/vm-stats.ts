@@ -1,6 +1,7 @@
 import type { Bus } from '../bus/bus.js'
 import { exitReasonName } from '../kvm/exit-names.js'
 import type { Stat, StatsFd } from '../kvm/stats-fd.js'
+import type { DeviceStatistics } from './device-stats.js'
 import type { ExitCounts, ExitTally } from './exit-stats.js'
 import type { VcpuCounters } from './run-loop.js'
 
@@ -38,6 +39,7 @@ export interface VmStatistics {
   /** Accesses to ports and addresses that the two lists have no room for: they hold about 500 for each vCPU. */
   readonly otherAccesses: ExitTally
   readonly vcpus: readonly VcpuStatistics[]
+  readonly devices: readonly DeviceStatistics[]
   /** KVM's statistics of the VM; empty where this host's KVM has no KVM_CAP_BINARY_STATS_FD. */
   readonly kvm: KvmStatistics
 }
@@ -46,6 +48,7 @@ export interface VmStatistics {
 export interface StatsSources {
   readonly exits: ExitCounts
   readonly vcpus: readonly VcpuCounters[]
+  readonly devices: readonly DeviceStatistics[]
   readonly pio: Bus
   readonly mmio: Bus
   /** KVM's, of the VM and of each vCPU. */
@@ -54,7 +57,7 @@ export interface StatsSources {
 }
 
 export function collectStats(sources: StatsSources): VmStatistics {
-  const { exits, vcpus, pio, mmio, vmStats, vcpuStats } = sources
+  const { exits, vcpus, devices, pio, mmio, vmStats, vcpuStats } = sources
   const reasons = [...exits.reasons].map(([reason, tally]) => ({
     reason: exitReasonName(reason),
     ...tally,
@@ -65,6 +68,7 @@ export function collectStats(sources: StatsSources): VmStatistics {
     mmio: accesses(exits, mmio),
     otherAccesses: exits.others,
     vcpus: vcpus.map((counters, index) => ({ ...counters, kvm: kvmStatistics(vcpuStats[index]) })),
+    devices,
     kvm: kvmStatistics(vmStats),
   }
 }

@@ -5,12 +5,13 @@ import {
   existsSync,
   mkdirSync,
   readdirSync,
+  readFileSync,
   rmSync,
   statSync,
   symlinkSync,
   writeFileSync,
 } from 'node:fs'
-import { connect } from 'node:net'
+import { type AddressInfo, connect, createServer } from 'node:net'
 import { fileURLToPath } from 'node:url'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { temporaryFolder } from '../helpers/temporary-folder.js'
@@ -49,10 +50,10 @@ function nodeKvm(args: string[], input = '') {
 }
 
 /** Runs a machine that stays, and resolves when it can be seen. */
-async function start(name: string, ...code: number[][]): Promise<ChildProcess> {
+async function start(name: string, code: number[][], more: string[] = []): Promise<ChildProcess> {
   const kernel = folder.path(`kernel-${name}`)
   writeFileSync(kernel, guest.kernel(...code))
-  const args = ['run', '--emulate', 'never', '-m', '32M', '-k', kernel, '--name', name]
+  const args = ['run', '--emulate', 'never', '-m', '32M', '-k', kernel, '--name', name, ...more]
   const child = spawn(process.execPath, [MAIN, ...args], {
     env: env(),
     stdio: ['pipe', 'pipe', 'pipe'],
@@ -68,8 +69,8 @@ async function start(name: string, ...code: number[][]): Promise<ChildProcess> {
 
 describe('a running machine', () => {
   it('is listed, inspected and stopped', async () => {
-    const child = await start('one', guest.spin)
-    await start('two', guest.spin)
+    const child = await start('one', [guest.spin])
+    await start('two', [guest.spin])
     expect(statSync(sockets()).mode & 0o777).toBe(0o700)
     expect(statSync(`${sockets()}/one.sock`).mode & 0o777).toBe(0o600)
 
@@ -100,14 +101,14 @@ describe('a running machine', () => {
   })
 
   it('that does not heed its power button is ended', async () => {
-    const child = await start('deaf', guest.spin)
+    const child = await start('deaf', [guest.spin])
     const ended = once(child, 'exit')
     expect((await nodeKvm(['stop', 'deaf', '--timeout', '1'])).status).toBe(0)
     expect((await ended)[0]).toBe(12)
   })
 
   it('has a console to type on', async () => {
-    const child = await start('echo', guest.echoLine)
+    const child = await start('echo', [guest.echoLine])
     const ended = once(child, 'exit')
     const { stdout, status } = await nodeKvm(['console', 'echo'], 'typed\n')
     expect(stdout).toBe('typed\n')
@@ -116,7 +117,7 @@ describe('a running machine', () => {
   })
 
   it('keeps its name to itself', async () => {
-    await start('only', guest.spin)
+    await start('only', [guest.spin])
     const kernel = folder.path('kernel-only')
     const args = ['run', '--emulate', 'never', '-m', '32M', '-k', kernel, '--name', 'only']
     const second = await nodeKvm(args)
@@ -128,7 +129,7 @@ describe('a running machine', () => {
   })
 
   it('is not troubled by what comes to its socket', async () => {
-    await start('hard', guest.spin)
+    await start('hard', [guest.spin])
     const path = `${sockets()}/hard.sock`
     const speak = (bytes: string | Buffer) =>
       new Promise<string>((resolve) => {
@@ -156,7 +157,7 @@ describe('a running machine', () => {
 describe('without a machine', () => {
   it('lists nothing, and clears what was left', async () => {
     mkdirSync(sockets(), { mode: 0o700 })
-    const child = await start('gone', guest.spin)
+    const child = await start('gone', [guest.spin])
     const ended = once(child, 'exit')
     child.kill('SIGKILL')
     await ended
@@ -219,6 +220,27 @@ describe('node-kvm run', () => {
     ])
     expect(status).toBe(11)
     expect(JSON.parse(stderr)).toMatchObject({ kind: 'crashed', status: 11 })
+  })
+})
+
+describe('node-kvm run --metrics --trace', () => {
+  it('serves metrics and writes a trace', async () => {
+    const server = createServer().listen(0, '127.0.0.1')
+    await once(server, 'listening')
+    const { port } = server.address() as AddressInfo
+    server.close()
+    await once(server, 'close')
+    const trace = folder.path('trace.json')
+    const more = ['--metrics', `127.0.0.1:${port}`, '--trace', trace]
+    const child = await start('watched', [guest.print('x'), guest.spin], more)
+    const get = () => fetch(`http://127.0.0.1:${port}/metrics`).then((answer) => answer.text())
+    await expect
+      .poll(() => get().catch(String))
+      .toContain('node_kvm_machine_running{machine="watched"} 1')
+    const ended = once(child, 'exit')
+    child.kill('SIGTERM')
+    expect(await ended).toEqual([12, null])
+    expect(JSON.parse(readFileSync(trace, 'utf8')).traceEvents).toBeInstanceOf(Array)
   })
 })
 

@@ -1,6 +1,7 @@
 import type { BlockBackend, BlockChannel } from '../../../backends/block/block-backend.js'
 import { invalidOption } from '../../../errors.js'
 import type { GuestMemory } from '../../../memory/guest-memory.js'
+import { type RequestMessage, requestChannel } from '../../../util/diagnostics.js'
 import { type FeatureBits, hasFeature, VIRTIO_ID_BLOCK } from '../abi.js'
 import type { DescriptorChain } from '../queue/descriptor-chain.js'
 import { GuestAccess } from '../queue/guest-access.js'
@@ -236,6 +237,7 @@ export class VirtioBlock implements VirtioDevice {
     const tag = queue.index * this.#queueSize + chain.id
     this.#statusAddresses[tag] = statusAddress
     this.#dataWritten[tag] = 0
+    if (requestChannel.hasSubscribers) this.#publishBegin(tag)
     const status = this.#begin(chain, tag)
     if (status === undefined) this.#inFlight[queue.index]!++
     else this.#finish(queue, tag, status)
@@ -322,7 +324,20 @@ export class VirtioBlock implements VirtioDevice {
       this.#finish(queue, tag, error === 0 ? VIRTIO_BLK_S_OK : VIRTIO_BLK_S_IOERR)
   }
 
+  #publishBegin(tag: number): void {
+    const { type, offset, inLength, outLength } = this.#request
+    const length = type === VIRTIO_BLK_T_OUT ? outLength : inLength
+    const message = { phase: 'begin', device: this.name, tag, type, offset, length } as const
+    requestChannel.publish({ ...message, time: performance.now() } satisfies RequestMessage)
+  }
+
+  #publishEnd(tag: number, status: number): void {
+    const message = { phase: 'end', device: this.name, tag, status } as const
+    requestChannel.publish({ ...message, time: performance.now() } satisfies RequestMessage)
+  }
+
   #finish(queue: Virtqueue, tag: number, status: number): void {
+    if (requestChannel.hasSubscribers) this.#publishEnd(tag, status)
     const address = this.#statusAddresses[tag]!
     const region = this.#access.find(address, 1)
     if (region !== undefined) region.u8[address - region.guestAddress] = status

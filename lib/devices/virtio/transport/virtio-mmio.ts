@@ -69,6 +69,8 @@ export interface VirtioMmioCounters {
   ignoredReads: number
   ignoredWrites: number
   interrupts: number
+  /** Times that the driver told of chains, as far as they did not meet. */
+  kicks: number
 }
 
 /**
@@ -83,7 +85,12 @@ export interface VirtioMmioCounters {
 export class VirtioMmioTransport implements BusDevice {
   readonly name: string
   readonly queueCount: number
-  readonly counters: VirtioMmioCounters = { ignoredReads: 0, ignoredWrites: 0, interrupts: 0 }
+  readonly counters: VirtioMmioCounters = {
+    ignoredReads: 0,
+    ignoredWrites: 0,
+    interrupts: 0,
+    kicks: 0,
+  }
   readonly shortcuts: Shortcuts
   readonly #control: DeviceControl
   readonly #irq: IrqLine
@@ -117,6 +124,7 @@ export class VirtioMmioTransport implements BusDevice {
 
   /** The driver kicked a queue. What an ioeventfd's callback calls; any number is safe. */
   notify(queueIndex: number): void {
+    this.counters.kicks++
     this.#control.notify(queueIndex)
   }
 
@@ -204,7 +212,7 @@ export class VirtioMmioTransport implements BusDevice {
         this.#queueSelect = value
         return
       case VIRTIO_MMIO_QUEUE_NOTIFY:
-        control.notify(value)
+        this.notify(value)
         return
       case VIRTIO_MMIO_QUEUE_RESET:
         if (value !== 1 || !control.resetQueue(this.#queueSelect)) this.counters.ignoredWrites++
