@@ -7,7 +7,7 @@ import {
   Tap,
   type VirtualMachineOptions,
 } from '../index.js'
-import type { CpusSpec, DiskSpec, GdbSpec, ModuleSpec, NetSpec } from './specs.js'
+import type { CpuSpec, CpusSpec, DiskSpec, GdbSpec, ModuleSpec, NetSpec } from './specs.js'
 
 /** The options of `node-kvm run`. */
 export interface RunOptions {
@@ -28,6 +28,7 @@ export interface RunOptions {
   transport: 'pci' | 'mmio'
   memory: string
   cpus: CpusSpec
+  cpu?: CpuSpec
   disk: DiskSpec[]
   net: NetSpec[]
   rng: boolean
@@ -74,6 +75,7 @@ export async function machineOptions(
     ...(given('rng') && { rng: options.rng }),
     ...(options.vsock === undefined ? {} : { vsock: { unixSocket: options.vsock } }),
     ...(given('cpus') && options.cpus),
+    ...(options.cpu && { cpu: options.cpu }),
     ...(options.name === undefined ? {} : { name: options.name }),
     disks: [...((file?.disks ?? []) as readonly DiskOptions[]), ...disks],
     nets: [...(file?.nets ?? []), ...options.net.map(netBackend)],

@@ -14,6 +14,7 @@ import { EXIT_STATUS, EXIT_STATUS_HELP, exitStatus } from './exit-status.js'
 import { fileOf, machineOptions, type RunOptions } from './machine-options.js'
 import { RunServices } from './run-services.js'
 import {
+  parseCpuSpec,
   parseCpusSpec,
   parseDiskSpec,
   parseGdbSpec,
@@ -75,6 +76,11 @@ export function runCommand(): Command {
       )
         .argParser(parseCpusSpec)
         .default({ cpus: 1 }, '1'),
+    )
+    .option(
+      '--cpu <model[,+feature][,-feature]>',
+      'what the vCPUs are: host, x86-64-v1 to x86-64-v4; with and without features as in /proc/cpuinfo',
+      parseCpuSpec,
     )
     .option(
       '-d, --disk <path[,readonly][,queues=n]>',

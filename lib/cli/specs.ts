@@ -1,4 +1,5 @@
 import { InvalidArgumentError } from 'commander'
+import type { CpuModelName } from '../index.js'
 
 /** `PATH[,readonly][,queues=N]` as given to `--disk`. */
 export interface DiskSpec {
@@ -23,6 +24,12 @@ export interface ModuleSpec {
 
 /** `[HOST:]PORT` or `PATH` as given to `--gdb`. */
 export type GdbSpec = { port: number; host?: string } | { path: string }
+
+/** `MODEL[,+FEATURE][,-FEATURE]` as given to `--cpu`. */
+export interface CpuSpec {
+  model: CpuModelName
+  features: Record<string, boolean>
+}
 
 /** A port of the host's that leads into the guest. */
 export interface ForwardSpec {
@@ -100,6 +107,24 @@ export function parseNetSpec(text: string): NetSpec {
     else if (key === 'queues' && spec.kind === 'tap') spec.queues = number(part, value)
     else if (key === 'forward' && spec.kind === 'passt') spec.forwards.push(forward(part, value))
     else throw new InvalidArgumentError(`'${part}' is not known here; expected ${NET_EXPECTED}`)
+  }
+  return spec
+}
+
+/**
+ * Reads `MODEL[,+FEATURE][,-FEATURE]`. Whether there are such a model and features is the machine's to say.
+ * @throws InvalidArgumentError naming what is not understood
+ */
+export function parseCpuSpec(text: string): CpuSpec {
+  const [model = '', ...parts] = splitSpec(text)
+  const spec: CpuSpec = { model: model as CpuModelName, features: {} }
+  for (const part of parts) {
+    const [, sign, name] = /^([+-])(\w+)$/.exec(part) ?? []
+    if (name === undefined) {
+      const expected = 'MODEL[,+FEATURE][,-FEATURE]'
+      throw new InvalidArgumentError(`'${part}' is not known here; expected ${expected}`)
+    }
+    spec.features[name] = sign === '+'
   }
   return spec
 }

@@ -3,13 +3,10 @@ import type { ConsoleOutput } from '../backends/char/console-output.js'
 import type { AcpiPm } from '../devices/legacy/acpi-pm.js'
 import type { VirtioVsock } from '../devices/virtio/vsock/virtio-vsock.js'
 import type { Ib700 } from '../devices/watchdog/ib700.js'
-import type { StatsFd } from '../kvm/stats-fd.js'
-import type { VcpuFd } from '../kvm/vcpu-fd.js'
 import type { GuestMemory } from '../memory/guest-memory.js'
 import type { Cleanup } from '../util/cleanup.js'
 import { openAgent } from './agent.js'
 import { createConsole, type VmConsole } from './console.js'
-import { apicIds } from './cpu-options.js'
 import type { VmBalloon, VmDisk, VmNet, VmVirtioConsole } from './device-handles.js'
 import { DeviceSlots } from './device-slots.js'
 import { deviceStatistics } from './device-stats.js'
@@ -27,7 +24,7 @@ import { attachPlatformDevices } from './platform-devices.js'
 import { RunControl } from './run-control.js'
 import { RunLoop } from './run-loop.js'
 import { afterPanic, type StopReason, stopReason } from './stop-reason.js'
-import { enterAt, setUpVcpu } from './vcpu-setup.js'
+import { createVcpus, enterAt, pinVcpu } from './vcpu-setup.js'
 import { plugVirtioDevice } from './virtio-slot.js'
 import { collectStats, type VmStatistics } from './vm-stats.js'
 import type { VmWarning } from './vm-warning.js'
@@ -125,26 +122,21 @@ export async function assemble(
     }
     const entry = load(images)
 
-    const runLoop = new RunLoop({
-      name: config.name,
-      pio: platform.pio,
-      mmio: platform.mmio,
-      onEnd: (ending) => ended(stopReason(ending)),
-    })
-    const runControl = new RunControl(runLoop)
-    const { cpus, topology } = config
-    const vcpuStats: StatsFd[] = []
-    const vcpus: VcpuFd[] = []
-    for (const [index, id] of apicIds(cpus, topology).entries()) {
-      const vcpu = cleanup.own(platform.vm.createVcpu(id))
-      setUpVcpu(vcpu, { vcpu: index, vcpus: cpus, topology }, platform.supportedCpuid)
-      runLoop.addVcpu(vcpu)
-      vcpus.push(vcpu)
-      // Now, as a vCPU that runs gives no descriptor.
-      if (platform.hasStats) vcpuStats.push(cleanup.own(vcpu.stats()))
-    }
-    const vmStats = platform.hasStats ? cleanup.own(platform.vm.stats()) : undefined
+    const vcpus = createVcpus(platform, config, cleanup)
+    // Now, as a vCPU that runs gives no descriptor.
+    const statistics = platform.hasStats ? [platform.vm, ...vcpus] : []
+    const [vmStats, ...vcpuStats] = statistics.map((each) => cleanup.own(each.stats()))
+    const { name } = config
     const { pio, mmio } = platform
+    // After all that threads use, so that it is undone before: none may run when anything else is given back.
+    const runLoop = cleanup.own(
+      new RunLoop({ name, pio, mmio, onEnd: (ending) => ended(stopReason(ending)) }),
+    )
+    for (const [index, vcpu] of vcpus.entries()) {
+      runLoop.addVcpu(vcpu)
+      pinVcpu(runLoop, index, config.cpuAffinity[index])
+    }
+    const runControl = new RunControl(runLoop)
     const stats = () =>
       collectStats({
         exits: runLoop.exitCounts(),
@@ -157,8 +149,6 @@ export async function assemble(
       })
     const resetMachine = machineReset(platform, vcpus)
     enterAt(vcpus[0]!, entry)
-    // Last, so that it is undone first: no thread may run when anything else is given back.
-    cleanup.own(runLoop)
     const { devices: _, ...handles } = backends
     const reset = async () => {
       await resetMachine()

@@ -1,4 +1,5 @@
 import { totalmem } from 'node:os'
+import type { CpuModel } from '../arch/x86-64/cpu-models.js'
 import { apicId, type CpuTopology } from '../arch/x86-64/cpu-topology.js'
 import { VIRTIO_MMIO_SLOTS } from '../arch/x86-64/layout.js'
 import type { BlockBackend } from '../backends/block/block-backend.js'
@@ -6,7 +7,14 @@ import type { NetBackend } from '../backends/net/net-backend.js'
 import type { FlatOptions } from '../boot/flat.js'
 import { type ErrorDetails, invalidOption, VmmError } from '../errors.js'
 import { formatByteSize } from '../util/byte-size.js'
-import { arrangeCpus, checkTopology, type TopologyOptions } from './cpu-options.js'
+import {
+  arrangeCpus,
+  type CpuOptions,
+  checkCpu,
+  checkCpuAffinity,
+  checkTopology,
+  type TopologyOptions,
+} from './cpu-options.js'
 import {
   type AgentOptions,
   type BalloonOptions,
@@ -63,6 +71,13 @@ export interface VirtualMachineOptions {
   cpus?: number
   /** How the guest sees its vCPUs: one socket with a core for each unless told. Its product is `cpus`. */
   topology?: TopologyOptions
+  /** What the guest's processors are: `'host'`, all that the host has, unless told. */
+  cpu?: CpuOptions
+  /**
+   * The host CPUs that the threads of the vCPUs may run on: `[[0], [1]]` pins the first vCPU to CPU 0, the second to 1.
+   * One list for each vCPU; an empty one leaves that vCPU to the host, as all are unless told.
+   */
+  cpuAffinity?: readonly (readonly number[])[]
   /** Disks in the order the guest sees them: the first is `/dev/vda`. Opened by `create`, closed with the machine. */
   disks?: readonly (BlockBackend | DiskOptions)[]
   /** Network backends in the order the guest sees them: the first is `eth0`. */
@@ -147,6 +162,8 @@ export interface MachineConfig {
   readonly memory: number
   readonly cpus: number
   readonly topology: CpuTopology
+  readonly cpu: CpuModel
+  readonly cpuAffinity: readonly (readonly number[])[]
   readonly disks: readonly DiskConfig[]
   readonly nets: readonly NetConfig[]
   readonly transport: 'pci' | 'mmio'
@@ -228,6 +245,8 @@ const checkOptions = check.object(
     ),
     cpus: check.optional(check.integer(1)),
     topology: check.optional(checkTopology),
+    cpu: check.withDefault(checkCpu, 'host'),
+    cpuAffinity: check.withDefault(checkCpuAffinity, []),
     disks: check.withDefault(checkDisks, []),
     nets: check.withDefault(checkNets, []),
     transport: check.withDefault(check.oneOf('pci', 'mmio'), 'mmio'),
@@ -299,9 +318,14 @@ export function parseConfig(options: VirtualMachineOptions): MachineConfig {
   if (!config.acpi && config.discovery === 'acpi') {
     throw invalidOption('discovery', 'acpi', "'command-line' or 'auto' where acpi is false")
   }
+  const { cpus, topology } = arrangeCpus(config.cpus, config.topology)
+  if (config.cpuAffinity.length > 0 && config.cpuAffinity.length !== cpus) {
+    const expected = `a list of host CPUs for each of the ${cpus} vCPUs`
+    throw invalidOption('cpuAffinity', config.cpuAffinity, expected)
+  }
   return {
     ...config,
-    ...arrangeCpus(config.cpus, config.topology),
+    ...{ cpus, topology },
     consoleBufferSize: console.bufferSize,
   }
 }

@@ -2,6 +2,7 @@ import { PassThrough } from 'node:stream'
 import { describe, expect, it } from 'vitest'
 import { EXIT_STATUS, EXIT_STATUS_HELP, exitStatus } from '../../lib/cli/exit-status.js'
 import {
+  parseCpuSpec,
   parseCpusSpec,
   parseDiskSpec,
   parseGdbSpec,
@@ -56,6 +57,17 @@ describe('--cpus', () => {
   it.each(['', 'two', '-1', '1.5', '4,', '4,dies=2', '4,cores=', '4,cores=x', 'cores=4'])(
     'refuses %j',
     (text) => expect(() => parseCpusSpec(text)).toThrow(/whole number|not known here/),
+  )
+})
+
+describe('--cpu', () => {
+  it.each([
+    ['host', { model: 'host', features: {} }],
+    ['x86-64-v2,+aes,-x2apic', { model: 'x86-64-v2', features: { aes: true, x2apic: false } }],
+  ])('%s', (text, spec) => expect(parseCpuSpec(text)).toEqual(spec))
+
+  it.each(['host,aes', 'host,', 'host,+'])('refuses %j', (text) =>
+    expect(() => parseCpuSpec(text)).toThrow('MODEL[,+FEATURE]'),
   )
 })
 

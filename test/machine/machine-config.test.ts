@@ -41,6 +41,8 @@ describe('parseConfig', () => {
       modules: [],
       commandLine: '',
       memory: 256 * 2 ** 20,
+      cpu: { model: 'host', features: {} },
+      cpuAffinity: [],
       cpus: 1,
       topology: { sockets: 1, cores: 1, threads: 1 },
       disks: [],
@@ -189,7 +191,7 @@ describe('parseConfig', () => {
 })
 
 describe('options that are no plain object', () => {
-  it.each(['cpu', 'constructor', 'toString', ''])('names the unknown option %j', (key) => {
+  it.each(['cpuCount', 'constructor', 'toString', ''])('names the unknown option %j', (key) => {
     expect(errorOf({ ...GOOD, [key]: 1 })).toMatchObject({
       code: 'ERR_INVALID_OPTION',
       message: expect.stringContaining('no such option'),

@@ -11,8 +11,6 @@ export interface CpuPlace {
 }
 
 const EBX7_SGX = 1 << 2
-const ECX1_TSC_DEADLINE = 1 << 24
-const ECX1_HYPERVISOR = 1 << 31
 const ECX7_SGX_LC = 1 << 30
 const ECX80000001_CMP_LEGACY = 1 << 1
 const EDX1_HTT = 1 << 28
@@ -34,9 +32,8 @@ interface Cpu {
 }
 
 /**
- * What CPUID tells one vCPU: what KVM supports (KVM_GET_SUPPORTED_CPUID), with the leaves that describe the host's own
- * package replaced by the guest's topology, the hypervisor bit and the TSC deadline timer set (which KVM's in-kernel
- * local APIC always has), and enclaves and encrypted memory hidden. KVM's own leaves stay.
+ * What CPUID tells one vCPU: what its model has, with the leaves that describe the host's own package replaced by the
+ * guest's topology, and enclaves and encrypted memory hidden. KVM's own leaves stay.
  * (Intel SDM vol. 2, CPUID; AMD APM vol. 3, appendix E; KVM's cpuid.rst.)
  */
 export function vcpuCpuid(supported: readonly CpuidEntry[], place: CpuPlace): CpuidEntry[] {
@@ -95,7 +92,6 @@ function versionInformation(entry: CpuidEntry, cpu: Cpu): CpuidEntry {
   return {
     ...entry,
     ebx: ((entry.ebx & 0xffff) | (ids << 16) | (cpu.apicId << 24)) >>> 0,
-    ecx: (entry.ecx | ECX1_HYPERVISOR | ECX1_TSC_DEADLINE) >>> 0,
     edx: withBit(entry.edx, EDX1_HTT, cpu.packageCpus > 1),
   }
 }
