@@ -59,7 +59,10 @@ export default defineConfig({
         // would take longer than a guest's boot.
         resolve: {
           alias: [
-            { find: /^(\.\.\/)+lib\/(?=(index|devices|testing|vitest)\.js$)/, replacement: BUILT },
+            {
+              find: /^(\.\.\/)+lib\/(?=(index|devices|rootfs|testing|vitest)\.js$)/,
+              replacement: BUILT,
+            },
           ],
         },
         test: {

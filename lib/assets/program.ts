@@ -8,6 +8,7 @@ const PACKAGES: Record<string, string> = {
   cc: 'gcc libc6-dev',
   'dpkg-deb': 'dpkg',
   'mkfs.ext4': 'e2fsprogs',
+  zstd: 'zstd',
   'qemu-system-x86_64': 'qemu-system-x86',
 }
 

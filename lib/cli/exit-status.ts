@@ -47,4 +47,6 @@ Exit status:
    13  the guest's kernel panicked, and rebooted or told --pvpanic
    14  the guest did not feed its watchdog
   124  --timeout passed
-  2n+1 the guest wrote n to --debug-exit`
+  2n+1 the guest wrote n to --debug-exit
+With --rootfs: the command's; 126 if it cannot be run, 127 if it is not there, and
+128 and the signal's number if it was killed.`

@@ -12,6 +12,7 @@ import type { CpuSpec, CpusSpec, DiskSpec, GdbSpec, ModuleSpec, NetSpec } from '
 /** The options of `node-kvm run`. */
 export interface RunOptions {
   config?: string
+  rootfs?: string
   name?: string
   json: boolean
   kernel?: string

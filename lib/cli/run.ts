@@ -32,7 +32,14 @@ const collect =
 /** `node-kvm run` */
 export function runCommand(): Command {
   return new Command('run')
-    .description('Boot a kernel, with its serial console on this terminal. Ctrl-A x stops it.')
+    .description(
+      'Boot a kernel, with its serial console on this terminal; Ctrl-A x stops it. Or, with --rootfs, run a command in an image as a container does, under a kernel of its own.',
+    )
+    .argument('[command...]', 'with --rootfs, after --: what to run instead of what the image says')
+    .option(
+      '--rootfs <path>',
+      'root file system: a folder, a tar archive of one, or an OCI image (docker save, skopeo)',
+    )
     .option('--config <file>', 'a JSON file that describes the machine; options here outweigh it')
     .option('-k, --kernel <path>', 'kernel: a bzImage or an ELF vmlinux')
     .option('-i, --initrd <path>', 'initial RAM disk')
@@ -118,7 +125,14 @@ export function runCommand(): Command {
         .default('auto', 'auto: where /dev/kvm cannot run a stock kernel'),
     )
     .addHelpText('after', EXIT_STATUS_HELP)
-    .action(async (options: RunOptions, command: Command) => {
+    .action(async (argv: string[], options: RunOptions, command: Command) => {
+      if (options.rootfs !== undefined) {
+        const { runRootfs } = await import('./run-rootfs.js')
+        const { rootfs } = options
+        process.exitCode = await runRootfs(argv, { ...options, rootfs }, command)
+        return
+      }
+      if (argv.length > 0) command.error('error: a command needs --rootfs')
       if (options.kernel === undefined && options.config === undefined) {
         command.error("error: required option '-k, --kernel <path>' not specified")
       }

@@ -7,6 +7,9 @@ export const OPTIONAL_GUEST_MODULES = ['virtio_pci']
 /** What the agent in a guest needs. */
 export const AGENT_MODULES = ['vmw_vsock_virtio_transport']
 
+/** What a guest needs whose root is an image under a file system in memory. */
+export const ROOTFS_MODULES = ['erofs', 'overlay']
+
 /** Where the guest's init looks for the agent, and starts it. */
 export const AGENT_PATH = 'sbin/node-kvm-agent'
 
@@ -22,6 +25,8 @@ export const INIT_MARKER = 'node-kvm: init'
  *   `net`, then `node-kvm: done`, and powers off.
  * - `nodekvm.exec=BASE64`: runs that shell script, prints `node-kvm: exit STATUS`, and powers off.
  * - `nodekvm.mode=none`: loads the modules, prints `node-kvm: ready`, and sleeps for ever.
+ * - `nodekvm.mode=rootfs`: makes the disk, with EROFS, the root, under a tmpfs that takes what is written, and becomes
+ *   the agent.
  * - `nodekvm.mode=poweroff` and `nodekvm.mode=reboot`: at once, without loading a module.
  *
  * Whatever the mode but the last two, an agent that is in the initramfs is started before.
@@ -77,7 +82,11 @@ mount -t tmpfs tmpfs /dev/shm
 done
 ip link set lo up
 [ -z "$address" ] || { ip address add "$address" dev eth0 && ip link set eth0 up; } 2>/dev/null
-[ ! -x /${AGENT_PATH} ] || /${AGENT_PATH} &
+if [ "$mode" != rootfs ] && [ -x /${AGENT_PATH} ]; then
+  # The shell has its commands in it; the agent's programs find them by these.
+  /bin/busybox --install -s /bin
+  /${AGENT_PATH} &
+fi
 
 ${SELF_CHECK}
 export HOME=/root PATH=/bin:/sbin:/usr/bin:/usr/sbin TERM=\${terminal:-vt220}
@@ -99,6 +108,27 @@ case $mode in
     stty rows \${rows:-24} cols \${columns:-80} </dev/ttyS0
     # A controlling terminal, without which there is no job control.
     PS1='root@guest:\\w\\$ ' setsid -c sh </dev/ttyS0 >/dev/ttyS0 2>&1
+    ;;
+  rootfs)
+    mkdir -p /image /writes /root.new
+    mount -t erofs -o ro /dev/vda /image &&
+      mount -t tmpfs -o mode=755 tmpfs /writes && mkdir /writes/data /writes/work &&
+      mount -t overlay -o lowerdir=/image,upperdir=/writes/data,workdir=/writes/work root /root.new || {
+      say 'the root file system cannot be mounted'
+      finish poweroff
+    }
+    mount -t tmpfs -o mode=755 run /root.new/run
+    mount -t tmpfs -o mode=1777 tmp /root.new/tmp
+    mkdir -p /root.new/run/node-kvm
+    cp /${AGENT_PATH} /root.new/run/node-kvm/agent
+    hostname guest
+    ln -sf /proc/self/fd /dev/fd
+    ln -sf /proc/self/fd/0 /dev/stdin
+    ln -sf /proc/self/fd/1 /dev/stdout
+    ln -sf /proc/self/fd/2 /dev/stderr
+    for directory in dev proc sys; do mount --move /$directory /root.new/$directory; done
+    # Frees what the initramfs holds; the shell goes on with what it has open.
+    exec switch_root /root.new /run/node-kvm/agent
     ;;
   none)
     say ready
