@@ -2,6 +2,9 @@
  * Interfaces and building blocks for people who write a device, a transport or a backend.
  * @module
  */
+
+export type { CpuPlace } from './arch/x86-64/cpuid.js'
+export type { EntryState } from './arch/x86-64/entry-state.js'
 export * from './backends/block/block-backend.js'
 export { CustomDisk, type DiskProvider } from './backends/block/custom-disk.js'
 export type { DiskFault, DiskOperation } from './backends/block/disk-fault.js'
@@ -10,6 +13,9 @@ export type { BlockEngineChoice } from './backends/block/file-channel.js'
 export { FileDisk, type FileDiskOptions } from './backends/block/file-disk.js'
 export { MemoryDisk, type MemoryDiskOptions } from './backends/block/memory-disk.js'
 export { OverlayDisk, type OverlayDiskOptions } from './backends/block/overlay-disk.js'
+export * from './backends/char/char-backend.js'
+export { ConsoleInput, type ConsoleInputOptions } from './backends/char/console-input.js'
+export { ConsoleOutput, type ConsoleOutputOptions } from './backends/char/console-output.js'
 export * from './backends/net/net-backend.js'
 export { Passt, type PasstEvents, type PasstExit, type PasstOptions } from './backends/net/passt.js'
 export type { PortForward } from './backends/net/passt-options.js'
@@ -26,7 +32,12 @@ export {
   VirtualSwitch,
   type VirtualSwitchEvents,
 } from './backends/net/virtual-switch.js'
+export type { BootProtocol } from './boot/boot-protocol.js'
+export { detectBootProtocol } from './boot/detect.js'
+export { ImageFile } from './boot/image-file.js'
+export { type AddressSpaceKind, Bus, type BusObserver, type BusRange } from './bus/bus.js'
 export * from './bus/bus-device.js'
+export { I8042, I8042_PORTS } from './devices/legacy/i8042.js'
 export * from './devices/pci/abi.js'
 export type { AddressWindow, Bar, BarOptions } from './devices/pci/address-window.js'
 export { type AddressPools, assignAddresses } from './devices/pci/assign-addresses.js'
@@ -39,6 +50,8 @@ export type { Msix, MsixPlace } from './devices/pci/msix.js'
 export { type ConfigAddress, PciBus, type PciBusOptions } from './devices/pci/pci-bus.js'
 export { PciDevice, type PciIdentity, type PciSlot } from './devices/pci/pci-device.js'
 export type { AddressRange, BridgeRanges } from './devices/pci/window-decoder.js'
+export { UART_PORTS } from './devices/serial/registers.js'
+export { Uart16550A } from './devices/serial/uart-16550a.js'
 export * from './devices/virtio/abi.js'
 export {
   type BalloonStatistics,
@@ -83,4 +96,9 @@ export {
   type VsockListener,
 } from './devices/virtio/vsock/virtio-vsock.js'
 export { VsockStream } from './devices/virtio/vsock/vsock-stream.js'
+export { IoctlIrqLine } from './interrupt/ioctl-irq.js'
 export * from './interrupt/irq-line.js'
+export { IrqfdLine } from './interrupt/irqfd.js'
+export type { RunEnding } from './machine/run-ending.js'
+export { RunLoop, type RunLoopOptions, type VcpuCounters } from './machine/run-loop.js'
+export { enterAt, setUpVcpu } from './machine/vcpu-setup.js'

@@ -6,6 +6,7 @@ import type { Ib700 } from '../devices/watchdog/ib700.js'
 import type { GuestMemory } from '../memory/guest-memory.js'
 import type { Cleanup } from '../util/cleanup.js'
 import { openAgent } from './agent.js'
+import { attachOwnDevices } from './attached-devices.js'
 import { createConsole, type VmConsole } from './console.js'
 import type { VmBalloon, VmDisk, VmNet, VmVirtioConsole } from './device-handles.js'
 import { DeviceSlots } from './device-slots.js'
@@ -101,6 +102,7 @@ export async function assemble(
       end,
       onReset,
     })
+    attachOwnDevices(platform, config.attach)
     const slots = new DeviceSlots()
     const pci =
       config.transport === 'pci'

@@ -24,9 +24,10 @@ import { type FlatOptions, flatBinary } from '../boot/flat.js'
 import { ImageFile } from '../boot/image-file.js'
 import { linuxBzImage } from '../boot/linux-bzimage.js'
 import type { GuestMemory } from '../memory/guest-memory.js'
+import { blameOption } from './blame-option.js'
 import { apicIds } from './cpu-options.js'
 import type { DeviceSlot } from './device-slots.js'
-import { blameOption, type MachineConfig } from './machine-config.js'
+import type { MachineConfig } from './machine-config.js'
 
 /** The files that a guest is started from, open. */
 export interface GuestImages {

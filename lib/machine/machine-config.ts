@@ -5,8 +5,9 @@ import { VIRTIO_MMIO_SLOTS } from '../arch/x86-64/layout.js'
 import type { BlockBackend } from '../backends/block/block-backend.js'
 import type { NetBackend } from '../backends/net/net-backend.js'
 import type { FlatOptions } from '../boot/flat.js'
-import { type ErrorDetails, invalidOption, VmmError } from '../errors.js'
+import { invalidOption } from '../errors.js'
 import { formatByteSize } from '../util/byte-size.js'
+import { type AttachedDevice, type AttachedDeviceConfig, checkAttach } from './attached-devices.js'
 import {
   arrangeCpus,
   type CpuOptions,
@@ -117,6 +118,8 @@ export interface VirtualMachineOptions {
   balloon?: BalloonOptions
   /** Devices that a PC may have besides: a debug console, a watchdog and the like. None unless told. */
   devices?: PlatformDeviceOptions
+  /** Devices of the program's own. */
+  attach?: readonly AttachedDevice[]
   /**
    * What a guest's reboot does: ends the machine as `{ kind: 'reset' }`, or starts it anew as {@link VirtualMachine.reset}
    * does. `'stop'` unless told.
@@ -175,6 +178,7 @@ export interface MachineConfig {
   readonly virtioConsole: { readonly ports: readonly string[] } | undefined
   readonly balloon: { readonly deflateOnOom: boolean } | undefined
   readonly devices: PlatformDeviceConfig
+  readonly attach: readonly AttachedDeviceConfig[]
   readonly onReset: 'stop' | 'restart'
   readonly consoleBufferSize: number
   readonly acpi: boolean
@@ -269,6 +273,7 @@ const checkOptions = check.object(
     virtioConsole: check.optional(checkVirtioConsole),
     balloon: check.optional(checkBalloon),
     devices: check.withDefault(checkPlatformDevices, {}),
+    attach: check.withDefault(checkAttach, []),
     onReset: check.withDefault(check.oneOf('stop', 'restart'), 'stop'),
     console: check.withDefault(
       check.object({
@@ -345,17 +350,4 @@ export function checkLimits(config: MachineConfig, maxVcpus: number, maxVcpuId =
     const expected = `APIC ids below ${maxVcpuId}, which is what this host's KVM allows`
     throw invalidOption('topology', topology, expected)
   }
-}
-
-/** `disks[0]: …` in front of an error that opening a backend raised, so that it names the option. */
-export function blameOption(option: string, error: unknown): unknown {
-  if (!(error instanceof VmmError)) return error
-  const name = error.option ? `${option}.${error.option}` : option
-  const details: { -readonly [K in keyof ErrorDetails]: ErrorDetails[K] } = {
-    option: name,
-    value: error.value,
-    cause: error,
-  }
-  if (error.expected !== undefined) details.expected = error.expected
-  return new VmmError(error.code, `${option}: ${error.message}`, details)
 }

@@ -6,8 +6,9 @@ import { Passt } from '../backends/net/passt.js'
 import { Tap } from '../backends/net/tap.js'
 import { checkRateLimit } from '../devices/virtio/rate-limiter.js'
 import { VmmError } from '../errors.js'
+import { blameOption } from './blame-option.js'
 import type { DiskOptions, NetOptions } from './device-options.js'
-import { blameOption, type VirtualMachineOptions } from './machine-config.js'
+import type { VirtualMachineOptions } from './machine-config.js'
 import * as check from './option-checks.js'
 
 // What is written here is what a file says otherwise than the options do: paths, disks and cards. The rest goes to

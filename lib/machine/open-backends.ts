@@ -8,7 +8,8 @@ import { UnixVsockBridge } from '../devices/virtio/vsock/unix-vsock-bridge.js'
 import { VirtioVsock } from '../devices/virtio/vsock/virtio-vsock.js'
 import { VmmError } from '../errors.js'
 import type { Cleanup } from '../util/cleanup.js'
-import { blameOption, type MachineConfig } from './machine-config.js'
+import { blameOption } from './blame-option.js'
+import type { MachineConfig } from './machine-config.js'
 
 /** The virtio devices of a machine. */
 export interface MachineDevices {

@@ -28,8 +28,11 @@ export function createVcpus(
   })
 }
 
-/** CPUID, of its model, MSRs and local APIC. */
-function setUpVcpu(vcpu: VcpuFd, place: CpuPlace, model: readonly CpuidEntry[]): void {
+/**
+ * Makes a vCPU what it is before its first instruction: CPUID, of its model, MSRs and local APIC.
+ * @param model what the guest is to see of the host's features: `Kvm.getSupportedCpuid()` for all of them
+ */
+export function setUpVcpu(vcpu: VcpuFd, place: CpuPlace, model: readonly CpuidEntry[]): void {
   vcpu.setCpuid2(vcpuCpuid(model, place))
   vcpu.setMsrs(bootMsrs())
   const lapic = vcpu.getLapic()

@@ -63,6 +63,7 @@ describe('parseConfig', () => {
         watchdog: undefined,
         vmGenerationId: undefined,
       },
+      attach: [],
       onReset: 'stop',
       consoleBufferSize: 2 ** 20,
       acpi: true,

@@ -110,7 +110,13 @@ describe('a file that describes a machine', () => {
   })
 
   it('may have every option that a program may give, but those that are no data', () => {
-    const { consoleBufferSize: _, signal: __, log: ___, ...options } = parseConfig({ kernel: 'k' })
+    const {
+      consoleBufferSize: _,
+      signal: __,
+      log: ___,
+      attach: ____,
+      ...options
+    } = parseConfig({ kernel: 'k' })
     const published = Object.keys(schema.properties)
     const names = [...Object.keys(options), 'console', '$schema']
     expect(published.sort(), 'machine.schema.json').toEqual(names.sort())

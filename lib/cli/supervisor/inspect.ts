@@ -17,7 +17,7 @@ export function inspectMachine(vm: VirtualMachine): object {
 }
 
 function describeConfig(config: MachineConfig): object {
-  const { disks, nets, signal: _, log: __, ...rest } = config
+  const { disks, nets, signal: _, log: __, attach: ___, ...rest } = config
   return {
     ...rest,
     disks: disks.map(({ backend, ...options }) => ({ backend: nameOf(backend), ...options })),
