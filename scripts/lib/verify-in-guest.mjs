@@ -15,7 +15,7 @@ export async function verifyInGuest(options, { script, step }) {
   for (const [name, text] of Object.entries({ size, io }))
     if (parseByteSize(text) === undefined) throw new Error(`--${name}: no size: ${text}`)
   if (!options.here) await step('Preparing the guest', (report) => assets.prepareAssets(report))
-  if (options.here || (await kvmUsable())) {
+  if (options.here || (await kvmUsable()).usable) {
     let failed = 0
     for (const engine of engines)
       for (const packedQueues of [false, true])
@@ -67,6 +67,7 @@ echo VERIFY-STATUS $status.`),
     })
     const guest = new GuestHere(vm)
     await vm.start()
+    void vm.stopped.then(({ error }) => error && console.error(error))
     await guest.said('VERIFY-STATUS', LIMIT)
     await guest.said('.\r\n', 10)
     const { counters } = vm.disks[0]
