@@ -49,8 +49,6 @@ async function measure(): Promise<ReadonlyMap<string, number>> {
   delay.enable()
   await guest.said('END')
   delay.disable()
-  const { disks, nets } = guest.vm
-  process.stderr.write(`${JSON.stringify({ disk: disks[0]?.counters, net: nets[0]?.counters })}\n`)
   const milliseconds = (nanoseconds: number) => nanoseconds / 1e6
   return new Map([
     ['p50', milliseconds(delay.percentile(50))],

@@ -290,6 +290,10 @@ export interface NativeTap {
   readonly counters: readonly [number, number, number, number, number]
   /** The interface has been deleted. */
   readonly gone: boolean
+  /** A frame waits for more buffers to be posted. */
+  readonly starved: boolean
+  /** Drops the frame that waits. */
+  giveUp(): void
   /** TUN_F_* bits; false if the kernel refuses them. */
   setOffload(bits: number): boolean
   attach(

@@ -221,7 +221,9 @@ void Tap::Note(int error) {
   if (error == EBADFD && enabled_) gone_ = true;
 }
 
-void Tap::WatchIfUseful(bool on) { poll_.Watch(on && enabled_ && !posted_.empty()); }
+void Tap::WatchIfUseful(bool on) {
+  poll_.Watch(on && enabled_ && !posted_.empty() && waiting_.empty());
+}
 
 // enable(on): whether the kernel gives frames to this one of several queues.
 napi_value Tap::Enable(napi_env env, const Args& args) {
@@ -361,6 +363,7 @@ napi_value Tap::Detach(napi_env, const Args&) {
   poll_.Close();
   Unshare();
   posted_.clear();
+  waiting_.clear();
   spare_.clear();
   memory_.reset();
   return nullptr;
@@ -529,19 +532,22 @@ napi_value Tap::Receive(napi_env env, const Args& args) {
   return MakeInt32(env, static_cast<int32_t>(result_count_));
 }
 
-int Tap::ReceiveFrame() {
+size_t Tap::GatherBuffers(size_t* room) {
   scratch_.clear();
-  size_t room = 0;
+  *room = 0;
   size_t count = 0;
   do {
     const Buffer& buffer = posted_[count++];
     scratch_.insert(scratch_.end(), buffer.segments.begin(), buffer.segments.end());
-    room += buffer.length;
-  } while (mergeable_ && room < kHeader + kFrameMax && count < posted_.size() &&
+    *room += buffer.length;
+  } while (mergeable_ && *room < kHeader + kFrameMax && count < posted_.size() &&
            scratch_.size() + posted_[count].segments.size() < kSegmentsMax);
-  for (; scratch_.size() >= kSegmentsMax; scratch_.pop_back()) room -= scratch_.back().iov_len;
-  size_t guest_segments = scratch_.size();
-  // The kernel cuts a frame to the room it gets without a word: the overflow makes that visible.
+  for (; scratch_.size() >= kSegmentsMax; scratch_.pop_back()) *room -= scratch_.back().iov_len;
+  return count;
+}
+
+int Tap::ReadFrame(size_t room, size_t* length) {
+  // The kernel cuts a frame to the room it gets without a word: the overflow takes the rest.
   scratch_.push_back({overflow_.data(), overflow_.size()});
   ssize_t got = 0;
   do {
@@ -555,25 +561,44 @@ int Tap::ReceiveFrame() {
     }
     return -1;
   }
-  auto length = static_cast<size_t>(got);
-  if (length > room) {
-    oversized_++;
-    return 0;
-  }
-  if (length < kHeader) return 0;
+  *length = static_cast<size_t>(got);
+  if (*length < kHeader) return 0;
   uint8_t head[kHeader + TapFilter::kLook] = {};
-  Gather(scratch_, head, std::min(length, sizeof head));
-  if (!filter_.Wanted(head + kHeader, length - kHeader,
+  Gather(scratch_, head, std::min(*length, sizeof head));
+  if (!filter_.Wanted(head + kHeader, *length - kHeader,
                       head[offsetof(VirtioNetHeader, gso_type)] != VIRTIO_NET_HDR_GSO_NONE)) {
     filtered_++;
     return 0;
+  }
+  if (*length <= room) {
+    scratch_.pop_back();
+    return 1;
+  }
+  if (!mergeable_) {
+    oversized_++;
+    return 0;
+  }
+  waiting_.resize(*length);
+  Gather(scratch_, waiting_.data(), *length);
+  return -1;
+}
+
+int Tap::ReceiveFrame() {
+  size_t room = 0;
+  size_t length = waiting_.size();
+  size_t count = GatherBuffers(&room);
+  if (waiting_.empty()) {
+    if (int result = ReadFrame(room, &length); result <= 0) return result;
+  } else {
+    if (length > room) return -1;
+    Scatter(scratch_, 0, waiting_.data(), length);
+    waiting_.clear();
   }
 
   size_t used = 0;
   for (size_t left = length; used < count && (left > 0 || used == 0); used++) {
     left -= std::min(left, posted_[used].length);
   }
-  scratch_.resize(guest_segments);
   if (capture_.on()) capture_.Add(scratch_, kHeader, length - kHeader);
   if (!rx_checksum_) {
     uint8_t none = 0;
@@ -593,8 +618,19 @@ int Tap::ReceiveFrame() {
   return static_cast<int>(used);
 }
 
+// Whether a frame waits for more buffers to be posted: until then none is taken after it.
+napi_value Tap::Starved(napi_env env) { return MakeBool(env, !waiting_.empty()); }
+
+// giveUp(): drops the frame that waits.
+napi_value Tap::GiveUp(napi_env, const Args&) {
+  if (!waiting_.empty()) oversized_++;
+  waiting_.clear();
+  return nullptr;
+}
+
 napi_value Tap::Reset(napi_env, const Args&) {
   posted_.clear();
+  waiting_.clear();
   poll_.Watch(false);
   return nullptr;
 }
@@ -618,6 +654,7 @@ bool DefineTap(napi_env env, napi_value exports) {
       Getter<&Tap::Name>("name"),
       Getter<&Tap::Counters>("counters"),
       Getter<&Tap::Gone>("gone"),
+      Getter<&Tap::Starved>("starved"),
       Method<&Tap::SetOffload>("setOffload"),
       Method<&Tap::Attach>("attach"),
       Method<&Tap::Detach>("detach"),
@@ -625,6 +662,7 @@ bool DefineTap(napi_env env, napi_value exports) {
       Method<&Tap::Transmit>("transmit"),
       Method<&Tap::Post>("post"),
       Method<&Tap::Receive>("receive"),
+      Method<&Tap::GiveUp>("giveUp"),
       Method<&Tap::Reset>("reset"),
       Method<&Tap::Watch>("watch"),
       Method<&Tap::Enable>("enable"),

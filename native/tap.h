@@ -39,6 +39,7 @@ class Tap {
   napi_value Name(napi_env env);
   napi_value Counters(napi_env env);
   napi_value Gone(napi_env env);
+  napi_value Starved(napi_env env);
   napi_value SetOffload(napi_env env, const Args& args);
   napi_value Attach(napi_env env, const Args& args);
   napi_value Detach(napi_env env, const Args& args);
@@ -46,6 +47,7 @@ class Tap {
   napi_value Transmit(napi_env env, const Args& args);
   napi_value Post(napi_env env, const Args& args);
   napi_value Receive(napi_env env, const Args& args);
+  napi_value GiveUp(napi_env env, const Args& args);
   napi_value Reset(napi_env env, const Args& args);
   napi_value Watch(napi_env env, const Args& args);
   napi_value Enable(napi_env env, const Args& args);
@@ -78,8 +80,11 @@ class Tap {
   bool ParseSegments(const double* words, size_t* at, size_t end, uint32_t* tag,
                      std::vector<iovec>* segments, size_t* length, int* error);
   int Send(std::vector<iovec>* segments, size_t length);
-  // One frame into the posted buffers: the number of buffers used, 0 if it was dropped, -1 if there
-  // is none.
+  // The next frame's place: the buffers that it may fill, into scratch_; how many, and their bytes.
+  size_t GatherBuffers(size_t* room);
+  // Reads a frame to where scratch_ says: 0 if it was dropped, -1 if there is none, or it waits.
+  int ReadFrame(size_t room, size_t* length);
+  // One frame into the posted buffers: the number of buffers used, or as above.
   int ReceiveFrame();
   void Report(uint32_t tag, int64_t result);
   bool BeginResults(napi_env env);
@@ -113,6 +118,7 @@ class Tap {
   std::vector<Buffer> spare_;
   std::vector<iovec> scratch_;
   std::vector<uint8_t> overflow_;
+  std::vector<uint8_t> waiting_;  // a frame for which too few buffers were posted
   uint32_t oversized_ = 0;
   uint32_t receive_errors_ = 0;
   int receive_error_ = 0;

@@ -36,6 +36,7 @@ interface PostedBuffer {
 export class FrameChannel implements NetChannel {
   /** Frames lost because the guest had no buffers for too long, or none large enough. */
   overruns = 0
+  starved = false
   /** Frames that the guest did not want. */
   filtered = 0
   readonly #attachment: NetAttachment
@@ -120,11 +121,20 @@ export class FrameChannel implements NetChannel {
   post(): void {
     const fresh = this.#fresh
     this.#fresh = []
+    this.starved &&= fresh.length === 0
     for (const buffer of fresh) {
       if (buffer.bad || buffer.length < HEADER + 14) this.#attachment.received(buffer.tag, 0)
       else this.#buffers.push(buffer)
     }
     if (this.#backlog.length > 0 && this.#buffers.length > 0) setImmediate(() => this.#flush())
+  }
+
+  giveUp(): void {
+    if (!this.starved) return
+    this.starved = false
+    this.#backlog.shift()
+    this.overruns++
+    if (this.#backlog.length > 0) setImmediate(() => this.#flush())
   }
 
   hold(on: boolean): void {
@@ -153,6 +163,7 @@ export class FrameChannel implements NetChannel {
   }
 
   reset(): void {
+    this.starved = false
     this.#frames = []
     this.#fresh = []
     this.#buffers = []
@@ -185,8 +196,13 @@ export class FrameChannel implements NetChannel {
     if (this.#closed || this.#held || this.#backlog.length === 0) return
     try {
       this.#attachment.readable()
-      while (this.#backlog.length > 0 && this.#buffers.length > 0)
-        this.#fill(this.#backlog.shift()!)
+      while (this.#backlog.length > 0 && this.#buffers.length > 0) {
+        const filled = this.#fill(this.#backlog[0]!)
+        this.starved = !filled && this.#mergeable
+        if (this.starved) break
+        if (!filled) this.overruns++
+        this.#backlog.shift()
+      }
       this.#attachment.completed()
       this.#tellDrained()
     } catch (error) {
@@ -194,16 +210,14 @@ export class FrameChannel implements NetChannel {
     }
   }
 
-  #fill(frame: Uint8Array): void {
+  /** @returns `false` if there is too little room */
+  #fill(frame: Uint8Array): boolean {
     const total = HEADER + frame.length
     let room = 0
     let count = 0
     while (count < (this.#mergeable ? this.#buffers.length : 1) && room < total)
       room += this.#buffers[count++]!.length
-    if (room < total) {
-      this.overruns++
-      return
-    }
+    if (room < total) return false
     this.#events.capture.active?.frame(frame)
     const bytes = new Uint8Array(total)
     bytes[NUM_BUFFERS] = count & 0xff
@@ -219,5 +233,6 @@ export class FrameChannel implements NetChannel {
       }
       this.#attachment.received(buffer.tag, at - start)
     }
+    return true
   }
 }

@@ -164,6 +164,10 @@ export interface NetChannel {
   enable?(on: boolean): boolean
   /** Buffers posted and not yet given back. */
   readonly posted: number
+  /** A mergeable frame waits for more buffers than are posted, and the others behind it. Absent: never. */
+  readonly starved?: boolean
+  /** No more buffers will come: drops the frame that waits. */
+  giveUp?(): void
   /** Frames dropped for want of room in the buffers. */
   readonly overruns: number
   /** Forgets all buffers; nothing writes to them from here on. */

@@ -177,6 +177,16 @@ export class TapChannel implements NetChannel {
     if (words === 0) return
     this.#words = 0
     this.#give(this.#native.post(words))
+    if (this.starved && !this.#held) this.#give(this.#native.receive(1))
+    this.#native.watch(this.#watching)
+  }
+
+  get starved(): boolean {
+    return this.#native.starved
+  }
+
+  giveUp(): void {
+    this.#native.giveUp()
     this.#native.watch(this.#watching)
   }
 
@@ -184,6 +194,8 @@ export class TapChannel implements NetChannel {
     if (on === this.#held || this.#closed) return
     this.#held = on
     this.#native.watch(this.#watching)
+    // Nothing is read while a frame waits.
+    if (!on && this.starved) setImmediate(() => this.#receive())
   }
 
   reset(): void {
@@ -209,6 +221,7 @@ export class TapChannel implements NetChannel {
   }
 
   #receive(): void {
+    if (this.#closed) return
     try {
       this.#attachment.readable()
       this.#give(this.#native.receive(RECEIVE_BUDGET))

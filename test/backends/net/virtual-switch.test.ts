@@ -3,7 +3,7 @@ import { type SwitchPort, VirtualSwitch } from '../../../lib/backends/net/virtua
 import * as net from '../../../lib/devices/virtio/net/abi.js'
 import { plainMemory } from '../../helpers/guest-memories.js'
 import { NetRig } from '../../helpers/net-driver.js'
-import { turns } from '../../helpers/virtio-driver.js'
+import { turns, until } from '../../helpers/virtio-driver.js'
 
 const MACS = ['52:54:00:00:00:01', '52:54:00:00:00:02', '52:54:00:00:00:03']
 const bytes = (mac: string) => mac.split(':').map((byte) => Number.parseInt(byte, 16))
@@ -86,6 +86,37 @@ describe('VirtualSwitch', () => {
     network.inject(long)
     await turns(3)
     expect((a!.backend as SwitchPort).overruns).toBe(1)
+  })
+
+  it('lets a long frame wait for buffers that the driver has yet to give back', async () => {
+    const [a] = await plug(1, [net.VIRTIO_NET_F_MRG_RXBUF])
+    a!.buffers(8, 256)
+    const from = '02:00:00:00:00:99'
+    for (let i = 0; i < 6; i++) network.inject(frame(MACS[0]!, from, `number ${i}`))
+    await until(() => a!.rx.deviceUsedIdx === 6, 'short frames')
+    a!.received()
+    const long = frame(MACS[0]!, from, 'x'.repeat(900))
+    network.inject(long)
+    network.inject(frame(MACS[0]!, from, 'the one behind'))
+    await turns(5)
+    expect(a!.rx.deviceUsedIdx).toBe(6)
+    a!.buffers(6, 256, 0x90000)
+    await until(() => a!.rx.deviceUsedIdx === 11, 'both')
+    const parts = a!.received()
+    expect(parts.map(({ length }) => length).slice(0, 4)).toEqual([
+      256,
+      256,
+      256,
+      long.length - 756,
+    ])
+    expect(payloadOf(parts[4]!.bytes)).toBe('the one behind')
+    expect((a!.backend as SwitchPort).overruns).toBe(0)
+    // Three buffers are left; with the driver's five more it has as many as before, and those are too few.
+    network.inject(frame(MACS[0]!, from, 'x'.repeat(3000)))
+    await turns(5)
+    expect((a!.backend as SwitchPort).overruns).toBe(0)
+    a!.buffers(5, 256, 0xa0000)
+    await until(() => (a!.backend as SwitchPort).overruns === 1, 'the loss')
   })
 
   it('delivers every frame in the end under a limit', async () => {

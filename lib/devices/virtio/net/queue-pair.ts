@@ -28,6 +28,8 @@ export class QueuePair {
   #receiveQueue: Virtqueue | undefined
   #transmitQueue: Virtqueue | undefined
   #transmitService: QueueService | undefined
+  /** The most receive buffers that we have had of the driver's at a time: all, in a driver that keeps its ring full. */
+  #mostBuffers = 0
 
   constructor(
     index: number,
@@ -70,6 +72,7 @@ export class QueuePair {
   resetQueue(receive: boolean): void {
     if (receive) {
       this.#receiveQueue = undefined
+      this.#mostBuffers = 0
       this.channel.reset()
     } else {
       this.#transmitQueue = undefined
@@ -93,8 +96,8 @@ export class QueuePair {
   }
 
   /**
-   * Posts every buffer that the driver has made available. Kicks are asked for only once there is none left:
-   * until then each arriving frame brings us here.
+   * Posts every buffer that the driver has made available. Kicks are asked for only once there is none left, or too few
+   * for the next frame: until then each arriving frame brings us here.
    */
   refill(): boolean {
     const queue = this.#receiveQueue
@@ -107,7 +110,11 @@ export class QueuePair {
         budget--
       }
       this.channel.post()
-    } while (budget > 0 && this.channel.posted === 0 && queue.enableNotifications())
+    } while (budget > 0 && this.#wantsBuffers && queue.enableNotifications())
+    this.#mostBuffers = Math.max(this.#mostBuffers, queue.inFlight)
+    // 5.1.6.3.1 has drivers post enough for the longest frame; of one that has not, nothing is to be waited for.
+    if (budget > 0 && this.channel.starved && queue.inFlight === this.#mostBuffers)
+      this.channel.giveUp?.()
     queue.publish()
     return budget === 0
   }
@@ -171,6 +178,10 @@ export class QueuePair {
     queue.publish()
     const admitted = this.#owner.receiveLimiter.admit(this.#owner.resumeReceiving)
     this.channel.hold(!admitted)
-    if (this.channel.posted === 0) this.#context.schedule(receiveQueue(this.#index))
+    if (this.#wantsBuffers) this.#context.schedule(receiveQueue(this.#index))
+  }
+
+  get #wantsBuffers(): boolean {
+    return this.channel.posted === 0 || this.channel.starved === true
   }
 }

@@ -126,6 +126,45 @@ describe.skipIf(reason !== undefined)('virtio-net over a TAP', () => {
     socket.close()
   })
 
+  it('lets a frame wait for enough buffers where the driver has more, and those behind it', async () => {
+    await start([net.VIRTIO_NET_F_MRG_RXBUF])
+    rig.buffers(16)
+    const socket = await hostSocket()
+    rig.transport.reset()
+    rig.driver.start([VIRTIO_F_EVENT_IDX, net.VIRTIO_NET_F_MRG_RXBUF], 64)
+    rig.buffers(8, 256)
+    for (let i = 0; i < 6; i++) socket.send(Buffer.alloc(100, 'a'), 9, guestAddress)
+    await until(() => rig.received().length === 0 && rig.rx.usedIdx >= 6, 'short frames')
+    const taken = rig.rx.usedIdx
+    socket.send(Buffer.alloc(1200, 'z'), 9, guestAddress)
+    socket.send(Buffer.alloc(50, 'w'), 9, guestAddress)
+    await turns(20)
+    expect(rig.rx.deviceUsedIdx).toBe(taken)
+    rig.buffers(8, 256, 0x90000)
+    let all = ''
+    await until(() => {
+      for (const { bytes } of rig.received()) all += Buffer.from(bytes).toString('latin1')
+      return all.includes('w'.repeat(50))
+    }, 'both frames')
+    expect(all.match(/z/g)!.length).toBeGreaterThanOrEqual(1200 - 4 * 12)
+    expect(all.indexOf('z')).toBeLessThan(all.indexOf('w'))
+    socket.close()
+  })
+
+  it('loses a frame for which all of the buffers of the driver are too few', async () => {
+    await start([net.VIRTIO_NET_F_MRG_RXBUF])
+    rig.buffers(16)
+    const socket = await hostSocket()
+    rig.transport.reset()
+    rig.driver.start([VIRTIO_F_EVENT_IDX, net.VIRTIO_NET_F_MRG_RXBUF], 64)
+    rig.buffers(4, 256)
+    socket.send(Buffer.alloc(1200, 'z'), 9, guestAddress)
+    socket.send(Buffer.alloc(100, 'w'), 9, guestAddress)
+    const { frame } = await rig.receive((bytes) => bytes.includes(0x77))
+    expect(frame.length).toBe(14 + 28 + 100)
+    socket.close()
+  })
+
   it('loses nothing while there are no buffers, and needs one kick when they come', async () => {
     await start([])
     rig.buffers(4)
