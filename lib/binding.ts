@@ -247,6 +247,10 @@ export interface NativeExitChannel {
   setSpin(microseconds: number): void
   /** Pins one vCPU's thread to host CPUs. */
   setAffinity(index: number, cpus: Uint32Array): void
+  /** Writes may come by KVM's coalesced ring from now on: looks into it now and then though no vCPU exits. */
+  coalesce(): void
+  /** How many came that way. */
+  readonly coalesced: number
   ref(): void
   unref(): void
   /** Stops if need be, and gives everything back. The mailbox is detached. */

@@ -108,6 +108,7 @@ napi_value ExitChannel::AddVcpu(napi_env env, const Args& args) {
     }
   }
   uint32_t index = threads_.size();
+  if (index == 0) group_.coalesced.Attach(*object->vcpu());
   auto thread = std::make_unique<VcpuThread>(&group_, object->vcpu(), index);
   if (int error = thread->Start()) return ThrowKvmError(env, error, "pthread_create");
   group_.routes.AddReader(thread->hazard());
@@ -214,8 +215,7 @@ void ExitChannel::Rest() {
   on_work_.Reset();
   group_.wake.Unref();
   if (group_.want.load() != Want::kStop) return;
-  poll_timer_.Stop();
-  polling_ = false;
+  SetPeriod(0);
 }
 
 napi_value ExitChannel::Hold(napi_env env, const Args& args) {
@@ -262,6 +262,13 @@ napi_value ExitChannel::SetSpin(napi_env env, const Args& args) {
     return nullptr;
   }
   group_.spin_limit.store(int64_t{microseconds} * 1000, std::memory_order_relaxed);
+  return nullptr;
+}
+
+napi_value ExitChannel::Coalesce(napi_env env, const Args&) {
+  if (!CheckOpen(env)) return nullptr;
+  coalesces_ = true;
+  if (on_work_) Poll();
   return nullptr;
 }
 
@@ -324,15 +331,26 @@ napi_value Construct(napi_env env, napi_callback_info info) {
 
 bool DefineExitChannel(napi_env env, napi_value exports) {
   napi_property_descriptor members[] = {
-      Method<&ExitChannel::AddRoute>("addRoute"), Method<&ExitChannel::RemoveRoute>("removeRoute"),
-      Method<&ExitChannel::SetLatch>("setLatch"), Method<&ExitChannel::Settle>("settle"),
-      Method<&ExitChannel::AddVcpu>("addVcpu"),   Method<&ExitChannel::Run>("run"),
-      Method<&ExitChannel::Pause>("pause"),       Getter<&ExitChannel::Parked>("parked"),
-      Method<&ExitChannel::Stop>("stop"),         Method<&ExitChannel::Hold>("hold"),
-      Getter<&ExitChannel::Mailbox>("mailbox"),   Method<&ExitChannel::TakePosted>("takePosted"),
-      Method<&ExitChannel::Counters>("counters"), Method<&ExitChannel::ExitCounts>("exitCounts"),
-      Method<&ExitChannel::SetSpin>("setSpin"),   Method<&ExitChannel::SetAffinity>("setAffinity"),
-      Method<&ExitChannel::Ref>("ref"),           Method<&ExitChannel::Unref>("unref"),
+      Method<&ExitChannel::AddRoute>("addRoute"),
+      Method<&ExitChannel::RemoveRoute>("removeRoute"),
+      Method<&ExitChannel::SetLatch>("setLatch"),
+      Method<&ExitChannel::Settle>("settle"),
+      Method<&ExitChannel::AddVcpu>("addVcpu"),
+      Method<&ExitChannel::Run>("run"),
+      Method<&ExitChannel::Pause>("pause"),
+      Getter<&ExitChannel::Parked>("parked"),
+      Getter<&ExitChannel::Coalesced>("coalesced"),
+      Method<&ExitChannel::Stop>("stop"),
+      Method<&ExitChannel::Hold>("hold"),
+      Getter<&ExitChannel::Mailbox>("mailbox"),
+      Method<&ExitChannel::TakePosted>("takePosted"),
+      Method<&ExitChannel::Counters>("counters"),
+      Method<&ExitChannel::ExitCounts>("exitCounts"),
+      Method<&ExitChannel::SetSpin>("setSpin"),
+      Method<&ExitChannel::SetAffinity>("setAffinity"),
+      Method<&ExitChannel::Coalesce>("coalesce"),
+      Method<&ExitChannel::Ref>("ref"),
+      Method<&ExitChannel::Unref>("unref"),
       Method<&ExitChannel::Close>("close"),
   };
   return DefineClass<ExitChannel>(env, exports, Construct, members);

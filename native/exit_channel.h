@@ -57,6 +57,8 @@ class ExitChannel {
   napi_value Counters(napi_env env, const Args& args);
   napi_value ExitCounts(napi_env env, const Args& args);
   napi_value SetSpin(napi_env env, const Args& args);
+  napi_value Coalesced(napi_env env);
+  napi_value Coalesce(napi_env env, const Args& args);
   napi_value SetAffinity(napi_env env, const Args& args);
   napi_value Ref(napi_env env, const Args& args);
   napi_value Unref(napi_env env, const Args& args);
@@ -90,8 +92,11 @@ class ExitChannel {
   bool ParkedNow();
   void OnWork();
   void OnTick();
-  // Looks for posted writes again soon, if there was one lately.
+  // Looks for posted writes again soon if there was one lately, else now and then for coalesced
+  // ones.
   void Poll();
+  // 0 stops the timer.
+  void SetPeriod(uint64_t milliseconds);
   // The VM is paused or stopped: nothing more will come, so that neither the event loop nor the
   // JavaScript objects are kept alive for it.
   void Rest();
@@ -109,7 +114,9 @@ class ExitChannel {
   uint32_t next_route_id_ = 1;
   Callback on_work_;
   TimerHandle poll_timer_;
-  bool polling_ = false;
+  uint64_t poll_period_ = 0;
+  // Whether KVM may put writes into the ring.
+  bool coalesces_ = false;
   // Calls of run().
   uint64_t runs_ = 0;
   bool ref_ = true;

@@ -14,12 +14,21 @@ namespace {
 // Nanoseconds of exits in one turn of the event loop.
 constexpr int64_t kSlice = 250'000;
 constexpr uint64_t kPollMilliseconds = 1;
+// How often to look for coalesced writes that no exit has followed. Drivers read a register after
+// the last byte of a line, so this is for the few guests that fall silent at once.
+constexpr uint64_t kWatchMilliseconds = 100;
 
 }  // namespace
 
 void ExitChannel::TakePostedWrites() {
   // First, so that a write which is too late for this keeps it.
   if (IsUrgent()) group_.urgent.store(false, std::memory_order_seq_cst);
+  if (group_.coalesced.pending()) {
+    const RouteTable& table = group_.routes.table();
+    PostedQueue::Wake wake = PostedQueue::Wake::kNo;
+    group_.coalesced.Drain(
+        [&](const kvm_coalesced_mmio& write) { return group_.PostCoalesced(table, write, &wake); });
+  }
   mailbox_->posted_count = group_.posted.Take(mailbox_->posted);
 }
 
@@ -44,15 +53,24 @@ void ExitChannel::OnWork() {
 }
 
 void ExitChannel::Poll() {
-  if (polling_ || !group_.posted.polling()) return;
-  polling_ = true;
-  poll_timer_.Start(kPollMilliseconds, kPollMilliseconds);
+  SetPeriod(group_.posted.polling() ? kPollMilliseconds : coalesces_ ? kWatchMilliseconds : 0);
+}
+
+void ExitChannel::SetPeriod(uint64_t milliseconds) {
+  if (poll_period_ == milliseconds) return;
+  poll_period_ = milliseconds;
+  if (milliseconds == 0) {
+    poll_timer_.Stop();
+  } else {
+    poll_timer_.Start(milliseconds, milliseconds);
+  }
 }
 
 void ExitChannel::OnTick() {
-  if (!on_work_ || group_.posted.StopPolling()) {
-    poll_timer_.Stop();
-    polling_ = false;
+  if (!on_work_) {
+    SetPeriod(0);
+  } else if (!group_.coalesced.pending() && group_.posted.StopPolling()) {
+    Poll();
   } else if (!group_.js_awake.load(std::memory_order_relaxed)) {
     OnWork();
   }

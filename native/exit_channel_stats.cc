@@ -4,6 +4,7 @@
 
 #include "exit_channel.h"
 #include "exit_stats.h"
+#include "support/args.h"
 
 namespace node_kvm {
 
@@ -40,6 +41,11 @@ napi_value ExitChannel::ExitCounts(napi_env env, const Args& args) {
   }
   std::memcpy(data, numbers.data(), size);
   return array;
+}
+
+napi_value ExitChannel::Coalesced(napi_env env) {
+  if (!CheckOpen(env)) return nullptr;
+  return MakeNumber(env, static_cast<double>(group_.coalesced.count()));
 }
 
 }  // namespace node_kvm

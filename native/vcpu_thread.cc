@@ -1,7 +1,6 @@
 #include "vcpu_thread.h"
 
 #include <immintrin.h>
-#include <linux/kvm.h>
 #include <sched.h>
 #include <sys/ioctl.h>
 
@@ -12,6 +11,7 @@
 #include <cstring>
 #include <utility>
 
+#include "kvm_compat.h"
 #include "support/futex.h"
 #include "support/kick_signal.h"
 
@@ -41,6 +41,18 @@ void Store(uint8_t* bytes, uint32_t width, int64_t value) { std::memcpy(bytes, &
 bool IsShortWidth(uint32_t width) { return width == 1 || width == 2 || width == 4; }
 
 }  // namespace
+
+bool VcpuGroup::PostCoalesced(const RouteTable& table, const kvm_coalesced_mmio& write,
+                              PostedQueue::Wake* wake) {
+  Space space = write.pio ? Space::kPio : Space::kMmio;
+  // Its device may have left the bus, and with it the zone, since.
+  if (!IsShortWidth(write.len)) return true;
+  const Route* route = table.Find(space, write.phys_addr, write.len);
+  if (!route) return true;
+  return posted.TryPush({route->id(), static_cast<uint32_t>(write.phys_addr - route->base()),
+                         write.len, Load(write.data, write.len)},
+                        wake);
+}
 
 VcpuThread::VcpuThread(VcpuGroup* group, std::shared_ptr<Vcpu> vcpu, uint32_t index)
     : group_(group), vcpu_(std::move(vcpu)), index_(index) {}
@@ -157,6 +169,7 @@ bool VcpuThread::Run() {
       if (group_->want.load(std::memory_order_seq_cst) != Want::kRun) return true;
       continue;
     }
+    if (group_->coalesced.pending()) PostCoalesced();
     Count(&counters_.exits);
     if (error != 0) {
       if (!Publish(error)) return false;
@@ -252,6 +265,25 @@ bool VcpuThread::ServeMmio() {
   Post(*route, static_cast<uint32_t>(offset), width, Load(run->mmio.data, width));
   Count(&counters_.posted);
   return true;
+}
+
+void VcpuThread::PostCoalesced() {
+  const RouteTable* table = group_->routes.Acquire(&hazard_);
+  PostedQueue::Wake wake = PostedQueue::Wake::kNo;
+  auto hand = [&](const kvm_coalesced_mmio& write) {
+    PostedQueue::Wake more = PostedQueue::Wake::kNo;
+    bool handed = group_->PostCoalesced(*table, write, &more);
+    if (more == PostedQueue::Wake::kYes) wake = more;
+    return handed;
+  };
+  // The ring's lock is not held while waiting: JavaScript, which makes the room, takes it too.
+  while (!group_->coalesced.Drain(hand)) {
+    Count(&counters_.full);
+    group_->Wake();
+    if (!group_->posted.WaitForRoom()) break;
+  }
+  CurrentRoutes::Release(&hazard_);
+  if (wake == PostedQueue::Wake::kYes) group_->Wake();
 }
 
 void VcpuThread::Post(const Route& route, uint32_t offset, uint32_t width, uint32_t value) {

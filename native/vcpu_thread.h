@@ -10,6 +10,7 @@
 #include <mutex>
 #include <vector>
 
+#include "coalesced_ring.h"
 #include "exit_stats.h"
 #include "posted_queue.h"
 #include "route_table.h"
@@ -42,6 +43,9 @@ struct VcpuGroup {
   alignas(kCacheLine) std::atomic<uint32_t> published{0};
 
   alignas(kCacheLine) PostedQueue posted;
+  // Writes that made no exit. Whoever handles an exit, or takes the posted writes, first moves them
+  // to these.
+  CoalescedRing coalesced;
 
   // Guards changes of `want` and each thread's parked state.
   std::mutex mutex;
@@ -49,6 +53,10 @@ struct VcpuGroup {
 
   // A posted write that is not to wait for JavaScript to look: it ends a spin of next().
   std::atomic<bool> urgent{false};
+
+  // Appends a coalesced write to the posted ones; false if these have no room.
+  bool PostCoalesced(const RouteTable& table, const kvm_coalesced_mmio& write,
+                     PostedQueue::Wake* wake);
 
   void Wake() {
     if (!js_awake.load(std::memory_order_seq_cst)) wake.Send();
@@ -121,6 +129,8 @@ class VcpuThread {
   bool Serve();
   bool ServeIo();
   bool ServeMmio();
+  // Before the exit that came after them is handled.
+  void PostCoalesced();
   void Post(const Route& route, uint32_t offset, uint32_t width, uint32_t value);
   // Hands the exit over and waits; false if the thread is to end.
   bool Publish(int error);

@@ -38,6 +38,11 @@ export interface Shortcuts {
    */
   readonly posted?: readonly number[]
   /**
+   * Of the posted ones those of one byte that may be collected without an exit: a driver writes many of them in a row,
+   * and reads a register of any device after the last one. A write that no exit of any kind follows takes up to 100 ms.
+   */
+  readonly coalesced?: readonly number[]
+  /**
    * Of the posted ones those whose writes change what latched registers read, or should not wait to be handled. They are
    * handled as soon as possible, and from such a write until then the device's latches answer nobody.
    */

@@ -132,7 +132,11 @@ export async function assemble(
     const { pio, mmio } = platform
     // After all that threads use, so that it is undone before: none may run when anything else is given back.
     const runLoop = cleanup.own(
-      new RunLoop({ name, pio, mmio, onEnd: (ending) => ended(stopReason(ending)) }),
+      new RunLoop({
+        ...{ name, pio, mmio },
+        ...(platform.coalescing && { coalescing: platform.coalescing }),
+        onEnd: (ending) => ended(stopReason(ending)),
+      }),
     )
     for (const [index, vcpu] of vcpus.entries()) {
       runLoop.addVcpu(vcpu)
@@ -142,6 +146,7 @@ export async function assemble(
     const stats = () =>
       collectStats({
         exits: runLoop.exitCounts(),
+        coalesced: runLoop.coalesced,
         vcpus: runLoop.counters(),
         devices: [
           deviceStatistics({ name: 'console', counters: { lost: console.output.lost } }),

@@ -2,10 +2,18 @@ import type { NativeExitChannel } from '../binding.js'
 import type { Bus, BusRange } from '../bus/bus.js'
 import type { Latch } from '../bus/bus-device.js'
 
+/** Where KVM collects writes without an exit: KVM_CAP_COALESCED_PIO. */
+export interface CoalescingZones {
+  register(port: number): void
+  unregister(port: number): void
+}
+
 export interface InstalledRoute {
   readonly id: number
   readonly range: BusRange
   readonly settling: readonly number[] | undefined
+  /** Ports. */
+  readonly zones: readonly number[]
   installed: boolean
 }
 
@@ -14,13 +22,15 @@ const NOT_LATCHED = -1
 /** Keeps the native routes in step with what is on the buses: one for each range of a device that has shortcuts. */
 export class DeviceRoutes {
   readonly #channel: NativeExitChannel
+  readonly #zones: CoalescingZones | undefined
   readonly #byId = new Map<number, InstalledRoute>()
   readonly #byRange = new Map<BusRange, InstalledRoute>()
   readonly #unobserve: (() => void)[] = []
 
   /** Follows `buses` until `close()`. */
-  constructor(channel: NativeExitChannel, buses: readonly Bus[]) {
+  constructor(channel: NativeExitChannel, buses: readonly Bus[], zones?: CoalescingZones) {
     this.#channel = channel
+    this.#zones = zones
     try {
       for (const bus of buses) {
         this.#unobserve.push(
@@ -46,16 +56,20 @@ export class DeviceRoutes {
     if (settling?.includes(offset) && installed) this.#channel.settle(id)
   }
 
-  /** From here on latches do nothing. Before the channel closes. */
+  /**
+   * From here on latches do nothing. Before the channel closes. The zones stay, and go with the VM: to take one back makes
+   * KVM wait for a grace period.
+   */
   close(): void {
     for (const unobserve of this.#unobserve.splice(0)) unobserve()
-    for (const range of [...this.#byRange.keys()]) this.#remove(range)
+    for (const route of [...this.#byRange.values()]) this.#forget(route)
   }
 
   #install(bus: Bus, range: BusRange): void {
     const shortcuts = range.device.shortcuts
     if (shortcuts === undefined) return
-    const { posted = [], latched = [], latched32 = [], settling, status } = shortcuts
+    const { posted = [], latched = [], latched32 = [], coalesced = [] } = shortcuts
+    const { settling, status } = shortcuts
     const registers = [
       ...latched.flatMap((offset) => [offset, 1]),
       ...latched32.flatMap((offset) => [offset, 4]),
@@ -70,13 +84,17 @@ export class DeviceRoutes {
       status && Uint32Array.of(status.read, status.clear),
       status?.bits,
     )
-    const route: InstalledRoute = { id, range, settling, installed: true }
+    const collect = bus.kind === 'pio' && this.#zones !== undefined
+    const zones = collect ? coalesced.map((offset) => range.base + offset) : []
+    const route: InstalledRoute = { id, range, settling, zones, installed: true }
     this.#byId.set(id, route)
     this.#byRange.set(range, route)
     try {
       for (const offset of [...latched, ...latched32]) {
         shortcuts.latch?.(offset, this.#latch(route, offset))
       }
+      for (const port of zones) this.#zones!.register(port)
+      if (zones.length > 0) this.#channel.coalesce()
     } catch (error) {
       this.#remove(range)
       throw error
@@ -86,8 +104,13 @@ export class DeviceRoutes {
   #remove(range: BusRange): void {
     const route = this.#byRange.get(range)
     if (route === undefined) return
+    this.#forget(route)
+    for (const port of route.zones) this.#zones!.unregister(port)
+  }
+
+  #forget(route: InstalledRoute): void {
     route.installed = false
-    this.#byRange.delete(range)
+    this.#byRange.delete(route.range)
     this.#byId.delete(route.id)
     this.#channel.removeRoute(route.id)
   }

@@ -8,7 +8,7 @@ const HEAD = ['exits', 'answered by JavaScript', 'ms in all', 'µs each']
 
 /** The statistics as text: a table of exits by reason, by port, by address, and one of the vCPUs. */
 export function formatStats(stats: VmStatistics): string {
-  const { exits, ports, mmio, otherAccesses, vcpus } = stats
+  const { exits, ports, mmio, otherAccesses, coalescedWrites, vcpus } = stats
   const reasons = exits.map((exit) => [exit.reason, ...tallyCells(exit)])
   const others: string[][] =
     otherAccesses.count > 0 ? [['others', '', '', ...tallyCells(otherAccesses)]] : []
@@ -16,6 +16,7 @@ export function formatStats(stats: VmStatistics): string {
     table(['exit reason', ...HEAD], reasons),
     table(['port', 'access', 'device', ...HEAD], ports.map(accessCells)),
     table(['address', 'access', 'device', ...HEAD], [...mmio.map(accessCells), ...others]),
+    coalescedWrites > 0 ? `${coalescedWrites} writes to ports made no exit\n` : '',
     table(['vCPU', ...Object.keys(COUNTERS)], vcpus.map(vcpuCells)),
   ]
   return tables.filter((text) => text !== '').join('\n')

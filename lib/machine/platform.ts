@@ -3,6 +3,7 @@ import { Bus } from '../bus/bus.js'
 import { VmmError } from '../errors.js'
 import {
   KVM_CAP_BINARY_STATS_FD,
+  KVM_CAP_COALESCED_PIO,
   KVM_CAP_IMMEDIATE_EXIT,
   KVM_CAP_IOEVENTFD,
   KVM_CAP_IRQCHIP,
@@ -18,6 +19,7 @@ import { Kvm } from '../kvm/kvm.js'
 import type { VmFd } from '../kvm/vm-fd.js'
 import { createGuestMemory, type MappedGuestMemory } from '../memory/mapping.js'
 import type { Cleanup } from '../util/cleanup.js'
+import type { CoalescingZones } from './device-routes.js'
 import { checkLimits, type MachineConfig } from './machine-config.js'
 import type { VmWarning } from './vm-warning.js'
 
@@ -36,6 +38,8 @@ export interface Platform {
   readonly memory: MappedGuestMemory
   readonly pio: Bus
   readonly mmio: Bus
+  /** `undefined` without KVM_CAP_COALESCED_PIO. */
+  readonly coalescing: CoalescingZones | undefined
   /** KVM_CAP_BINARY_STATS_FD. */
   readonly hasStats: boolean
   readonly supportedCpuid: readonly CpuidEntry[]
@@ -83,11 +87,21 @@ export function createPlatform(
     memory,
     pio: new Bus('pio'),
     mmio: new Bus('mmio'),
+    coalescing: kvm.checkExtension(KVM_CAP_COALESCED_PIO) > 0 ? coalescingZones(vm) : undefined,
     hasStats: kvm.checkExtension(KVM_CAP_BINARY_STATS_FD) > 0,
     supportedCpuid: kvm.getSupportedCpuid(),
     msrs: kvm.getMsrIndexList(),
     resettable: [],
     fail,
     warn,
+  }
+}
+
+/** Zones of one port each. */
+export function coalescingZones(vm: VmFd): CoalescingZones {
+  const zone = (port: number) => ({ addr: port, size: 1, pio: 1 })
+  return {
+    register: (port) => vm.registerCoalescedMmio(zone(port)),
+    unregister: (port) => vm.unregisterCoalescedMmio(zone(port)),
   }
 }

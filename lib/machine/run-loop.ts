@@ -4,7 +4,7 @@ import { KVM_EXIT_DEBUG, KVM_EXIT_HLT, KVM_EXIT_IO, KVM_EXIT_MMIO } from '../kvm
 import type { RunPage } from '../kvm/run-page.js'
 import type { VcpuFd } from '../kvm/vcpu-fd.js'
 import { type ExitMessage, exitChannel } from '../util/diagnostics.js'
-import { DeviceRoutes } from './device-routes.js'
+import { type CoalescingZones, DeviceRoutes } from './device-routes.js'
 import { type ExitCounts, sumExitCounts } from './exit-stats.js'
 import { endingOfDeviceError, endingOfErrno, endingOfExit, type RunEnding } from './run-ending.js'
 import { serveIo, serveMmio } from './serve-exit.js'
@@ -24,6 +24,8 @@ export interface RunLoopOptions {
    * 50 unless told. Both wait less while exits are rare.
    */
   spinMicroseconds?: number
+  /** Where KVM may collect writes that devices allow it to. Each exits unless told. */
+  coalescing?: CoalescingZones
 }
 
 /** How one vCPU's exits were handled. */
@@ -32,7 +34,7 @@ export interface VcpuCounters {
   exits: number
   /** Reads answered by a latch. */
   latched: number
-  /** Writes (a string instruction counts once) that the guest did not wait for. */
+  /** Exits by writes (a string instruction counts once) that the guest did not wait for. */
   posted: number
   /** Exits answered here. */
   synchronous: number
@@ -80,6 +82,7 @@ export class RunLoop implements Disposable {
   /** The counters as they were when the loop was closed. */
   #finalCounters: VcpuCounters[] | undefined
   #finalExits: ExitCounts | undefined
+  #finalCoalesced: number | undefined
 
   /** @throws VmmError `ERR_INVALID_OPTION` for a spin out of range, `ERR_ADDON` or `ERR_PLATFORM` without the addon */
   constructor(options: RunLoopOptions) {
@@ -93,7 +96,7 @@ export class RunLoop implements Disposable {
       if (options.spinMicroseconds !== undefined) channel.setSpin(options.spinMicroseconds)
       this.#next = channel.next
       this.#mailbox = new Uint32Array(channel.mailbox)
-      this.#routes = new DeviceRoutes(channel, [options.pio, options.mmio])
+      this.#routes = new DeviceRoutes(channel, [options.pio, options.mmio], options.coalescing)
     } catch (error) {
       channel.close()
       throw error
@@ -153,6 +156,7 @@ export class RunLoop implements Disposable {
     this.stop()
     this.#finalCounters = this.counters()
     this.#finalExits = this.exitCounts()
+    this.#finalCoalesced = this.coalesced
     this.#routes.close()
     this.#channel.close()
   }
@@ -188,6 +192,11 @@ export class RunLoop implements Disposable {
         }
       })
     )
+  }
+
+  /** Writes that reached their device without an exit. */
+  get coalesced(): number {
+    return this.#finalCoalesced ?? this.#channel.coalesced
   }
 
   /** What the vCPUs exited for, all together. */

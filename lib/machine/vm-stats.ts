@@ -38,6 +38,8 @@ export interface VmStatistics {
   readonly mmio: readonly AccessStatistics[]
   /** Accesses to ports and addresses that the two lists have no room for: they hold about 500 for each vCPU. */
   readonly otherAccesses: ExitTally
+  /** Writes to ports that reached their device without an exit of their own: KVM_CAP_COALESCED_PIO. */
+  readonly coalescedWrites: number
   readonly vcpus: readonly VcpuStatistics[]
   readonly devices: readonly DeviceStatistics[]
   /** KVM's statistics of the VM; empty where this host's KVM has no KVM_CAP_BINARY_STATS_FD. */
@@ -47,6 +49,7 @@ export interface VmStatistics {
 /** Where the numbers come from. */
 export interface StatsSources {
   readonly exits: ExitCounts
+  readonly coalesced: number
   readonly vcpus: readonly VcpuCounters[]
   readonly devices: readonly DeviceStatistics[]
   readonly pio: Bus
@@ -57,7 +60,7 @@ export interface StatsSources {
 }
 
 export function collectStats(sources: StatsSources): VmStatistics {
-  const { exits, vcpus, devices, pio, mmio, vmStats, vcpuStats } = sources
+  const { exits, coalesced, vcpus, devices, pio, mmio, vmStats, vcpuStats } = sources
   const reasons = [...exits.reasons].map(([reason, tally]) => ({
     reason: exitReasonName(reason),
     ...tally,
@@ -67,6 +70,7 @@ export function collectStats(sources: StatsSources): VmStatistics {
     ports: accesses(exits, pio),
     mmio: accesses(exits, mmio),
     otherAccesses: exits.others,
+    coalescedWrites: coalesced,
     vcpus: vcpus.map((counters, index) => ({ ...counters, kvm: kvmStatistics(vcpuStats[index]) })),
     devices,
     kvm: kvmStatistics(vmStats),

@@ -1,6 +1,7 @@
 import { Bus } from '../../lib/bus/bus.js'
 import type { BusDevice, Shortcuts } from '../../lib/bus/bus-device.js'
 import { createGuestMemory, Kvm, type MappedGuestMemory, type VcpuFd } from '../../lib/kvm.js'
+import { coalescingZones } from '../../lib/machine/platform.js'
 import type { RunEnding } from '../../lib/machine/run-ending.js'
 import { RunLoop } from '../../lib/machine/run-loop.js'
 import { CODE, toRealMode } from './payloads.js'
@@ -19,6 +20,8 @@ export interface RunLoopRigOptions {
   /** With interrupt controllers in the kernel, a vCPU that halts stays in the kernel; vCPU 1 and up wait for a SIPI. */
   irqchip?: boolean
   spinMicroseconds?: number
+  /** KVM collects the writes that devices allow it to. */
+  coalescing?: boolean
   onEnd?: (ending: RunEnding) => void
 }
 
@@ -42,6 +45,7 @@ export function runLoopRig(
     pio,
     mmio,
     onEnd: options.onEnd ?? end,
+    ...(options.coalescing && { coalescing: coalescingZones(vm) }),
     ...(options.spinMicroseconds === undefined
       ? {}
       : { spinMicroseconds: options.spinMicroseconds }),

@@ -285,6 +285,118 @@ describe('posted writes', () => {
   })
 })
 
+describe('coalesced writes', () => {
+  const options = { coalescing: true }
+  const shortcuts = { posted: [0, 1], coalesced: [0] }
+  const countdown = (from: number) => Array.from({ length: from }, (_, i) => (from - i) & 0xff)
+
+  it('make no exit, and come before every later access', async () => {
+    // More in a row than the ring holds, which is 170.
+    const body = [...asm.eaxFromEcx, ...asm.out8(0x10)]
+    const program = [...asm.repeat(1000, body), ...asm.in8(0x14), ...asm.repeat(3, body)]
+    using rig = runLoopRig([[...program, ...asm.out8(0x11), ...body, ...asm.hlt]], options)
+    const device = recorder(undefined, shortcuts)
+    rig.pio.attach(0x10, 8, device)
+    rig.loop.run()
+    await rig.ended
+    expect(device.accesses).toEqual([
+      ...countdown(1000).map((value) => ['write', 0, 1, value]),
+      ['read', 4, 1, 0],
+      ...countdown(3).map((value) => ['write', 0, 1, value]),
+      ['write', 1, 1, 1],
+      ['write', 0, 1, 0],
+    ])
+    const { posted, synchronous } = rig.loop.counters()[0]!
+    expect(rig.loop.coalesced + posted).toBe(1005)
+    expect(rig.loop.coalesced).toBeGreaterThan(900)
+    expect(synchronous).toBe(2)
+  })
+
+  it('of another width, or when nobody allows it, exit', async () => {
+    using rig = runLoopRig([[...asm.out16(0x10), ...asm.out8(0x20), ...asm.hlt]], options)
+    const device = recorder(undefined, shortcuts)
+    rig.pio.attach(0x10, 2, device)
+    rig.pio.attach(0x20, 2, recorder(undefined, { posted: [0] }))
+    rig.loop.run()
+    await rig.ended
+    expect(device.accesses).toEqual([['write', 0, 2, 0]])
+    expect(rig.loop.coalesced).toBe(0)
+    expect(rig.loop.counters()[0]!.posted).toBe(2)
+  })
+
+  it('reach the device though no exit follows, and so again after a rest', async () => {
+    const wait = asm.waitFor(0x2000, 1)
+    const program = [...asm.out8(0x10), ...wait, ...asm.out8(0x10), ...asm.spin]
+    using rig = runLoopRig([program], options)
+    const device = recorder(undefined, shortcuts)
+    rig.pio.attach(0x10, 8, device)
+    rig.loop.run()
+    while (device.accesses.length < 1) await sleep(1)
+    await rig.loop.pause()
+    await sleep(5)
+    rig.loop.run()
+    rig.memory.write(0x2000, Uint8Array.of(1))
+    while (device.accesses.length < 2) await sleep(1)
+    expect(rig.loop.counters()[0]!.exits).toBe(0)
+  })
+
+  it('have reached the device when a pause is complete, and when the guest is stopped', async () => {
+    const program = (cell: number) => [
+      ...asm.out8(0x10),
+      ...asm.store8(cell),
+      ...asm.waitFor(cell, 9),
+    ]
+    using rig = runLoopRig(
+      [[...asm.movAl(1), ...program(0x2000), ...program(0x2001), ...asm.spin]],
+      options,
+    )
+    const device = recorder(undefined, shortcuts)
+    rig.pio.attach(0x10, 8, device)
+    rig.loop.run()
+    while (rig.memory.read(0x2000, 1)[0] !== 1) block(1)
+    await rig.loop.pause()
+    expect(device.accesses).toHaveLength(1)
+    rig.memory.write(0x2000, Uint8Array.of(9))
+    rig.loop.run()
+    while (rig.memory.read(0x2001, 1)[0] !== 1) block(1)
+    rig.loop.stop()
+    expect(device.accesses).toHaveLength(2)
+  })
+
+  it('of two vCPUs lose nothing, and keep the order of each, though this thread is blocked', async () => {
+    const program = (port: number, done: number) => [
+      ...[...asm.repeat(5000, [...asm.eaxFromEcx, ...asm.out8(port)])],
+      ...[...asm.movAl(1), ...asm.store8(done), ...asm.in8(0x30), ...asm.hlt],
+    ]
+    using rig = runLoopRig([program(0x10, 0x2000), program(0x20, 0x2001)], options)
+    const devices = [0x10, 0x20].map((port) => {
+      const device = recorder(undefined, shortcuts)
+      rig.pio.attach(port, 8, device)
+      return device
+    })
+    rig.pio.attach(0x30, 1, recorder())
+    rig.loop.run()
+    block(50)
+    await rig.ended
+    for (const { accesses } of devices) {
+      expect(accesses.map((access) => access[3])).toEqual(countdown(5000))
+    }
+  })
+
+  it('of a device that has gone are dropped, and exit from then on', async () => {
+    using rig = runLoopRig([asm.forever(asm.out8(0x10))], options)
+    const device = recorder(undefined, shortcuts)
+    rig.pio.attach(0x10, 8, device)
+    rig.loop.run()
+    while (device.accesses.length < 1000) await sleep(1)
+    rig.pio.detach(0x10)
+    const seen = device.accesses.length
+    const { unclaimed } = rig.pio
+    while (rig.pio.unclaimed < unclaimed + 100) await sleep(1)
+    expect(device.accesses).toHaveLength(seen)
+  })
+})
+
 describe('latches', () => {
   it('answer reads until they are taken back, and then the device does', async () => {
     const program = [

@@ -56,6 +56,7 @@ export class Uart16550A implements BusDevice {
     this.#input = options.input
     this.shortcuts = {
       posted: [reg.UART_THR, reg.UART_IER],
+      coalesced: [reg.UART_THR],
       settling: [reg.UART_IER],
       latched: [
         reg.UART_IER,
