@@ -9,8 +9,8 @@ import { openAgent } from './agent.js'
 import { attachOwnDevices } from './attached-devices.js'
 import { createConsole, type VmConsole } from './console.js'
 import type { VmBalloon, VmDisk, VmNet, VmVirtioConsole } from './device-handles.js'
-import { DeviceSlots } from './device-slots.js'
 import { deviceStatistics } from './device-stats.js'
+import { HotPlug } from './hot-plug.js'
 import { attachLegacyDevices } from './legacy-devices.js'
 import { type GuestImages, loadGuest, openImages } from './load-guest.js'
 import type { MachineConfig } from './machine-config.js'
@@ -18,15 +18,13 @@ import { MachineDebugTarget } from './machine-debug-target.js'
 import { machineReset } from './machine-reset.js'
 import { openBackends } from './open-backends.js'
 import { PanicWatch } from './panic-watch.js'
-import { createPciHost } from './pci-host.js'
-import { plugVirtioPci } from './pci-slot.js'
 import { createPlatform } from './platform.js'
 import { attachPlatformDevices } from './platform-devices.js'
 import { RunControl } from './run-control.js'
 import { RunLoop } from './run-loop.js'
 import { afterPanic, type StopReason, stopReason } from './stop-reason.js'
 import { createVcpus, enterAt, pinVcpu } from './vcpu-setup.js'
-import { plugVirtioDevice } from './virtio-slot.js'
+import { VirtioDevices } from './virtio-devices.js'
 import { collectStats, type VmStatistics } from './vm-stats.js'
 import type { VmWarning } from './vm-warning.js'
 
@@ -44,6 +42,7 @@ export interface Assembly {
   readonly balloon: VmBalloon | undefined
   readonly debugcon: ConsoleOutput | undefined
   readonly watchdog: Ib700 | undefined
+  readonly hotPlug: HotPlug
   readonly acpiPm: AcpiPm
   readonly runLoop: RunLoop
   readonly runControl: RunControl
@@ -103,24 +102,13 @@ export async function assemble(
       onReset,
     })
     attachOwnDevices(platform, config.attach)
-    const slots = new DeviceSlots()
-    const pci =
-      config.transport === 'pci'
-        ? createPciHost(platform, { acpiPm, onEject: () => {} })
-        : undefined
-    const transports = backends.devices.map((device) =>
-      pci
-        ? plugVirtioPci(platform, pci, device, config, cleanup)
-        : plugVirtioDevice(platform, slots.take(), device, config, cleanup),
-    )
-    // All at once, so that disks that hang are waited for at the same time.
-    cleanup.defer(async () => {
-      await Promise.all(transports.map((transport) => transport.close()))
-    })
+    const virtio = new VirtioDevices(platform, config, acpiPm, cleanup)
+    for (const device of backends.devices) virtio.plug(device)
+    const hotPlug = new HotPlug(virtio, backends, cleanup)
+    platform.resettable.push(hotPlug)
     const load = (from: GuestImages) => {
-      pci?.assignAddresses()
-      const places = { virtioMmio: slots.taken, pci: pci?.description }
-      return loadGuest(config, from, platform.memory, places)
+      virtio.pci?.assignAddresses()
+      return loadGuest(config, from, platform.memory, virtio.places)
     }
     const entry = load(images)
 
@@ -150,7 +138,7 @@ export async function assemble(
         vcpus: runLoop.counters(),
         devices: [
           deviceStatistics({ name: 'console', counters: { lost: console.output.lost } }),
-          ...backends.devices.map((device, i) => deviceStatistics(device, transports[i]?.counters)),
+          ...virtio.statistics(),
         ],
         ...{ pio, mmio, vmStats, vcpuStats },
       })
@@ -178,6 +166,7 @@ export async function assemble(
       ...handles,
       ...platformDevices,
       ...openAgent(config, backends.vsock),
+      hotPlug,
       acpiPm,
       runLoop,
       runControl,

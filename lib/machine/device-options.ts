@@ -86,13 +86,21 @@ export type DiskConfig = Readonly<ReturnType<typeof disk>>
 /** A {@link NetOptions}, checked and completed. */
 export type NetConfig = Readonly<ReturnType<typeof net>>
 
+export const checkDisk: check.Check<DiskConfig> = backendOr(
+  `${DISK}, or { backend: … } with its options`,
+  disk,
+)
+export const checkNet: check.Check<NetConfig> = backendOr(
+  `${NET}, or { backend: … } with its options`,
+  net,
+)
 export const checkDisks: check.Check<readonly DiskConfig[]> = check.list(
   'an array of disks',
-  backendOr(`${DISK}, or { backend: … } with its options`, disk),
+  checkDisk,
 )
 export const checkNets: check.Check<readonly NetConfig[]> = check.list(
   'an array of network backends',
-  backendOr(`${NET}, or { backend: … } with its options`, net),
+  checkNet,
 )
 
 const portName = check.value<string>(

@@ -9,14 +9,21 @@ import { VirtioVsock } from '../devices/virtio/vsock/virtio-vsock.js'
 import { VmmError } from '../errors.js'
 import type { Cleanup } from '../util/cleanup.js'
 import { blameOption } from './blame-option.js'
+import type { DiskConfig, NetConfig } from './device-options.js'
 import type { MachineConfig } from './machine-config.js'
+
+/** A virtio device, and what is to be undone when it is gone. */
+export interface OpenedDevice<T extends VirtioDevice = VirtioDevice> {
+  readonly device: T
+  readonly cleanup: Cleanup
+}
 
 /** The virtio devices of a machine. */
 export interface MachineDevices {
   /** All of them, in the order the guest sees them. */
-  readonly devices: readonly VirtioDevice[]
-  readonly disks: readonly VirtioBlock[]
-  readonly nets: readonly VirtioNet[]
+  readonly devices: readonly OpenedDevice[]
+  readonly disks: VirtioBlock[]
+  readonly nets: VirtioNet[]
   readonly vsock: VirtioVsock | undefined
   readonly virtioConsole: VirtioConsole | undefined
   readonly balloon: VirtioBalloon | undefined
@@ -30,38 +37,66 @@ export async function openBackends(
   config: MachineConfig,
   cleanup: Cleanup,
 ): Promise<MachineDevices> {
-  const disks: VirtioBlock[] = []
-  for (const [i, { backend, queues, rateLimit }] of config.disks.entries()) {
-    await opened(`disks[${i}]`, backend, cleanup)
-    disks.push(
-      new VirtioBlock(backend, { name: `block${i}`, queues, ...(rateLimit && { rateLimit }) }),
-    )
+  const disks: OpenedDevice<VirtioBlock>[] = []
+  for (const [i, disk] of config.disks.entries()) {
+    disks.push(await openDisk(disk, `disks[${i}]`, `block${i}`, cleanup.child()))
   }
-  const nets: VirtioNet[] = []
-  for (const [i, { backend, transmitLimit, receiveLimit, link }] of config.nets.entries()) {
-    await opened(`nets[${i}]`, backend, cleanup)
-    nets.push(
-      new VirtioNet(backend, {
-        name: `net${i}`,
-        link,
-        ...(transmitLimit && { transmitLimit }),
-        ...(receiveLimit && { receiveLimit }),
-      }),
-    )
+  const nets: OpenedDevice<VirtioNet>[] = []
+  for (const [i, net] of config.nets.entries()) {
+    nets.push(await openNet(net, `nets[${i}]`, `net${i}`, cleanup.child()))
   }
-  const devices: VirtioDevice[] = [...disks, ...nets]
-  if (config.rng) devices.push(new VirtioRng())
+  const others: VirtioDevice[] = []
+  if (config.rng) others.push(new VirtioRng())
   const vsock = config.vsock && new VirtioVsock({ cid: config.vsock.cid })
   if (vsock) {
-    devices.push(vsock)
+    others.push(vsock)
     const path = config.vsock?.unixSocket
     if (path !== undefined) await openBridge(vsock, path, cleanup)
   }
   const virtioConsole = config.virtioConsole && new VirtioConsole(config.virtioConsole)
-  if (virtioConsole) devices.push(virtioConsole)
+  if (virtioConsole) others.push(virtioConsole)
   const balloon = config.balloon && new VirtioBalloon(config.balloon)
-  if (balloon) devices.push(balloon)
-  return { devices, disks, nets, vsock, virtioConsole, balloon }
+  if (balloon) others.push(balloon)
+  return {
+    devices: [...disks, ...nets, ...others.map((device) => ({ device, cleanup: cleanup.child() }))],
+    disks: disks.map(({ device }) => device),
+    nets: nets.map(({ device }) => device),
+    vsock,
+    virtioConsole,
+    balloon,
+  }
+}
+
+/**
+ * Opens a disk's backend and puts a device before it.
+ * @param option how errors call it
+ */
+export async function openDisk(
+  { backend, queues, rateLimit }: DiskConfig,
+  option: string,
+  name: string,
+  cleanup: Cleanup,
+): Promise<OpenedDevice<VirtioBlock>> {
+  await opened(option, backend, cleanup)
+  const device = new VirtioBlock(backend, { name, queues, ...(rateLimit && { rateLimit }) })
+  return { device, cleanup }
+}
+
+/** The same of a network card. */
+export async function openNet(
+  { backend, transmitLimit, receiveLimit, link }: NetConfig,
+  option: string,
+  name: string,
+  cleanup: Cleanup,
+): Promise<OpenedDevice<VirtioNet>> {
+  await opened(option, backend, cleanup)
+  const device = new VirtioNet(backend, {
+    name,
+    link,
+    ...(transmitLimit && { transmitLimit }),
+    ...(receiveLimit && { receiveLimit }),
+  })
+  return { device, cleanup }
 }
 
 async function opened(

@@ -1,8 +1,7 @@
 import { VmmError } from '../errors.js'
 import * as check from './option-checks.js'
-import type { StopReason } from './stop-reason.js'
 
-/** How long to wait for a guest's end. */
+/** How long to wait for what the guest has to do. */
 export interface WaitLimits {
   /** Milliseconds, above 0; no limit unless told. */
   timeout?: number
@@ -19,12 +18,14 @@ const TIMER_MAX = 2 ** 31 - 1
 
 /**
  * Checks the limits, and gives what waits within them.
+ * @param late what an error says has not come about
  * @throws VmmError `ERR_INVALID_OPTION`; the signal's reason, if it is aborted already
  */
-export function awaitStop(
-  stopped: Promise<StopReason>,
+export function awaitStop<T>(
+  stopped: Promise<T>,
   limits: WaitLimits,
-): () => Promise<StopReason> {
+  late = 'the guest has not ended',
+): () => Promise<T> {
   const { timeout, signal } = checkLimits(limits, 'options')
   signal?.throwIfAborted()
   return async () => {
@@ -32,7 +33,7 @@ export function awaitStop(
     let onAbort: (() => void) | undefined
     const limit = new Promise<never>((_, reject) => {
       if (timeout !== undefined && timeout <= TIMER_MAX) {
-        timer = setTimeout(() => reject(notEnded(timeout)), timeout)
+        timer = setTimeout(() => reject(timedOut(late, timeout)), timeout)
       }
       onAbort = () => reject(signal?.reason)
       signal?.addEventListener('abort', onAbort)
@@ -46,8 +47,8 @@ export function awaitStop(
   }
 }
 
-function notEnded(timeout: number): VmmError {
-  return new VmmError('ERR_TIMEOUT', `the guest has not ended within ${timeout} ms`, {
+function timedOut(late: string, timeout: number): VmmError {
+  return new VmmError('ERR_TIMEOUT', `${late} within ${timeout} ms`, {
     option: 'timeout',
     value: timeout,
   })

@@ -4,7 +4,9 @@ import type { SpawnOptions } from '../agent/exec-request.js'
 import type { GuestAgent, WriteFileOptions } from '../agent/guest-agent.js'
 import type { GuestProcess } from '../agent/guest-process.js'
 import type { LimitOptions } from '../agent/limit.js'
+import type { BlockBackend } from '../backends/block/block-backend.js'
 import type { ConsoleOutput } from '../backends/char/console-output.js'
+import type { NetBackend } from '../backends/net/net-backend.js'
 import type { VirtioVsock } from '../devices/virtio/vsock/virtio-vsock.js'
 import { VmmError } from '../errors.js'
 import type { GuestMemory } from '../memory/guest-memory.js'
@@ -12,6 +14,7 @@ import { Cleanup } from '../util/cleanup.js'
 import { type Assembly, assemble } from './assemble.js'
 import type { VmConsole } from './console.js'
 import type { VmBalloon, VmDisk, VmNet, VmVirtioConsole } from './device-handles.js'
+import type { DiskOptions, NetOptions } from './device-options.js'
 import { formatStats } from './format-stats.js'
 import { type MachineConfig, parseConfig, type VirtualMachineOptions } from './machine-config.js'
 import * as check from './option-checks.js'
@@ -307,6 +310,39 @@ export class VirtualMachine extends EventEmitter<VirtualMachineEvents> implement
   }
 
   /**
+   * Opens a disk and plugs it in while the guest runs, which finds it by itself; it is the last of {@link disks} then.
+   * Closed when it is unplugged, or with the machine.
+   * @throws VmmError `ERR_STATE` without `transport: 'pci'` and ACPI, or when the guest has ended; `ERR_PCI_SLOTS` if no
+   *   slot is free; `ERR_INVALID_OPTION` or `ERR_DISK` as `create` does
+   */
+  async plugDisk(disk: BlockBackend | DiskOptions): Promise<VmDisk> {
+    this.#require('plugDisk', 'created', 'running', 'paused')
+    return await this.#assembly.hotPlug.plugDisk(disk)
+  }
+
+  /** Opens a network backend and plugs in a card for it: as {@link plugDisk}, for {@link nets}. */
+  async plugNet(net: NetBackend | NetOptions): Promise<VmNet> {
+    this.#require('plugNet', 'created', 'running', 'paused')
+    return await this.#assembly.hotPlug.plugNet(net)
+  }
+
+  /**
+   * Asks the guest to let go of a disk or a network card; resolves when it has, and the device and its backend are closed.
+   * A guest that does not listen keeps the device; `limits` ends the waiting, not the request.
+   * @throws VmmError `ERR_STATE` without `transport: 'pci'` and ACPI, or when the guest ends meanwhile;
+   *   `ERR_INVALID_OPTION` for what is not plugged in; `ERR_TIMEOUT`; the signal's reason
+   * @example
+   * ```ts
+   * const disk = await vm.plugDisk(new FileDisk('data.img'))
+   * await vm.unplug(disk, { timeout: 10_000 })
+   * ```
+   */
+  async unplug(device: VmDisk | VmNet, limits: WaitLimits = {}): Promise<void> {
+    this.#require('unplug', 'created', 'running', 'paused')
+    await this.#assembly.hotPlug.unplug(device, limits)
+  }
+
+  /**
    * Ends the guest at once, as pulling the plug does; `stopped` gives `{ kind: 'killed' }`. Does nothing if it has ended.
    */
   async stop(): Promise<void> {
@@ -378,6 +414,7 @@ export class VirtualMachine extends EventEmitter<VirtualMachineEvents> implement
   #end(reason: StopReason): void {
     if (this.#hasEnded) return
     this.#assembly.runLoop.stop()
+    this.#assembly.hotPlug.end()
     this.#assembly.endAgent(describeStopReason(reason))
     this.#assembly.debugTarget.end(reason)
     this.console.output.end()

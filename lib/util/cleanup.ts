@@ -4,6 +4,8 @@
  */
 export class Cleanup {
   #steps: (() => void | Promise<void>)[] = []
+  /** Takes these steps out of those that they are part of. */
+  #forget = () => {}
 
   defer(step: () => void | Promise<void>): void {
     this.#steps.push(step)
@@ -15,11 +17,23 @@ export class Cleanup {
     return made
   }
 
+  /** Steps of their own, which can be run before the others and are run with them otherwise. */
+  child(): Cleanup {
+    const child = new Cleanup()
+    const step = () => child.run()
+    this.defer(step)
+    child.#forget = () => {
+      this.#steps = this.#steps.filter((other) => other !== step)
+    }
+    return child
+  }
+
   /**
    * Runs and forgets every step.
    * @throws the only error of the steps, or an AggregateError of several, after all have run.
    */
   async run(): Promise<void> {
+    this.#forget()
     const errors: unknown[] = []
     for (let step = this.#steps.pop(); step; step = this.#steps.pop()) {
       try {

@@ -30,3 +30,17 @@ test('runs every step when some fail, and reports them all', async () => {
     errors: [{ message: 'c' }, { message: 'b' }],
   })
 })
+
+it('runs what is part of it in its place, unless that has been run before', async () => {
+  const ran: string[] = []
+  const cleanup = new Cleanup()
+  cleanup.defer(() => void ran.push('first'))
+  const [early, late] = [cleanup.child(), cleanup.child()]
+  early.defer(() => void ran.push('early'))
+  late.defer(() => void ran.push('late'))
+  cleanup.defer(() => void ran.push('last'))
+  await early.run()
+  expect(ran).toEqual(['early'])
+  await cleanup.run()
+  expect(ran).toEqual(['early', 'last', 'late', 'first'])
+})

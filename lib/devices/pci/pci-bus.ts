@@ -47,6 +47,12 @@ export class PciBus {
     return this.#slots[slot]
   }
 
+  /** Where a device is plugged in. */
+  slotOf(device: PciDevice): number | undefined {
+    const slot = this.#slots.indexOf(device)
+    return slot < 0 ? undefined : slot
+  }
+
   /**
    * Plugs a device in.
    * @param slot 0 to 31; the first that is free unless told
@@ -71,8 +77,8 @@ export class PciBus {
 
   /** Pulls a device out: from then on its addresses and its configuration space read as all ones. */
   unplug(device: PciDevice): void {
-    const slot = this.#slots.indexOf(device)
-    if (slot < 0) return
+    const slot = this.slotOf(device)
+    if (slot === undefined) return
     this.#slots[slot] = undefined
     this.#decoder.remove(device.windows)
     device.unplugged()
