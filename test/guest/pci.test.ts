@@ -1,0 +1,83 @@
+import { expect, it } from 'vitest'
+import { FileDisk, MemoryDisk, Tap, VirtualMachine, VirtualSwitch } from '../../lib/index.js'
+import { guestInitramfs, kernelAsset } from '../../lib/testing.js'
+import { TapInterface } from '../helpers/tap-interface.js'
+import { StockGuest, temporaryDisk } from './stock-guest.js'
+
+it('a stock kernel has disk, network and sockets on PCI, and takes devices and lets them go while it runs', async () => {
+  using disk = await temporaryDisk()
+  const asset = await kernelAsset('6.12')
+  await using vm = await VirtualMachine.create({
+    kernel: asset.vmlinuz,
+    initrd: await guestInitramfs(asset, { agent: true }),
+    commandLine: 'console=ttyS0 nodekvm.mode=none',
+    transport: 'pci',
+    agent: true,
+    cpus: 2,
+    disks: [new FileDisk(disk.path)],
+    nets: [new VirtualSwitch().port()],
+  })
+  let log = ''
+  vm.console.output.setEncoding('latin1').on('data', (text: string) => {
+    log += text
+  })
+  await vm.start()
+  /** What a shell in the guest prints, which comes over vsock. */
+  const shell = async (script: string) => {
+    const { stdout } = await vm.exec(['/bin/sh', '-c', script])
+    return stdout.toString()
+  }
+  const interrupts = await shell(
+    'mount /dev/vda /mnt && ls -d /mnt/lost+found; cat /proc/interrupts',
+  )
+  expect(interrupts).toContain('/mnt/lost+found')
+  for (const vector of ['virtio0-req.0', 'virtio1-input.0', 'virtio2-rx']) {
+    expect(interrupts).toMatch(new RegExp(`PCI-MSI.*${vector.replace('.', '\\.')}`))
+  }
+
+  const network = new VirtualSwitch()
+  const wait = (test: string) => `for i in $(seq 200); do ${test} && break; sleep 0.1; done`
+  for (const round of [1, 2]) {
+    const [added, card] = [
+      await vm.plugDisk(new MemoryDisk(2 ** 20 * round)),
+      await vm.plugNet(network.port()),
+    ]
+    const seen = `
+      ${wait('[ -e /sys/block/vdb/size ] && [ -e /sys/class/net/eth1 ]')}
+      cat /sys/block/vdb/size
+      dd if=/dev/urandom of=/tmp/data bs=64k count=8 2>/dev/null
+      dd if=/tmp/data of=/dev/vdb bs=64k conv=fsync 2>/dev/null
+      echo 3 >/proc/sys/vm/drop_caches
+      dd if=/dev/vdb bs=64k count=8 2>/dev/null | cmp - /tmp/data && echo the same
+      ip link set eth1 up && cat /sys/class/net/eth1/carrier`
+    expect(await shell(seen)).toBe(`${2048 * round}\nthe same\n1\n`)
+    await Promise.all([vm.unplug(added), vm.unplug(card)])
+    expect(await shell('ls /sys/block /sys/class/net')).not.toMatch(/vdb|eth1/)
+    expect([vm.disks.length, vm.nets.length]).toEqual([1, 1])
+  }
+  expect(log).not.toMatch(/ACPI Error|ACPI BIOS Error|ACPI Warning|Firmware Bug|BUG:|Oops/)
+  expect(log).not.toMatch(/pci.*(fail|error|can't|no space)|virtio.*(fail|error)/i)
+})
+
+it('a stock kernel without MSI uses the interrupt pins', async () => {
+  using disk = await temporaryDisk()
+  const tap = new TapInterface()
+  try {
+    const guestAddress = tap.hostAddress.replace(/\.1$/, '.2')
+    await using guest = await StockGuest.start(
+      `pci=nomsi nodekvm.mode=selfcheck nodekvm.ip=${guestAddress}/24 nodekvm.peer=${tap.hostAddress}`,
+      {
+        series: '6.1',
+        transport: 'pci',
+        disks: [new FileDisk(disk.path)],
+        nets: [new Tap(tap.name)],
+      },
+    )
+    expect(await guest.ended()).toEqual({ kind: 'shutdown' })
+    expect(guest.log).toContain('node-kvm: check disk ok 1 MiB written and read back')
+    expect(guest.log).toMatch(/node-kvm: check net ok .*3 packets received/)
+    expect(guest.log).not.toMatch(/irq \d+: nobody cared|ACPI Error|Firmware Bug/)
+  } finally {
+    tap.remove()
+  }
+})
