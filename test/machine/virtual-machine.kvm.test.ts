@@ -77,6 +77,28 @@ describe('the console', () => {
     expect(await vm.stopped).toEqual({ kind: 'shutdown' })
   })
 
+  it('loses nothing of a burst of 1 MB to a reader that reads', async () => {
+    const length = 2 ** 20
+    // mov $length, %ecx; mov $0x3f8, %edx; 1: mov %ecx, %eax; add %ah, %al; out %al, %dx; dec %ecx; jnz 1b
+    const burst = [
+      ...[0xb9, 0, 0, length >> 16, 0, 0xba, 0xf8, 0x03, 0, 0],
+      ...[0x89, 0xc8, 0x00, 0xe0, 0xee, 0xff, 0xc9, 0x75, 0xf7],
+    ]
+    await using vm = await VirtualMachine.create({
+      kernel: guest.kernel(burst, guest.powerOff),
+      memory: '32M',
+      console: { bufferSize: '64K' },
+    })
+    await vm.start()
+    const chunks: Buffer[] = []
+    for await (const chunk of vm.console.output) chunks.push(chunk)
+    const expected = Buffer.from(
+      Uint8Array.from({ length }, (_, i) => length - i + ((length - i) >> 8)),
+    )
+    expect(vm.console.output.lost).toBe(0)
+    expect(Buffer.concat(chunks).equals(expected)).toBe(true)
+  })
+
   it('gives the guest what is written', async () => {
     const vm = await create([guest.echoLine])
     vm.console.input.write('over and out\n')
