@@ -31,7 +31,7 @@ test('runs every step when some fail, and reports them all', async () => {
   })
 })
 
-it('runs what is part of it in its place, unless that has been run before', async () => {
+test('runs what is part of it in its place, unless that has been run before', async () => {
   const ran: string[] = []
   const cleanup = new Cleanup()
   cleanup.defer(() => void ran.push('first'))
