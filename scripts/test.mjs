@@ -1,5 +1,5 @@
 // npm test: everything. Stock kernels run on this machine's KVM where it can run them, else in the emulated KVM host.
-// Usage: npm test -- [--no-install] [--only unit|kvm|hostile|guest]
+// Usage: npm test -- [--no-install] [--only unit|kvm|hostile|load|guest]
 import { spawn } from 'node:child_process'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { constants, tmpdir } from 'node:os'
@@ -17,7 +17,7 @@ const PROGRAMS = [
 ]
 const VITEST = join(packageRoot, 'node_modules/vitest/vitest.mjs')
 const REPORTER = join(packageRoot, 'scripts/lib/results-reporter.mjs')
-const SUITES = ['unit', 'kvm', 'hostile', 'guest']
+const SUITES = ['unit', 'kvm', 'hostile', 'load', 'guest']
 /** Seconds, of one start of the emulated host: far more than the guest tests take. */
 const HOST_LIMIT = 900
 /** What runs in the emulated host: the guests, and what differs between its KVM and one in software. */

@@ -1,5 +1,8 @@
 import { binding, type NativeEventFd } from '../binding.js'
 
+/** Those whose owner was collected before anything closed them. */
+const orphans = new FinalizationRegistry<NativeEventFd>((native) => native.close())
+
 /**
  * An eventfd: a 64-bit counter that KVM, other threads and other processes can raise, and this event loop can wait on.
  * Every method but `close()` throws `ERR_CLOSED` once it is closed, `fd` is -1 then.
@@ -38,6 +41,19 @@ export class EventFd implements Disposable {
    */
   watch(callback: (count: number) => void): void {
     this.native.watch(callback)
+  }
+
+  /**
+   * The same for as long as `owner` lives, which is given to `callback` and which the watch does not keep alive: once it
+   * has been collected this object is closed. `callback` itself must not refer to it.
+   */
+  watchFor<T extends object>(owner: T, callback: (owner: T, count: number) => void): void {
+    const reference = new WeakRef(owner)
+    this.watch((count) => {
+      const living = reference.deref()
+      if (living !== undefined) callback(living, count)
+    })
+    orphans.register(owner, this.native)
   }
 
   unwatch(): void {

@@ -45,7 +45,12 @@ export function plugVirtioDevice(
       length: 4,
       datamatch: BigInt(queue),
     })
-    kick.watch(() => transport.notify(queue))
+    kick.watchFor(transport, notifier(queue))
   }
   return transport
+}
+
+/** Refers to no transport: a machine that nobody holds any more is collected, though its kicks are watched. */
+function notifier(queue: number): (transport: VirtioMmioTransport) => void {
+  return (transport) => transport.notify(queue)
 }

@@ -2,15 +2,17 @@ import { VIRTIO_MMIO_START } from '../../lib/arch/x86-64/layout.js'
 import { VIRTQ_DESC_F_NEXT, VIRTQ_DESC_F_WRITE } from '../../lib/devices/virtio/abi.js'
 import * as blk from '../../lib/devices/virtio/block/abi.js'
 import * as mmio from '../../lib/devices/virtio/transport/virtio-mmio.js'
-import { MemoryDisk, VirtualMachine } from '../../lib/index.js'
+import { MemoryDisk, VirtualMachine, type VirtualMachineOptions } from '../../lib/index.js'
 import { until } from '../helpers/virtio-driver.js'
 import { begin } from './exit-bench.js'
 import { descriptorAt, Ring, script } from './ring.js'
 import { Script } from './script.js'
 import { CODE, ERRORS, HEAP, MEMORY, scriptGuest } from './script-guest.js'
 
-const LENGTH = 4096
-const [OUT_HEADER, IN_HEADER, STATUS] = [HEAP + 0x2_0000, HEAP + 0x2_0010, HEAP + 0x2_0020]
+export const LENGTH = 4096
+const [OUT_HEADER, IN_HEADER, FLUSH_HEADER, STATUS] = [0, 0x10, 0x20, 0x30].map(
+  (offset) => HEAP + 0x2_0000 + offset,
+) as [number, number, number, number]
 const [WRITTEN, READ, COUNTER, ROUNDS] = [
   HEAP + 0x3_0000,
   HEAP + 0x4_0000,
@@ -19,26 +21,26 @@ const [WRITTEN, READ, COUNTER, ROUNDS] = [
 ]
 
 /**
- * A second machine in the process, whose guest writes 4 KiB to its disk, reads them back and compares them, over and over,
+ * A second machine in the process, whose guest writes 4 KiB to its disk, flushes, reads them back and compares them, over and over,
  * while others misbehave.
  */
 export class Witness {
   private constructor(readonly vm: VirtualMachine) {}
 
-  static async start(): Promise<Witness> {
+  /** @param options besides those of the guest; the first disk is what it writes to */
+  static async start(options: Partial<VirtualMachineOptions> = {}): Promise<Witness> {
     const vm = await VirtualMachine.create({
       kernel: scriptGuest(),
       flatBinary: { mode: 'long', address: CODE },
       memory: MEMORY,
       disks: [new MemoryDisk(2 ** 16)],
+      ...options,
     })
     await vm.start()
     const { memory } = vm
-    memory.write(
-      WRITTEN,
-      Uint8Array.from({ length: LENGTH }, (_, i) => i * 7 + (i >> 8)),
-    )
+    memory.write(WRITTEN, pattern())
     memory.dataView(OUT_HEADER, 4).setUint32(0, blk.VIRTIO_BLK_T_OUT, true)
+    memory.dataView(FLUSH_HEADER, 4).setUint32(0, blk.VIRTIO_BLK_T_FLUSH, true)
     memory.dataView(COUNTER, 4).setUint32(0, 0xffff_ffff, true)
     begin(vm, script(setUp(), rounds()))
     const witness = new Witness(vm)
@@ -66,6 +68,12 @@ export class Witness {
   close(): Promise<void> {
     return this.vm.close()
   }
+}
+
+/** What is written, but for its first and last word, which count the rounds. */
+export function pattern(): Uint8Array {
+  const isCount = (i: number) => i < 2 || i >= LENGTH - 2
+  return Uint8Array.from({ length: LENGTH }, (_, i) => (isCount(i) ? 0 : i * 7 + (i >> 8)))
 }
 
 const ring = new Ring(0, 16)
@@ -103,8 +111,10 @@ function rounds(): Script {
     )
   const done = new Script().same16(Number(ring.deviceArea) + 2, Number(ring.driverArea) + 2)
   return script(
-    new Script().add16(WRITTEN, 1).add16(WRITTEN + LENGTH - 2, 3),
+    new Script().add16(WRITTEN, 1).add16(WRITTEN + LENGTH - 2, 1),
     chain(OUT_HEADER, WRITTEN, 0),
+    done,
+    chain(FLUSH_HEADER, WRITTEN, 0),
     done,
     chain(IN_HEADER, READ, VIRTQ_DESC_F_WRITE),
     done,

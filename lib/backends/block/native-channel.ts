@@ -17,6 +17,15 @@ const BATCH_WORDS = 8192
 /** Channels that were given up: an engine that is collected with requests in flight waits for them. */
 const abandoned = new Set<NativeChannel>()
 
+/** Not before its I/O, which writes to memory that it holds, is done. */
+function closeOrphan(native: NativeBlockEngine): void {
+  if (native.inFlight > 0) setTimeout(closeOrphan, 100, native).unref()
+  else native.close()
+}
+
+/** Engines whose channel was collected before anything closed it. */
+const orphans = new FinalizationRegistry<NativeBlockEngine>((native) => closeOrphan(native))
+
 /** Requests of one file by one of the native engines: data never passes through JavaScript. */
 export class NativeChannel implements BlockChannel {
   readonly engine: 'io_uring' | 'threads'
@@ -47,6 +56,8 @@ export class NativeChannel implements BlockChannel {
     this.#flushTag = attachment.tags
     this.#requests = new Float64Array(BATCH_WORDS + HEADER_WORDS + 2 * attachment.segments)
     this.#completions = new Int32Array(2 * (attachment.tags + 1))
+    // Weakly: a machine that nobody holds any more is collected, though the engine's completions are watched.
+    const channel = new WeakRef(this)
     this.#native = new (binding().BlockEngine)(
       kind,
       fd,
@@ -54,8 +65,14 @@ export class NativeChannel implements BlockChannel {
       attachment.tags + 1,
       this.#requests,
       this.#completions,
-      (count) => this.#take(count),
+      (count) => NativeChannel.#completed(channel, count),
     )
+    orphans.register(this, this.#native)
+  }
+
+  static #completed(channel: WeakRef<NativeChannel>, count: number): void {
+    const living = channel.deref()
+    if (living !== undefined) living.#take(count)
   }
 
   get inFlight(): number {

@@ -1,5 +1,6 @@
 import { createConnection, createServer, type Server, type Socket } from 'node:net'
 import { VmmError } from '../../../errors.js'
+import { removeAtExit } from '../../../util/exit-paths.js'
 import type { VirtioVsock } from './virtio-vsock.js'
 import type { VsockStream } from './vsock-stream.js'
 
@@ -16,6 +17,7 @@ export class UnixVsockBridge {
   readonly #vsock: VirtioVsock
   readonly #server: Server
   readonly #sockets = new Set<Socket>()
+  #keepAtExit: (() => void) | undefined
 
   constructor(vsock: VirtioVsock, path: string) {
     this.path = path
@@ -38,6 +40,7 @@ export class UnixVsockBridge {
       })
       this.#server.listen(this.path, resolve)
     })
+    this.#keepAtExit = removeAtExit(this.path)
     this.#vsock.setFallback((port, accept) => this.#forward(port, accept))
   }
 
@@ -45,6 +48,7 @@ export class UnixVsockBridge {
     this.#vsock.setFallback(undefined)
     for (const socket of this.#sockets) socket.destroy()
     if (this.#server.listening) await new Promise((resolve) => this.#server.close(resolve))
+    this.#keepAtExit?.()
   }
 
   /** The guest's connection waits for the host's: it is accepted only once that has been made. */

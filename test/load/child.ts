@@ -1,0 +1,81 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdirSync } from 'node:fs'
+import { join } from 'node:path'
+import { build } from 'esbuild'
+import { root } from '../helpers/imports.js'
+import { limit } from '../helpers/process-state.js'
+
+const OUT = join(root, 'build-load')
+
+/** Compiles a program of `test/load/programs`, with what it imports from `test`; the library it takes as it is built. */
+export async function compileProgram(name: string): Promise<string> {
+  mkdirSync(OUT, { recursive: true })
+  const outfile = join(OUT, `${name}.mjs`)
+  await build({
+    entryPoints: [join(root, 'test/load/programs', `${name}.ts`)],
+    outfile,
+    bundle: true,
+    platform: 'node',
+    format: 'esm',
+    target: 'node20',
+    packages: 'external',
+    plugins: [
+      {
+        name: 'built library',
+        setup: ({ onResolve }) =>
+          onResolve({ filter: /^(\.\.\/)+lib\// }, ({ path }) => ({
+            path: join(root, 'dist', path.replace(/^(\.\.\/)+/, '')),
+            external: true,
+          })),
+      },
+    ],
+  })
+  return outfile
+}
+
+export interface Ended {
+  readonly status: number | null
+  readonly signal: NodeJS.Signals | null
+  readonly stdout: string
+  readonly stderr: string
+}
+
+/** A Node of its own, with what it has said so far. */
+export class Child {
+  readonly process: ChildProcess
+  stdout = ''
+  stderr = ''
+
+  /** @param wrapper a program that starts Node, with its arguments, such as `['prlimit', '--fsize=65536']` */
+  constructor(program: string, args: readonly string[] = [], wrapper: readonly string[] = []) {
+    const [command, ...rest] = [...wrapper, process.execPath, '--expose-gc', program, ...args]
+    this.process = spawn(command!, rest, { stdio: ['pipe', 'pipe', 'pipe'], cwd: root })
+    this.process.stdout?.setEncoding('utf8').on('data', (text: string) => {
+      this.stdout += text
+    })
+    this.process.stderr?.setEncoding('utf8').on('data', (text: string) => {
+      this.stderr += text
+    })
+  }
+
+  /** Resolves when it has said `text`, or rejects when it has ended without. */
+  async says(text: string): Promise<void> {
+    while (!this.stdout.includes(text)) {
+      const { exitCode, signalCode, stdout } = this.process
+      if (exitCode !== null || signalCode !== null)
+        throw new Error(`ended without "${text}": ${this.stdout}${this.stderr}`)
+      await Promise.race([once(stdout!, 'data'), once(this.process, 'exit')])
+    }
+  }
+
+  /** Ends by SIGKILL what does not end within 20 s (see `limit`). */
+  async ended(): Promise<Ended> {
+    const timer = setTimeout(() => this.process.kill('SIGKILL'), limit(20_000))
+    if (this.process.exitCode === null && this.process.signalCode === null)
+      await once(this.process, 'close')
+    clearTimeout(timer)
+    const { exitCode: status, signalCode: signal } = this.process
+    return { status, signal, stdout: this.stdout, stderr: this.stderr }
+  }
+}

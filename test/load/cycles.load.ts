@@ -1,0 +1,122 @@
+import { execFileSync } from 'node:child_process'
+import { mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { CustomDisk, MemoryDisk, VirtualSwitch } from '../../lib/index.js'
+import { kernel, resetByKeyboardController } from '../machine/tiny-guest.js'
+import { Child, compileProgram } from './child.js'
+import { create, held, heldAfterCollection, residentKib } from './machine.js'
+import { times } from './size.js'
+
+const folder = mkdtempSync(join(tmpdir(), 'node-kvm-load-'))
+afterAll(() => rmSync(folder, { recursive: true }))
+
+describe('machines one after another', () => {
+  beforeAll(async () => {
+    for (let i = 0; i < 5; i++) await (await create()).close()
+  })
+
+  it.each<[string, () => Promise<void>]>([
+    [
+      'LOAD-01 to their first byte',
+      async () => {
+        const vm = await create({ disks: [new MemoryDisk(4096)], rng: true })
+        await vm.start()
+        for await (const chunk of vm.console.output) expect(String(chunk)).toBe('x')
+        expect(await vm.stopped).toEqual({ kind: 'shutdown' })
+        await vm.close()
+      },
+    ],
+    [
+      'PORT-09 that reset themselves',
+      async () => {
+        const vm = await create({ kernel: kernel(resetByKeyboardController) })
+        await vm.start()
+        expect((await vm.stopped).kind).toBe('reset')
+        await vm.close()
+      },
+    ],
+  ])('%s leave nothing behind and do not grow', async (_name, cycle) => {
+    const before = held()
+    const cycles = times(1000, 20)
+    for (let i = 0; i < cycles / 10; i++) await cycle()
+    const early = await residentKib()
+    for (let i = 0; i < cycles; i++) await cycle()
+    const growth = (await residentKib()) - early
+    expect(await heldAfterCollection(before)).toEqual(before)
+    // Of the collector's own heap, which takes its time, less is said.
+    expect(growth).toBeLessThan(cycles >= 1000 ? 4096 : 16_384)
+    console.log(`${cycles} cycles, ${Math.round(growth)} KiB more`)
+  })
+
+  it('LOAD-02 whose disks and cards fail to open leave nothing behind', async () => {
+    const before = held()
+    const disks = () => Array.from({ length: 4 }, () => new MemoryDisk(4096))
+    for (let i = 0; i < times(1000, 20); i++) {
+      const broken = new CustomDisk({ size: 512, read: async () => new Uint8Array(512) })
+      Object.assign(broken, { open: () => Promise.reject(new Error('does not open')) })
+      const all = [...disks()]
+      all.splice(i % 4, 0, broken as never)
+      await expect(create({ disks: all, rng: true, vsock: {} })).rejects.toThrow('does not open')
+    }
+    expect(await heldAfterCollection(before)).toEqual(before)
+  })
+
+  it('LOAD-03 dropped without close() are collected', async () => {
+    const before = held()
+    const rounds = times(1000, 20)
+    const drop = async () => {
+      for (let i = 0; i < Math.min(10, rounds); i++)
+        await create({
+          rng: true,
+          vsock: {},
+          virtioConsole: {},
+          balloon: {},
+          nets: [new VirtualSwitch().port()],
+        })
+      await create({ disks: [new MemoryDisk(4096)] })
+    }
+    for (let done = 0; done < rounds; done += 20) {
+      await drop()
+      expect(await heldAfterCollection(before)).toEqual(before)
+    }
+  })
+})
+
+describe('creation with no more descriptors', () => {
+  it('LOAD-02 fails at each descriptor in turn, says so, and leaves none open', async () => {
+    const path = join(folder, 'disk')
+    writeFileSync(path, '')
+    truncateSync(path, 2 ** 20)
+    const child = new Child(await compileProgram('limited'), [path])
+    await child.says('ready')
+    const open = Number(/ready (\d+)/.exec(child.stdout)![1])
+    const answer = async (limit: number) => {
+      execFileSync('prlimit', [`--pid=${child.process.pid}`, `--nofile=${limit}:`])
+      const before = child.stdout.length
+      child.process.stdin!.write('\n')
+      while (!child.stdout.slice(before).includes('\n'))
+        await child.says(child.stdout).then(() => new Promise((resolve) => setTimeout(resolve, 1)))
+      return JSON.parse(child.stdout.slice(before)) as {
+        created?: true
+        code?: string
+        name?: string
+      }
+    }
+    let refused = 0
+    for (let limit = open - 2; ; limit++) {
+      const said = await answer(limit)
+      if (said.created) break
+      refused++
+      expect(said.code).toMatch(/^(EMFILE|ERR_)/)
+      // Nothing of it stays: with room enough the next succeeds.
+      if (refused % 8 === 0) expect(await answer(4096)).toEqual({ created: true })
+      expect(refused).toBeLessThan(500)
+    }
+    console.log(`${refused} descriptors refused in turn`)
+    expect(refused).toBeGreaterThan(20)
+    child.process.stdin!.end()
+    expect((await child.ended()).status).toBe(0)
+  })
+})
