@@ -40,7 +40,7 @@ export function plugVirtioPci(
   // 0: a write of any width, which on Intel KVM sees without decoding the instruction.
   const length = vm.checkExtension(KVM_CAP_IOEVENTFD_ANY_LENGTH) ? 0 : 2
   for (let queue = 0; queue < transport.queueCount; queue++) {
-    kicks.push(cleanup.own(new Kick(vm, length, () => transport.notify(queue))))
+    kicks.push(cleanup.own(new Kick(vm, length, transport, queue)))
   }
   pci.bus.plug(transport)
   cleanup.defer(() => pci.bus.unplug(transport))
@@ -54,10 +54,10 @@ class Kick {
   readonly #length: 0 | 2
   #at: IoeventfdOptions | undefined
 
-  constructor(vm: VmFd, length: 0 | 2, callback: () => void) {
+  constructor(vm: VmFd, length: 0 | 2, transport: VirtioPciTransport, queue: number) {
     this.#vm = vm
     this.#length = length
-    this.#event.watch(callback)
+    this.#event.watchFor(transport, (living) => living.notify(queue))
   }
 
   moveTo(address: number | undefined): void {

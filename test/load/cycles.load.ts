@@ -63,25 +63,29 @@ describe('machines one after another', () => {
     expect(await heldAfterCollection(before)).toEqual(before)
   })
 
-  it('LOAD-03 dropped without close() are collected', async () => {
-    const before = held()
-    const rounds = times(1000, 20)
-    const drop = async () => {
-      for (let i = 0; i < Math.min(10, rounds); i++)
-        await create({
-          rng: true,
-          vsock: {},
-          virtioConsole: {},
-          balloon: {},
-          nets: [new VirtualSwitch().port()],
-        })
-      await create({ disks: [new MemoryDisk(4096)] })
-    }
-    for (let done = 0; done < rounds; done += 20) {
-      await drop()
-      expect(await heldAfterCollection(before)).toEqual(before)
-    }
-  })
+  it.each(['mmio', 'pci'] as const)(
+    'LOAD-03 dropped without close() are collected: %s',
+    async (transport) => {
+      const before = held()
+      const rounds = times(1000, 20)
+      const drop = async () => {
+        for (let i = 0; i < Math.min(10, rounds); i++)
+          await create({
+            rng: true,
+            vsock: {},
+            virtioConsole: {},
+            balloon: {},
+            transport,
+            nets: [new VirtualSwitch().port()],
+          })
+        await create({ disks: [new MemoryDisk(4096)] })
+      }
+      for (let done = 0; done < rounds; done += 20) {
+        await drop()
+        expect(await heldAfterCollection(before)).toEqual(before)
+      }
+    },
+  )
 })
 
 describe('creation with no more descriptors', () => {
