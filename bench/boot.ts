@@ -7,13 +7,14 @@ import { GuestHere } from './lib/guest-here.js'
 import { GuestProcess, INIT_MARKER } from './lib/guest-process.js'
 import {
   type GuestSpec,
+  hasKvmtool,
   kvmtool,
   type Monitor,
   nodeKvm,
+  nodeKvmPci,
   qemuMicrovm,
   qemuMicrovmTuned,
   qemuQ35,
-  withKvmtool,
 } from './lib/peers.js'
 
 const VCPUS = [1, 2]
@@ -44,18 +45,23 @@ const targets = new Map<Monitor, Target>([
   [kvmtool, { of: 'ratio', bound: 'at most', value: 1 }],
 ])
 // The tuned one, without a target, is a bar to come near to, not what people run.
-const peers = withKvmtool([qemuMicrovm, qemuQ35, qemuMicrovmTuned])
+const peers = [qemuMicrovm, qemuQ35, qemuMicrovmTuned, ...(hasKvmtool() ? [kvmtool] : [])]
 const figures: Figure[] = []
 for (const cpus of VCPUS) {
   const spec = { ...guest, cpus }
-  const [ours, ...theirs] = await interleave(rounds(3), [
-    () => fromProcessStart(nodeKvm, spec),
-    ...peers.map((peer) => () => fromProcessStart(peer, spec)),
-  ])
-  const name = `process start to init, ${cpus} vCPU`
-  for (const [i, peer] of peers.entries()) {
-    const against = { name: peer.name, samples: theirs[i]! }
-    figures.push(figure(name, 's', targets.get(peer), ours!, against))
+  const [mmio, pci, ...theirs] = await interleave(
+    rounds(3),
+    [nodeKvm, nodeKvmPci, ...peers].map((monitor) => () => fromProcessStart(monitor, spec)),
+  )
+  for (const [transport, ours] of [
+    ['virtio-mmio', mmio],
+    ['virtio-pci', pci],
+  ] as const) {
+    const name = `process start to init, ${cpus} vCPU, ${transport}`
+    for (const [i, peer] of peers.entries()) {
+      const against = { name: peer.name, samples: theirs[i]! }
+      figures.push(figure(name, 's', targets.get(peer), ours!, against))
+    }
   }
 }
 const [warm, q35] = await interleave(rounds(3), [

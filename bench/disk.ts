@@ -1,16 +1,16 @@
 /** A virtio disk under fio in the guest, on one file, against QEMU with an I/O thread. */
 import { print, quick, rounds } from './lib/cli.js'
-import { figure, interleaveNamed } from './lib/figure.js'
+import { figure, type Target } from './lib/figure.js'
 import { type FioJob, fioScript, fixedFioScript } from './lib/fio.js'
 import { mountPrograms, programs } from './lib/guest-assets.js'
 import type { GuestProcess } from './lib/guest-process.js'
 import { type Results, session } from './lib/guest-session.js'
-import { type Monitor, nodeKvm, qemuMicrovm, qemuQ35, withKvmtool } from './lib/peers.js'
+import { deviceMatches, interleaveMatches } from './lib/peers.js'
 import { cpuSeconds } from './lib/process-cpu.js'
 import { ScratchFolder } from './lib/scratch.js'
 
 const FILE_MIB = quick ? 16 : 128
-const SECONDS = quick ? 1 : 3
+const SECONDS = quick ? 1 : 2
 const LIMIT = 120
 /** Of the job whose CPU time is taken. */
 const OPERATIONS = quick ? 100 : 20_000
@@ -54,24 +54,28 @@ using folder = new ScratchFolder()
 const image = folder.file('disk.img', FILE_MIB)
 const tools = (await programs()).image
 const disks = [{ path: image }, { path: tools, readOnly: true }]
-const run = (monitor: Monitor) => () => session(monitor, script, { disks }, LIMIT, cpuOfFixedJob)
-const peers = withKvmtool(quick ? [qemuMicrovm] : [qemuQ35, qemuMicrovm])
-const [ours, ...theirs] = await interleaveNamed(rounds(3), [run(nodeKvm), ...peers.map(run)])
+const matches = deviceMatches()
+const samples = await interleaveMatches(rounds(2), matches, (monitor) =>
+  session(monitor, script, { disks }, LIMIT, cpuOfFixedJob),
+)
 
 print(
-  peers.flatMap((peer, i) => [
-    ...jobs.map(({ name, title, unit }) =>
-      figure(title, unit, { of: 'ratio', bound: 'at least', value: 1 }, ours!(name), {
+  matches.flatMap(({ transport, ours, peer }) => {
+    const compare = (title: string, unit: string, target: Target, name: string) =>
+      figure(`${title}, ${transport}`, unit, target, samples(ours, name), {
         name: peer.name,
-        samples: theirs[i]!(name),
-      }),
-    ),
-    figure(
-      'CPU seconds of the process for a fixed I/O job',
-      's',
-      { of: 'ratio', bound: 'at most', value: 1.2 },
-      ours!('cpu'),
-      { name: peer.name, samples: theirs[i]!('cpu') },
-    ),
-  ]),
+        samples: samples(peer, name),
+      })
+    return [
+      ...jobs.map(({ name, title, unit }) =>
+        compare(title, unit, { of: 'ratio', bound: 'at least', value: 1 }, name),
+      ),
+      compare(
+        'CPU seconds of the process for a fixed I/O job',
+        's',
+        { of: 'ratio', bound: 'at most', value: 1.2 },
+        'cpu',
+      ),
+    ]
+  }),
 )

@@ -1,6 +1,6 @@
 /** A virtio network card on a TAP interface, against QEMU without vhost on the same one. */
 import { print, quick, rounds } from './lib/cli.js'
-import { figure, interleaveNamed } from './lib/figure.js'
+import { figure, type Target } from './lib/figure.js'
 import { mountPrograms, programs } from './lib/guest-assets.js'
 import { session } from './lib/guest-session.js'
 import {
@@ -11,9 +11,9 @@ import {
   iperfScript,
   NETWORK_PARAMETERS,
 } from './lib/host-network.js'
-import { type Monitor, nodeKvm, qemuMicrovm, qemuQ35, withKvmtool } from './lib/peers.js'
+import { deviceMatches, interleaveMatches } from './lib/peers.js'
 
-const SECONDS = quick ? 1 : 3
+const SECONDS = quick ? 1 : 2
 const PINGS = quick ? 20 : 300
 const ROUND_TRIPS = quick ? 20 : 2000
 const LIMIT = 120
@@ -33,40 +33,30 @@ const script = `${mountPrograms('/dev/vda')}
 ping -c ${PINGS} -i 0.005 ${HOST_ADDRESS} >/tmp/ping
 sed -n 's/.*time=\\([0-9.]*\\).*/\\1/p' /tmp/ping | sort -n | awk '{v[NR]=$1} END{print "RESULT ping",v[int((NR+1)/2)]*1000}'
 echo RESULT tcp-rr $(net-peer ping ${HOST_ADDRESS} ${ECHO_PORT} ${ROUND_TRIPS})
-${streams.map(({ name, options }) => iperfScript(name, `-t ${SECONDS} ${options}`)).join('\n')}`
+${streams.map(({ name, options }) => iperfScript(name, `-O 1 -t ${SECONDS} ${options}`)).join('\n')}`
 
 const disks = [{ path: (await programs()).image, readOnly: true }]
 using tap = new BenchTap()
 using _servers = await HostServers.start()
 const options = { disks, tap: tap.name, parameters: NETWORK_PARAMETERS }
-const run = (monitor: Monitor) => () => session(monitor, script, options, LIMIT)
-const peers = withKvmtool(quick ? [qemuMicrovm] : [qemuQ35, qemuMicrovm])
-const [ours, ...theirs] = await interleaveNamed(rounds(3), [run(nodeKvm), ...peers.map(run)])
+const matches = deviceMatches()
+const samples = await interleaveMatches(rounds(2), matches, (monitor) =>
+  session(monitor, script, options, LIMIT),
+)
 
 print(
-  peers.flatMap((peer, i) => {
-    const against = (name: string) => ({
-      name: `${peer.name} without vhost`,
-      samples: theirs[i]!(name),
-    })
+  matches.flatMap(({ transport, ours, peer }) => {
+    const compare = (title: string, unit: string, target: Target, name: string) =>
+      figure(`${title}, ${transport}`, unit, target, samples(ours, name), {
+        name: `${peer.name} without vhost`,
+        samples: samples(peer, name),
+      })
     return [
       ...streams.map(({ name, title }) =>
-        figure(
-          title,
-          'Mbit/s',
-          { of: 'ratio', bound: 'at least', value: 1 },
-          ours!(name),
-          against(name),
-        ),
+        compare(title, 'Mbit/s', { of: 'ratio', bound: 'at least', value: 1 }, name),
       ),
       ...roundTrips.map(({ name, title }) =>
-        figure(
-          title,
-          'µs',
-          { of: 'ratio', bound: 'at most', value: 1 },
-          ours!(name),
-          against(name),
-        ),
+        compare(title, 'µs', { of: 'ratio', bound: 'at most', value: 1 }, name),
       ),
     ]
   }),

@@ -1,5 +1,6 @@
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
+import { interleaveNamed } from './figure.js'
 
 /** What every monitor of a comparison is given. */
 export interface GuestSpec {
@@ -42,7 +43,8 @@ function ours(name: string, options: readonly string[]): Monitor {
   }
 }
 
-export const nodeKvm = ours('node-kvm', [])
+export const nodeKvm = ours('node-kvm', ['--transport=mmio'])
+export const nodeKvmPci = ours('node-kvm', ['--transport=pci'])
 
 /** @param device what a virtio device's name ends in: `pci` or `device` */
 function qemu(name: string, machine: readonly string[], device: 'pci' | 'device'): Monitor {
@@ -92,8 +94,38 @@ export const kvmtool: Monitor = {
   ],
 }
 
-/** The monitors given, and kvmtool where it is installed. */
-export function withKvmtool(peers: readonly Monitor[]): readonly Monitor[] {
+/** Ours beside a peer whose devices are on the same transport. */
+export interface Match {
+  readonly transport: 'virtio-pci' | 'virtio-mmio'
+  readonly ours: Monitor
+  readonly peer: Monitor
+}
+
+/** The matches for benchmarks of devices. */
+export function deviceMatches(): readonly Match[] {
+  const mmio: Match = { transport: 'virtio-mmio', ours: nodeKvm, peer: qemuMicrovm }
+  const pci = { transport: 'virtio-pci', ours: nodeKvmPci } as const
+  return [{ ...pci, peer: qemuQ35 }, mmio, ...(hasKvmtool() ? [{ ...pci, peer: kvmtool }] : [])]
+}
+
+export function hasKvmtool(): boolean {
   const folders = (process.env.PATH ?? '').split(':')
-  return folders.some((folder) => existsSync(join(folder, 'lkvm'))) ? [...peers, kvmtool] : peers
+  return folders.some((folder) => existsSync(join(folder, 'lkvm')))
+}
+
+/**
+ * Measures every monitor of the matches in turn, `runs` times.
+ * @returns the samples of a name, by monitor
+ */
+export async function interleaveMatches(
+  runs: number,
+  matches: readonly Match[],
+  measure: (monitor: Monitor) => Promise<ReadonlyMap<string, number>>,
+): Promise<(monitor: Monitor, name: string) => number[]> {
+  const monitors = [...new Set(matches.flatMap(({ ours, peer }) => [ours, peer]))]
+  const samples = await interleaveNamed(
+    runs,
+    monitors.map((monitor) => () => measure(monitor)),
+  )
+  return (monitor, name) => samples[monitors.indexOf(monitor)]!(name)
 }
