@@ -27,7 +27,7 @@ const { values } = parseArgs({
 })
 
 await main(async () => {
-  await bootstrap()
+  if (!values.here) await bootstrap()
   const list = (text) => text?.split(',').filter(Boolean)
   const options = { ...values, engines: list(values.engines), rings: list(values.rings) }
   if (!values.guest) return verifyWithModel(options)

@@ -75,7 +75,7 @@ export async function assemble(
 ): Promise<Assembly> {
   const images = openImages(config)
   try {
-    const backends = await openBackends(config, cleanup)
+    const backends = await openBackends(config, cleanup, onWarning)
     const console = createConsole(config, cleanup)
     const output = new PanicWatch(console.output)
     const ended = (reason: StopReason) => onEnd(afterPanic(reason, output.message))
@@ -104,7 +104,7 @@ export async function assemble(
     attachOwnDevices(platform, config.attach)
     const virtio = new VirtioDevices(platform, config, acpiPm, cleanup)
     for (const device of backends.devices) virtio.plug(device)
-    const hotPlug = new HotPlug(virtio, backends, cleanup)
+    const hotPlug = new HotPlug(virtio, backends, cleanup, onWarning)
     platform.resettable.push(hotPlug)
     const load = (from: GuestImages) => {
       virtio.pci?.assignAddresses()

@@ -7,6 +7,7 @@ import { checkDisk, checkNet } from './device-options.js'
 import { type MachineDevices, type OpenedDevice, openDisk, openNet } from './open-backends.js'
 import { awaitStop, type WaitLimits } from './stop-limits.js'
 import type { VirtioDevices } from './virtio-devices.js'
+import type { VmWarning } from './vm-warning.js'
 
 /** A device that the guest was asked to let go. */
 interface Leaving {
@@ -21,6 +22,7 @@ export class HotPlug {
   readonly #virtio: VirtioDevices
   readonly #devices: Pick<MachineDevices, 'disks' | 'nets'>
   readonly #cleanup: Cleanup
+  readonly #warn: (warning: VmWarning) => void
   /** Names of devices are not given twice. */
   readonly #made: { disks: number; nets: number }
   /** By slot. */
@@ -31,8 +33,10 @@ export class HotPlug {
     virtio: VirtioDevices,
     devices: Pick<MachineDevices, 'disks' | 'nets'>,
     cleanup: Cleanup,
+    warn: (warning: VmWarning) => void,
   ) {
     this.#virtio = virtio
+    this.#warn = warn
     this.#devices = devices
     this.#cleanup = cleanup
     this.#made = { disks: devices.disks.length, nets: devices.nets.length }
@@ -51,7 +55,7 @@ export class HotPlug {
     const config = checkNet(given, 'net')
     const name = `net${this.#made.nets++}`
     return await this.#plug(this.#devices.nets, (cleanup) => {
-      return openNet(config, 'net', name, cleanup)
+      return openNet(config, 'net', name, cleanup, this.#warn)
     })
   }
 

@@ -11,6 +11,7 @@ import type { Cleanup } from '../util/cleanup.js'
 import { blameOption } from './blame-option.js'
 import type { DiskConfig, NetConfig } from './device-options.js'
 import type { MachineConfig } from './machine-config.js'
+import type { VmWarning } from './vm-warning.js'
 
 /** A virtio device, and what is to be undone when it is gone. */
 export interface OpenedDevice<T extends VirtioDevice = VirtioDevice> {
@@ -36,6 +37,7 @@ export interface MachineDevices {
 export async function openBackends(
   config: MachineConfig,
   cleanup: Cleanup,
+  warn: (warning: VmWarning) => void,
 ): Promise<MachineDevices> {
   const disks: OpenedDevice<VirtioBlock>[] = []
   for (const [i, disk] of config.disks.entries()) {
@@ -43,7 +45,7 @@ export async function openBackends(
   }
   const nets: OpenedDevice<VirtioNet>[] = []
   for (const [i, net] of config.nets.entries()) {
-    nets.push(await openNet(net, `nets[${i}]`, `net${i}`, cleanup.child()))
+    nets.push(await openNet(net, `nets[${i}]`, `net${i}`, cleanup.child(), warn))
   }
   const others: VirtioDevice[] = []
   if (config.rng) others.push(new VirtioRng())
@@ -88,11 +90,15 @@ export async function openNet(
   option: string,
   name: string,
   cleanup: Cleanup,
+  warn: (warning: VmWarning) => void,
 ): Promise<OpenedDevice<VirtioNet>> {
   await opened(option, backend, cleanup)
   const device = new VirtioNet(backend, {
     name,
     link,
+    onBackendLink: (up) => {
+      if (!up) warn({ kind: 'link-lost', device: name, backend: backend.name })
+    },
     ...(transmitLimit && { transmitLimit }),
     ...(receiveLimit && { receiveLimit }),
   })

@@ -33,7 +33,7 @@ export async function memoryBench(): Promise<
   const errors: Error[] = []
   const endings: Ending[] = []
   const [pio, mmio] = [new Bus('pio'), new Bus('mmio')]
-  const { devices } = await openBackends(config, cleanup)
+  const { devices } = await openBackends(config, cleanup, () => {})
   for (const [slot, { device }] of devices.entries()) {
     const transport = new VirtioMmioTransport(device, {
       memory,

@@ -1,6 +1,14 @@
+import { Duplex } from 'node:stream'
 import { describe, expect, it } from 'vitest'
 import * as mmio from '../../lib/devices/virtio/transport/virtio-mmio.js'
-import { MemoryDisk, VirtualMachine, type VmWarning } from '../../lib/index.js'
+import {
+  describeWarning,
+  MemoryDisk,
+  StreamNet,
+  VirtualMachine,
+  VirtualSwitch,
+  type VmWarning,
+} from '../../lib/index.js'
 import * as guest from './tiny-guest.js'
 
 const QUEUE = {
@@ -55,5 +63,19 @@ describe('warning', () => {
         reason: expect.stringMatching(/^queue 0: .*\w/),
       },
     ])
+  })
+
+  it('tells of a network card that has lost what it is plugged into', async () => {
+    const stream = new Duplex({ read() {}, write: (_chunk, _encoding, done) => done() })
+    const nets = [new VirtualSwitch().port(), new StreamNet(stream)]
+    const kernel = guest.kernel(guest.spin)
+    await using vm = await VirtualMachine.create({ kernel, memory: '32M', nets })
+    const warning = new Promise<VmWarning>((resolve) => vm.once('warning', resolve))
+    vm.nets[0]!.setLink(false) // which is no news to whoever did it
+    stream.destroy()
+    const { name } = nets[1]!
+    expect(await warning).toEqual({ kind: 'link-lost', device: 'net1', backend: name })
+    expect(describeWarning(await warning)).toContain('net1')
+    expect(vm.nets[1]!.link).toBe(false)
   })
 })

@@ -1,3 +1,4 @@
+import { constants } from 'node:os'
 import type { NativeAddressSpace, NativeTap } from '../../binding.js'
 import { KvmError } from '../../errors.js'
 import type {
@@ -19,6 +20,8 @@ import {
 
 /** Errno of a queue whose interface has been deleted; Node's table of errnos lacks it. */
 const EBADFD = 77
+/** Errno of sending to an interface that is down. */
+const { EIO } = constants.errno
 // See `native/tap_filter.h`.
 const FILTER_ACTIVE = 1
 const FILTER_BROADCAST = 2
@@ -27,6 +30,14 @@ const FILTER_ALL_MULTICAST = 8
 const BATCH_WORDS = 8192
 /** Frames taken in one turn of the event loop. */
 const RECEIVE_BUDGET = 64
+
+/** The interface that a channel belongs to. */
+export interface TapInterface {
+  /** Whether it is there and set up. */
+  up(): boolean
+  /** It has been deleted or set down: told once by each channel, until `regained`. */
+  lost(): void
+}
 
 /** Frames between one TAP queue and guest memory: they never pass through JavaScript. */
 export class TapChannel implements NetChannel {
@@ -40,21 +51,20 @@ export class TapChannel implements NetChannel {
   #item = 0
   #held = false
   #linkDown = false
-  #gone = false
+  #lost = false
   #closed = false
   #sink: ((records: Uint8Array) => void) | undefined
 
-  readonly #onGone: () => void
+  readonly #interface: TapInterface
 
-  /** @param onGone the interface has been deleted: told once, until `regained` */
   constructor(
     native: NativeTap,
     memory: NativeAddressSpace,
     attachment: NetAttachment,
-    onGone: () => void,
+    tapInterface: TapInterface,
   ) {
     this.#native = native
-    this.#onGone = onGone
+    this.#interface = tapInterface
     this.#attachment = attachment
     this.#batch = new Float64Array(BATCH_WORDS + 2 + 2 * attachment.segments)
     // A batch holds no more items than this, and a received frame no more buffers than there are tags.
@@ -103,9 +113,9 @@ export class TapChannel implements NetChannel {
     this.#native.watch(this.#watching)
   }
 
-  /** The native queue has been opened again. */
+  /** The interface is there again, and up. */
   regained(): void {
-    this.#gone = false
+    this.#lost = false
     this.#native.watch(this.#watching)
     this.#attachment.linkChanged(true)
   }
@@ -163,13 +173,15 @@ export class TapChannel implements NetChannel {
     const results = this.#results
     const count = this.#native.transmit(words)
     let refused = false
+    let down = false
     for (let i = 0; i < count; i++) {
       const error = results[2 * i + 1]!
       refused ||= error === EBADFD
+      down ||= error === EIO
       this.#attachment.transmitted(results[2 * i]!, error)
     }
     if (this.#sink) this.#handOver(this.#sink)
-    if (refused) this.#lookAfter()
+    if (refused || down) this.#lookAfter(down)
   }
 
   post(): void {
@@ -242,12 +254,13 @@ export class TapChannel implements NetChannel {
     if (records) sink(records)
   }
 
-  /** The interface may have been deleted by its administrator. */
-  #lookAfter(): void {
-    if (this.#closed || this.#gone || !this.#native.gone) return
-    this.#gone = true
+  /** The interface may have been deleted by its administrator, or set down. */
+  #lookAfter(down = false): void {
+    if (this.#closed || this.#lost) return
+    if (!this.#native.gone && !(down && !this.#interface.up())) return
+    this.#lost = true
     this.#attachment.linkChanged(false)
-    this.#onGone()
+    this.#interface.lost()
   }
 
   #give(count: number): void {

@@ -22,10 +22,12 @@ import { TUN_F_CSUM, TUN_F_TSO_ECN, TUN_F_TSO4, TUN_F_TSO6 } from './tun-abi.js'
 
 export type { TapOptions }
 
-/** How often an interface that was deleted is looked for. */
-const REOPEN_MILLISECONDS = 500
+/** How often an interface that was deleted or set down is looked for. */
+const LOOK_MILLISECONDS = 500
 /** The MTU of Ethernet: what a guest assumes that is not told. */
 const ETH_DATA_LEN = 1500
+/** From `<linux/if.h>`, as `/sys/class/net/NAME/flags` has it. */
+const IFF_UP = 1
 /** From `<linux/if_tun.h>`, as `/sys/class/net/NAME/tun_flags` has it. */
 const IFF_MULTI_QUEUE = 0x0100
 
@@ -43,7 +45,7 @@ export class Tap implements NetBackend {
   #offloads: NetOffloads = NO_OFFLOADS
   #natives: readonly NativeTap[] = []
   #channels: TapChannel[] = []
-  #reopenTimer: NodeJS.Timeout | undefined
+  #lookTimer: NodeJS.Timeout | undefined
 
   /**
    * Opens nothing: see {@link Tap.open}.
@@ -125,7 +127,10 @@ export class Tap implements NetBackend {
     const memory = nativeAddressSpace(attachment.memory)
     if (!memory)
       throw new VmmError('ERR_STATE', `TAP ${this.#name} needs guest memory that a mapping backs`)
-    const channel = new TapChannel(native, memory, attachment, () => this.#reopenLater())
+    const channel = new TapChannel(native, memory, attachment, {
+      up: () => isUp(this.#name),
+      lost: () => this.#lookLater(),
+    })
     this.#channels[attachment.pair] = channel
     if (this.#capture.active) this.#captureOn(channel)
     return channel
@@ -144,8 +149,8 @@ export class Tap implements NetBackend {
   }
 
   async close(): Promise<void> {
-    clearTimeout(this.#reopenTimer)
-    this.#reopenTimer = undefined
+    clearTimeout(this.#lookTimer)
+    this.#lookTimer = undefined
     await this.#capture.close()
     for (const channel of this.#channels) await channel.close()
     this.#channels = []
@@ -153,19 +158,25 @@ export class Tap implements NetBackend {
     this.#natives = []
   }
 
-  /** The administrator who has deleted the interface may make it again. */
-  #reopenLater(): void {
-    this.#reopenTimer ??= setTimeout(() => {
-      this.#reopenTimer = undefined
-      try {
+  /** The administrator who has deleted the interface may make it again, and set it up. */
+  #lookLater(): void {
+    this.#lookTimer ??= setTimeout(() => {
+      this.#lookTimer = undefined
+      if (this.#regain()) for (const channel of this.#channels) channel.regained()
+      else this.#lookLater()
+    }, LOOK_MILLISECONDS).unref()
+  }
+
+  #regain(): boolean {
+    try {
+      // All of them: queues that are not in use do not tell that they are gone.
+      if (this.#natives.some(({ gone }) => gone))
         for (const native of this.#natives) native.reopen()
-      } catch (error) {
-        if (!(error instanceof KvmError)) throw error
-        this.#reopenLater()
-        return
-      }
-      for (const channel of this.#channels) channel.regained()
-    }, REOPEN_MILLISECONDS).unref()
+      return isUp(this.#name)
+    } catch (error) {
+      if (error instanceof KvmError) return false
+      throw error
+    }
   }
 
   #captureOn(channel: TapChannel): void {
@@ -196,6 +207,14 @@ function hasSeveralQueues(name: string): boolean {
     return (
       (Number(readFileSync(`/sys/class/net/${name}/tun_flags`, 'utf8')) & IFF_MULTI_QUEUE) !== 0
     )
+  } catch {
+    return false
+  }
+}
+
+function isUp(name: string): boolean {
+  try {
+    return (Number(readFileSync(`/sys/class/net/${name}/flags`, 'utf8')) & IFF_UP) !== 0
   } catch {
     return false
   }

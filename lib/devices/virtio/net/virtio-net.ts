@@ -52,6 +52,8 @@ export interface VirtioNetOptions {
   link?: boolean
   /** Told of each change of {@link VirtioNet.link}, by whatever caused it. */
   onLink?: (up: boolean) => void
+  /** Told when the backend has lost what it is connected to, and when it has it again. */
+  onBackendLink?: (up: boolean) => void
 }
 
 /** Limits to be set while a device runs: what is left out stays as it is, `null` is no limit. */
@@ -107,6 +109,7 @@ export class VirtioNet implements VirtioDevice {
   readonly #transmitLimiter: RateLimiter
   readonly #receiveLimiter: RateLimiter
   readonly #onLink: ((up: boolean) => void) | undefined
+  readonly #onBackendLink: ((up: boolean) => void) | undefined
   #pairs: readonly QueuePair[] = []
   #activePairs = 1
   #context: DeviceContext | undefined
@@ -128,6 +131,7 @@ export class VirtioNet implements VirtioDevice {
     this.#receiveLimiter = new RateLimiter('receiveLimit', options.receiveLimit)
     this.#linkWanted = link
     this.#onLink = options.onLink
+    this.#onBackendLink = options.onBackendLink
     this.queueSizes = Array(2 * this.#maxPairs + 1).fill(queueSize)
     const offloads = offloadFeatures(backend)
     this.features =
@@ -212,10 +216,13 @@ export class VirtioNet implements VirtioDevice {
       transmitLimiter: this.#transmitLimiter,
       receiveLimiter: this.#receiveLimiter,
       linked: () => this.link,
-      linkChanged: (up) =>
+      linkChanged: (up) => {
+        if (up === this.#backendLink) return
         this.#changeLink(() => {
           this.#backendLink = up
-        }),
+        })
+        this.#onBackendLink?.(up)
+      },
       resumeReceiving: () => {
         for (const { channel } of this.#pairs) channel.hold(false)
       },

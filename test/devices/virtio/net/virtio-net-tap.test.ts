@@ -192,7 +192,7 @@ describe.skipIf(reason !== undefined)('virtio-net over a TAP', () => {
     expect(rig.device.counters.txDropped).toBe(1)
     expect(rig.tx.used()).toHaveLength(1)
     host.up = true
-    await until(() => host.running, 'a running interface')
+    await until(() => rig.device.link && host.running, 'a running interface')
     rig.send(arpRequest(GUEST_MAC, guestAddress, host.hostAddress))
     await rig.receive(isArpReplyFrom(host.hostAddress))
   })
