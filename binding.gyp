@@ -22,6 +22,7 @@
         'native/io_ring.cc',
         'native/kvm_fd.cc',
         'native/mapping.cc',
+        'native/mapping_policy.cc',
         'native/memory_encryption.cc',
         'native/posted_queue.cc',
         'native/route_table.cc',

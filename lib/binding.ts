@@ -159,6 +159,14 @@ export interface NativeMapping {
   buffer(offset: number, length: number): ArrayBuffer
   /** Gives the pages of a range (multiples of 4096) back to the host; they read as zeros afterwards. */
   discard(offset: number, length: number): void
+  /** Lets KSM merge pages that are alike. */
+  setMergeable(): void
+  /** Keeps what is touched from being swapped out (mlock2 with MLOCK_ONFAULT). */
+  lock(): void
+  /** Takes the pages of a range from the host now; `offset` is a multiple of 4096. */
+  populate(offset: number, length: number): void
+  /** From which of the host's NUMA nodes the pages are to come that have not yet (mbind). */
+  bind(policy: 'bind' | 'preferred' | 'interleave', nodes: Uint32Array): void
   /** Whether nothing wrote just before or past the memory; always true without `canaries`. */
   canariesIntact(): boolean
   /** Gives up this object's hold. The memory stays while a slot, I/O in flight or another thread uses it. */

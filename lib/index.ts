@@ -73,6 +73,7 @@ export type {
   VirtualMachineOptions,
 } from './machine/machine-config.js'
 export { machineFromJson, readMachineFile } from './machine/machine-file.js'
+export type { MemoryBacking, MemoryKind, MemoryOptions } from './machine/memory-options.js'
 export type {
   PlatformDeviceConfig,
   PlatformDeviceOptions,

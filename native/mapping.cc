@@ -356,6 +356,10 @@ bool DefineMapping(napi_env env, napi_value exports) {
       Getter<&Mapping::Id>("id"),
       Method<&Mapping::Buffer>("buffer"),
       Method<&Mapping::Discard>("discard"),
+      Method<&Mapping::SetMergeable>("setMergeable"),
+      Method<&Mapping::Lock>("lock"),
+      Method<&Mapping::Populate>("populate"),
+      Method<&Mapping::Bind>("bind"),
       Method<&Mapping::CanariesIntact>("canariesIntact"),
       Method<&Mapping::Close>("close"),
   };

@@ -100,6 +100,14 @@ class Mapping {
   napi_value Id(napi_env env);
   napi_value Buffer(napi_env env, const Args& args);
   napi_value Discard(napi_env env, const Args& args);
+  // KSM may merge pages that are alike.
+  napi_value SetMergeable(napi_env env, const Args& args);
+  // Keeps what is touched from being swapped out.
+  napi_value Lock(napi_env env, const Args& args);
+  // Takes the pages of a range from the host now.
+  napi_value Populate(napi_env env, const Args& args);
+  // From which of the host's NUMA nodes the memory is to come.
+  napi_value Bind(napi_env env, const Args& args);
   napi_value CanariesIntact(napi_env env, const Args& args);
   napi_value Close(napi_env env, const Args& args);
 

@@ -7,7 +7,15 @@ import {
   Tap,
   type VirtualMachineOptions,
 } from '../index.js'
-import type { CpuSpec, CpusSpec, DiskSpec, GdbSpec, ModuleSpec, NetSpec } from './specs.js'
+import type {
+  CpuSpec,
+  CpusSpec,
+  DiskSpec,
+  GdbSpec,
+  MemorySpec,
+  ModuleSpec,
+  NetSpec,
+} from './specs.js'
 
 /** The options of `node-kvm run`. */
 export interface RunOptions {
@@ -27,7 +35,7 @@ export interface RunOptions {
   pvpanic: boolean
   acpi: boolean
   transport: 'pci' | 'mmio'
-  memory: string
+  memory: MemorySpec
   cpus: CpusSpec
   cpu?: CpuSpec
   disk: DiskSpec[]

@@ -19,6 +19,7 @@ import {
   parseDiskSpec,
   parseGdbSpec,
   parseListenSpec,
+  parseMemorySpec,
   parseModuleSpec,
   parseNetSpec,
 } from './specs.js'
@@ -75,7 +76,14 @@ export function runCommand(): Command {
         .choices(['pci', 'mmio'])
         .default('mmio'),
     )
-    .option('-m, --memory <size>', 'guest memory, such as 512M or 2G', '256M')
+    .addOption(
+      new Option(
+        '-m, --memory <size[,kind=kind][,prefault][,mergeable][,locked]>',
+        'guest memory, such as 512M or 2G; kinds: anonymous, memfd, hugetlb-2M, hugetlb-1G',
+      )
+        .argParser(parseMemorySpec)
+        .default('256M'),
+    )
     .addOption(
       new Option(
         '-c, --cpus <n[,sockets=n][,cores=n][,threads=n]>',

@@ -1,5 +1,5 @@
 import { InvalidArgumentError } from 'commander'
-import type { CpuModelName } from '../index.js'
+import type { CpuModelName, MemoryKind, MemoryOptions } from '../index.js'
 
 /** `PATH[,readonly][,queues=N]` as given to `--disk`. */
 export interface DiskSpec {
@@ -24,6 +24,9 @@ export interface ModuleSpec {
 
 /** `[HOST:]PORT` or `PATH` as given to `--gdb`. */
 export type GdbSpec = { port: number; host?: string } | { path: string }
+
+/** `SIZE[,kind=KIND][,prefault][,mergeable][,locked]` as given to `--memory`. */
+export type MemorySpec = string | MemoryOptions
 
 /** `MODEL[,+FEATURE][,-FEATURE]` as given to `--cpu`. */
 export interface CpuSpec {
@@ -107,6 +110,26 @@ export function parseNetSpec(text: string): NetSpec {
     else if (key === 'queues' && spec.kind === 'tap') spec.queues = number(part, value)
     else if (key === 'forward' && spec.kind === 'passt') spec.forwards.push(forward(part, value))
     else throw new InvalidArgumentError(`'${part}' is not known here; expected ${NET_EXPECTED}`)
+  }
+  return spec
+}
+
+/**
+ * Reads `SIZE[,kind=KIND][,prefault][,mergeable][,locked]`.
+ * @throws InvalidArgumentError naming what is not understood
+ */
+export function parseMemorySpec(text: string): MemorySpec {
+  const [size = '', ...parts] = splitSpec(text)
+  if (parts.length === 0) return size
+  const spec: MemoryOptions = { size }
+  for (const part of parts) {
+    const [key, value] = keyValue(part)
+    if (part === 'prefault' || part === 'mergeable' || part === 'locked') spec[part] = true
+    else if (key === 'kind' && value) spec.kind = value as MemoryKind
+    else {
+      const expected = 'SIZE[,kind=KIND][,prefault][,mergeable][,locked]'
+      throw new InvalidArgumentError(`'${part}' is not known here; expected ${expected}`)
+    }
   }
   return spec
 }

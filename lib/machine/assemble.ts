@@ -10,6 +10,7 @@ import { attachOwnDevices } from './attached-devices.js'
 import { createConsole, type VmConsole } from './console.js'
 import type { VmBalloon, VmDisk, VmNet, VmVirtioConsole } from './device-handles.js'
 import { deviceStatistics } from './device-stats.js'
+import { prefault } from './guest-ram.js'
 import { HotPlug } from './hot-plug.js'
 import { attachLegacyDevices } from './legacy-devices.js'
 import { type GuestImages, loadGuest, openImages } from './load-guest.js'
@@ -87,6 +88,7 @@ export async function assemble(
       fail: (error) => end({ kind: 'error', error }),
       warn: onWarning,
     })
+    if (config.memoryBacking.prefault) await prefault(platform.memory)
     const onReset = () => {
       if (config.onReset === 'stop') return end({ kind: 'reset' })
       // At once: the guest must not go on behind the instruction that resets it.

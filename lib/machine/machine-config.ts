@@ -1,4 +1,3 @@
-import { totalmem } from 'node:os'
 import type { CpuModel } from '../arch/x86-64/cpu-models.js'
 import { apicId, type CpuTopology } from '../arch/x86-64/cpu-topology.js'
 import { VIRTIO_MMIO_SLOTS } from '../arch/x86-64/layout.js'
@@ -6,7 +5,6 @@ import type { BlockBackend } from '../backends/block/block-backend.js'
 import type { NetBackend } from '../backends/net/net-backend.js'
 import type { FlatOptions } from '../boot/flat.js'
 import { invalidOption } from '../errors.js'
-import { formatByteSize } from '../util/byte-size.js'
 import { type AttachedDevice, type AttachedDeviceConfig, checkAttach } from './attached-devices.js'
 import {
   arrangeCpus,
@@ -30,6 +28,7 @@ import {
   type NetOptions,
   type VirtioConsoleDeviceOptions,
 } from './device-options.js'
+import { checkMemory, type MemoryBacking, type MemoryOptions } from './memory-options.js'
 import * as check from './option-checks.js'
 import { PCI_DEVICES_MAX } from './pci-slots.js'
 import {
@@ -66,8 +65,11 @@ export interface VirtualMachineOptions {
   modules?: readonly (string | Uint8Array | ModuleOptions)[]
   /** The kernel's command line: ASCII without NUL and newline, as long as the kernel allows (2047 bytes for today's). */
   commandLine?: string
-  /** Bytes, or text such as `'256M'`; a multiple of 4096 from 16 MiB to the host's memory. `'256M'` unless told. */
-  memory?: number | string
+  /**
+   * Bytes, or text such as `'256M'`; a multiple of 4096 from 16 MiB to the host's memory. `'256M'` unless told. As an
+   * object, with what of the host's memory is behind it.
+   */
+  memory?: number | string | MemoryOptions
   /** vCPUs, from 1 to what KVM reports as KVM_CAP_MAX_VCPUS. What `topology` says, or 1, unless told. */
   cpus?: number
   /** How the guest sees its vCPUs: one socket with a core for each unless told. Its product is `cpus`. */
@@ -162,7 +164,9 @@ export interface MachineConfig {
   readonly initrd: string | Uint8Array | undefined
   readonly modules: readonly ModuleConfig[]
   readonly commandLine: string
+  /** Bytes. */
   readonly memory: number
+  readonly memoryBacking: MemoryBacking
   readonly cpus: number
   readonly topology: CpuTopology
   readonly cpu: CpuModel
@@ -188,7 +192,8 @@ export interface MachineConfig {
   readonly log: Log | undefined
 }
 
-export const MEMORY_MIN = 16 * 2 ** 20
+export { MEMORY_MIN } from './memory-options.js'
+
 const CID_DEFAULT = 3
 /** By transport: what the guest has room for. */
 const MAX_DEVICES = { mmio: VIRTIO_MMIO_SLOTS, pci: PCI_DEVICES_MAX }
@@ -201,9 +206,6 @@ const isLog = (given: unknown) =>
   ['debug', 'info', 'warn', 'error'].every(
     (level) => typeof (given as Readonly<Record<string, unknown>>)[level] === 'function',
   )
-
-const memoryExpected = () =>
-  `a multiple of 4096 bytes from ${formatByteSize(MEMORY_MIN)} to the host's ${formatByteSize(totalmem())}, such as '256M'`
 
 const image = (what: string) =>
   check.value<string | Uint8Array>(`a path of ${what}, or its bytes`, (value) =>
@@ -240,13 +242,7 @@ const checkOptions = check.object(
     initrd: check.optional(image('an initrd')),
     modules: check.withDefault(checkModules, []),
     commandLine: check.withDefault(check.string, ''),
-    memory: check.withDefault(
-      check.byteSize(
-        memoryExpected,
-        (bytes) => bytes % 4096 === 0 && bytes >= MEMORY_MIN && bytes <= totalmem(),
-      ),
-      '256M',
-    ),
+    memory: check.withDefault(checkMemory, '256M'),
     cpus: check.optional(check.integer(1)),
     topology: check.optional(checkTopology),
     cpu: check.withDefault(checkCpu, 'host'),
@@ -328,9 +324,15 @@ export function parseConfig(options: VirtualMachineOptions): MachineConfig {
     const expected = `a list of host CPUs for each of the ${cpus} vCPUs`
     throw invalidOption('cpuAffinity', config.cpuAffinity, expected)
   }
+  const { size, ...memoryBacking } = config.memory
+  const { locked, kind } = memoryBacking
+  if (balloon && (locked || kind.startsWith('hugetlb'))) {
+    const expected = 'none, as locked memory and huge pages cannot be given back'
+    throw invalidOption('balloon', balloon, expected)
+  }
   return {
     ...config,
-    ...{ cpus, topology },
+    ...{ cpus, topology, memory: size, memoryBacking },
     consoleBufferSize: console.bufferSize,
   }
 }

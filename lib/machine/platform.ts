@@ -1,4 +1,4 @@
-import { KVM_IDENTITY_MAP_START, KVM_TSS_START, ramRanges } from '../arch/x86-64/layout.js'
+import { KVM_IDENTITY_MAP_START, KVM_TSS_START } from '../arch/x86-64/layout.js'
 import { Bus } from '../bus/bus.js'
 import { VmmError } from '../errors.js'
 import {
@@ -17,9 +17,10 @@ import type { CpuidEntry } from '../kvm/abi/cpuid.js'
 import { KVM_PIT_SPEAKER_DUMMY } from '../kvm/abi/pit.js'
 import { Kvm } from '../kvm/kvm.js'
 import type { VmFd } from '../kvm/vm-fd.js'
-import { createGuestMemory, type MappedGuestMemory } from '../memory/mapping.js'
+import type { MappedGuestMemory } from '../memory/mapping.js'
 import type { Cleanup } from '../util/cleanup.js'
 import type { CoalescingZones } from './device-routes.js'
+import { createGuestRam } from './guest-ram.js'
 import { checkLimits, type MachineConfig } from './machine-config.js'
 import type { VmWarning } from './vm-warning.js'
 
@@ -71,10 +72,7 @@ export function createPlatform(
   const maxVcpus = kvm.checkExtension(KVM_CAP_MAX_VCPUS)
   checkLimits(config, maxVcpus, kvm.checkExtension(KVM_CAP_MAX_VCPU_ID) || maxVcpus)
 
-  // Anonymous, as the kernel gives huge pages to that more readily: fewer faults of the guest, and fewer misses of its TLB.
-  const memory = cleanup.own(
-    createGuestMemory(ramRanges(config.memory), { kind: 'anonymous', name: 'guest-ram' }),
-  )
+  const memory = cleanup.own(createGuestRam(config.memory, config.memoryBacking))
   const vm = cleanup.own(kvm.createVm())
   vm.setIdentityMapAddr(KVM_IDENTITY_MAP_START)
   vm.setTssAddr(KVM_TSS_START)

@@ -13,8 +13,13 @@ import type { GuestRegion } from './guest-region.js'
 export interface GuestRegionOptions {
   /** Guest-physical address of the first byte: a multiple of 4096. */
   guestAddress: number
-  /** Bytes: a multiple of 4096, or of `hugePageSize`. At most 4 GiB (Node's limit on an ArrayBuffer). */
+  /** Bytes: a multiple of 4096. At most 4 GiB (Node's limit on an ArrayBuffer). */
   size: number
+}
+
+export interface GuestMemoryOptions extends MappingOptions {
+  /** Keep what is touched from being swapped out (mlock2). `false` unless told. */
+  locked?: boolean
 }
 
 /** A region of memory that a KVM slot can map. */
@@ -77,11 +82,11 @@ const MAXIMUM_REGION = 2 ** 32
 /**
  * Guest memory of the given regions, zero-filled, taken from the host page by page as it is touched.
  * @throws VmmError `ERR_INVALID_OPTION` for an address or size that is no multiple of a page, or overlaps another
- * region; KvmError `ENOMEM` when the host refuses. Nothing is left behind in either case.
+ * region; KvmError when the host refuses: `ENOMEM`, or `EPERM` of what is to be locked. Nothing is left behind in either case.
  */
 export function createGuestMemory(
   regions: readonly GuestRegionOptions[],
-  options: MappingOptions = {},
+  options: GuestMemoryOptions = {},
 ): MappedGuestMemory {
   const made: MappedRegion[] = []
   try {
@@ -102,14 +107,19 @@ export function createGuestMemory(
   }
 }
 
-function mapRegion(guestAddress: number, size: number, options: MappingOptions): MappedRegion {
-  const mapping = new (binding().Mapping)(size, options)
+function mapRegion(guestAddress: number, size: number, options: GuestMemoryOptions): MappedRegion {
+  // Of huge pages there may be a part of the last that no guest sees.
+  const unit = options.hugePageSize || PAGE
+  const mapping = new (binding().Mapping)(Math.ceil(size / unit) * unit, options)
   try {
     const buffer = mapping.buffer(0, size)
     markAsUntransferable(buffer)
     const bytes = new Uint8Array(buffer)
-    const discard = (offset: number, length: number) => mapping.discard(offset, length)
-    return { guestAddress, size, buffer, bytes, mapping, discard, close: () => mapping.close() }
+    if (options.locked) mapping.lock()
+    const region = { guestAddress, size, buffer, bytes, mapping, close: () => mapping.close() }
+    // The kernel gives back neither locked pages nor parts of huge ones.
+    if (options.locked || options.hugePageSize) return region
+    return { ...region, discard: (offset, length) => mapping.discard(offset, length) }
   } catch (error) {
     mapping.close()
     throw error

@@ -6,6 +6,7 @@ import {
   parseCpusSpec,
   parseDiskSpec,
   parseGdbSpec,
+  parseMemorySpec,
   parseModuleSpec,
   parseNetSpec,
 } from '../../lib/cli/specs.js'
@@ -57,6 +58,18 @@ describe('--cpus', () => {
   it.each(['', 'two', '-1', '1.5', '4,', '4,dies=2', '4,cores=', '4,cores=x', 'cores=4'])(
     'refuses %j',
     (text) => expect(() => parseCpusSpec(text)).toThrow(/whole number|not known here/),
+  )
+})
+
+describe('--memory', () => {
+  it.each([
+    ['512M', '512M'],
+    ['2G,kind=hugetlb-2M,prefault', { size: '2G', kind: 'hugetlb-2M', prefault: true }],
+    ['1G,mergeable,locked', { size: '1G', mergeable: true, locked: true }],
+  ])('%s', (text, spec) => expect(parseMemorySpec(text)).toEqual(spec))
+
+  it.each(['1G,', '1G,huge', '1G,kind', '1G,prefault=yes'])('refuses %j', (text) =>
+    expect(() => parseMemorySpec(text)).toThrow('SIZE[,kind=KIND]'),
   )
 })
 

@@ -112,6 +112,7 @@ describe('a file that describes a machine', () => {
   it('may have every option that a program may give, but those that are no data', () => {
     const {
       consoleBufferSize: _,
+      memoryBacking: _____,
       signal: __,
       log: ___,
       attach: ____,
