@@ -27,6 +27,7 @@ export const errorCodes = {
   ERR_PLATFORM: 'node-kvm runs on Linux on x86-64 only',
   ERR_ADDON: 'the native addon could not be loaded',
   ERR_KERNEL_IMAGE: 'the kernel image cannot be booted',
+  ERR_FIRMWARE: 'the firmware cannot be used',
   ERR_INITRD: 'the initrd cannot be placed',
   ERR_COMMAND_LINE: 'the kernel command line cannot be passed on',
   ERR_DISK: 'the disk image cannot be used',

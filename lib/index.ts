@@ -66,6 +66,7 @@ export type {
   VirtioConsoleDeviceOptions,
 } from './machine/device-options.js'
 export type { DeviceStatistics } from './machine/device-stats.js'
+export type { FirmwareConfig, FirmwareOptions } from './machine/firmware-options.js'
 export type {
   MachineConfig,
   ModuleConfig,

@@ -11,6 +11,7 @@ export {
   type KernelSeries,
   kernelAsset,
 } from './assets/kernel.js'
+export { type FirmwareAsset, firmwareAsset, packageFiles } from './assets/package-files.js'
 export { prepareGuestAssets } from './assets/prepare.js'
 export {
   type EmulatedHostResult,

@@ -3,6 +3,7 @@ import { ext4Image } from './disk-image.js'
 import { guestAgentAsset } from './guest-agent.js'
 import { guestInitramfs } from './guest-initramfs.js'
 import { KERNEL_SERIES, kernelAsset } from './kernel.js'
+import { firmwareAsset } from './package-files.js'
 
 /** Puts into the cache what the tests of stock guests need, so that none of them has to fetch or to wait. */
 export async function prepareGuestAssets(options: AssetOptions = {}): Promise<void> {
@@ -11,4 +12,5 @@ export async function prepareGuestAssets(options: AssetOptions = {}): Promise<vo
   }
   await guestAgentAsset(options)
   await ext4Image(options)
+  await firmwareAsset(options)
 }

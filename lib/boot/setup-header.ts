@@ -63,7 +63,8 @@ export function parseSetupHeader(kernel: ImageFile): SetupHeader {
   // 0 means 4, for reasons of history (boot.rst, setup_sects).
   const kernelOffset = ((view.getUint8(setup.SETUP_SECTS) || 4) + 1) * SECTOR
   const kernelSize = kernel.size - kernelOffset
-  const sizeExpected = Math.max(u32(setup.SYSSIZE) * PARAGRAPH, setup.ENTRY_64 + 1)
+  // A file may end within the last of them.
+  const sizeExpected = Math.max((u32(setup.SYSSIZE) - 1) * PARAGRAPH + 1, setup.ENTRY_64 + 1)
   if (kernelSize < sizeExpected) {
     throw kernel.error(
       `is cut off: it has ${kernel.size} bytes`,

@@ -24,6 +24,8 @@ export interface RunOptions {
   name?: string
   json: boolean
   kernel?: string
+  firmware?: string
+  firmwareVariables?: string
   initrd?: string
   append: string
   decompress: 'guest' | 'host'
@@ -59,27 +61,33 @@ export async function machineOptions(
   const file = options.config === undefined ? undefined : await readMachineFile(options.config)
   const given = (name: keyof RunOptions) =>
     file === undefined || command.getOptionValueSource(name) !== 'default'
+  const startsKernel = (options.firmware ?? file?.firmware) === undefined
   const disks = options.disk.map(({ path, readOnly, queues = 1 }) => ({
     backend: new FileDisk(path, { readOnly }),
     queues,
   }))
   return {
     ...file,
-    kernel: options.kernel ?? file!.kernel,
+    ...startOptions(options),
     ...(options.initrd === undefined ? {} : { initrd: options.initrd }),
-    ...(given('append') && { commandLine: options.append }),
+    ...(startsKernel && given('append') && { commandLine: options.append }),
     ...(given('decompress') && { decompress: options.decompress }),
     ...(options.flat === undefined ? {} : { flatBinary: { mode: options.flat } }),
     ...(options.module.length > 0 && { modules: options.module }),
     ...(given('onReset') && { onReset: options.onReset }),
     devices: {
       ...file?.devices,
-      ...(options.debugcon !== undefined && { debugcon: true }),
+      ...(options.debugcon !== undefined && {
+        debugcon: { port: startsKernel ? KERNEL_DEBUG_PORT : FIRMWARE_DEBUG_PORT },
+      }),
       ...(options.debugExit && { debugExit: true }),
       ...(options.pvpanic && { pvpanic: true }),
     },
     ...(given('acpi') && { acpi: options.acpi }),
-    ...(given('transport') && { transport: options.transport }),
+    // The machine has another default for firmware.
+    ...(command.getOptionValueSource('transport') !== 'default' && {
+      transport: options.transport,
+    }),
     ...(given('memory') && { memory: options.memory }),
     ...(given('rng') && { rng: options.rng }),
     ...(options.vsock === undefined ? {} : { vsock: { unixSocket: options.vsock } }),
@@ -88,6 +96,20 @@ export async function machineOptions(
     ...(options.name === undefined ? {} : { name: options.name }),
     disks: [...((file?.disks ?? []) as readonly DiskOptions[]), ...disks],
     nets: [...(file?.nets ?? []), ...options.net.map(netBackend)],
+  }
+}
+
+const KERNEL_DEBUG_PORT = 0xe9
+const FIRMWARE_DEBUG_PORT = 0x402
+
+/** What the machine starts, if the command line says so. */
+function startOptions(options: RunOptions): Partial<VirtualMachineOptions> {
+  const { kernel, firmware: image, firmwareVariables: variables } = options
+  return {
+    ...(kernel === undefined ? {} : { kernel }),
+    ...(image === undefined
+      ? {}
+      : { firmware: { image, ...(variables === undefined ? {} : { variables }) } }),
   }
 }
 

@@ -42,7 +42,9 @@ export function runCommand(): Command {
       'root file system: a folder, a tar archive of one, or an OCI image (docker save, skopeo)',
     )
     .option('--config <file>', 'a JSON file that describes the machine; options here outweigh it')
-    .option('-k, --kernel <path>', 'kernel: a bzImage or an ELF vmlinux')
+    .option('-k, --kernel <path>', 'kernel: a bzImage, an ELF vmlinux or a Multiboot kernel')
+    .option('--firmware <path>', 'a firmware, such as SeaBIOS or OVMF, in place of a kernel')
+    .option('--firmware-variables <path>', "UEFI's variables, a copy of OVMF_VARS, written to")
     .option('-i, --initrd <path>', 'initial RAM disk')
     .option('-a, --append <text>', 'kernel command line', 'console=ttyS0')
     .addOption(
@@ -67,7 +69,10 @@ export function runCommand(): Command {
         .choices(['stop', 'restart'])
         .default('stop'),
     )
-    .option('--debugcon <path>', 'a debug console at port 0xE9, written to this file')
+    .option(
+      '--debugcon <path>',
+      'a debug console at port 0xE9, with a firmware at 0x402, written to this file',
+    )
     .option('--debug-exit', 'a port, 0xF4, at which the guest ends with a code', false)
     .option('--pvpanic', 'a device by which the guest tells that its kernel has panicked', false)
     .option('--no-acpi', 'no ACPI tables, but an MP table and virtio_mmio.device= parameters')
@@ -141,13 +146,25 @@ export function runCommand(): Command {
         return
       }
       if (argv.length > 0) command.error('error: a command needs --rootfs')
-      if (options.kernel === undefined && options.config === undefined) {
-        command.error("error: required option '-k, --kernel <path>' not specified")
+      if (
+        [options.kernel, options.firmware, options.config].every((given) => given === undefined)
+      ) {
+        command.error(
+          "error: required option '-k, --kernel <path>' or '--firmware <path>' not specified",
+        )
       }
       const machine = await machineOptions(options, command)
-      const remote = await runHere(options.emulate, machine.disks.map(fileOf), kvmUsable)
+      const written = [...machine.disks.map(fileOf), ...writtenFiles(options)]
+      const remote = await runHere(options.emulate, written, kvmUsable)
       process.exitCode = remote ?? (await runGuest(machine, options))
     })
+}
+
+/** Besides disks. */
+function writtenFiles({ debugcon, firmwareVariables }: RunOptions) {
+  return [debugcon, firmwareVariables]
+    .filter((path) => path !== undefined)
+    .map((path) => ({ path, readOnly: false }))
 }
 
 function wholeNumber(text: string): number {

@@ -10,10 +10,12 @@ import { attachOwnDevices } from './attached-devices.js'
 import { createConsole, type VmConsole } from './console.js'
 import type { VmBalloon, VmDisk, VmNet, VmVirtioConsole } from './device-handles.js'
 import { deviceStatistics } from './device-stats.js'
+import { attachFirmware } from './firmware.js'
+import { placedByFirmware } from './firmware-pci.js'
 import { prefault } from './guest-ram.js'
 import { HotPlug } from './hot-plug.js'
 import { attachLegacyDevices } from './legacy-devices.js'
-import { type GuestImages, loadGuest, openImages } from './load-guest.js'
+import { acpiOptions, type GuestImages, loadGuest, openImages } from './load-guest.js'
 import type { MachineConfig } from './machine-config.js'
 import { MachineDebugTarget } from './machine-debug-target.js'
 import { machineReset } from './machine-reset.js'
@@ -97,7 +99,7 @@ export async function assemble(
     }
     const onPowerOff = () => end({ kind: 'shutdown' })
     const lines = { output, input: console.input }
-    const acpiPm = attachLegacyDevices(platform, lines, { onPowerOff, onReset })
+    const acpiPm = attachLegacyDevices(platform, lines, config, { onPowerOff, onReset })
     platform.resettable.push(output)
     const platformDevices = attachPlatformDevices(platform, config.devices, cleanup, {
       end,
@@ -108,9 +110,19 @@ export async function assemble(
     for (const device of backends.devices) virtio.plug(device)
     const hotPlug = new HotPlug(virtio, backends, cleanup, onWarning)
     platform.resettable.push(hotPlug)
-    const load = (from: GuestImages) => {
-      virtio.pci?.assignAddresses()
-      return loadGuest(config, from, platform.memory, virtio.places)
+    const { firmware: rom } = config
+    const { pci } = virtio
+    // With firmware the tables tell where that has put things, once it has.
+    const acpi = () =>
+      acpiOptions(config, { ...virtio.places, pci: pci && placedByFirmware(pci, platform) })
+    const firmware =
+      rom && attachFirmware(platform, { ...config, firmware: rom }, { pci, acpi }, cleanup)
+    /** @returns where the first vCPU starts, unless that is where processors start after a reset */
+    const load = ({ kernel, ...others }: GuestImages) => {
+      firmware?.load(platform.memory)
+      if (!kernel) return undefined
+      pci?.assignAddresses()
+      return loadGuest(config, { kernel, ...others }, platform.memory, virtio.places)
     }
     const entry = load(images)
 
@@ -145,13 +157,14 @@ export async function assemble(
         ...{ pio, mmio, vmStats, vcpuStats },
       })
     const resetMachine = machineReset(platform, vcpus)
-    enterAt(vcpus[0]!, entry)
+    if (entry) enterAt(vcpus[0]!, entry)
     const { devices: _, ...handles } = backends
     const reset = async () => {
       await resetMachine()
       const again = openImages(config)
       try {
-        enterAt(vcpus[0]!, load(again))
+        const entryAgain = load(again)
+        if (entryAgain) enterAt(vcpus[0]!, entryAgain)
       } finally {
         again.close()
       }

@@ -1,3 +1,4 @@
+import { cmosContents } from '../arch/x86-64/cmos.js'
 import {
   ACPI_PM_PORT,
   CMOS_PORT,
@@ -20,6 +21,7 @@ import { SystemControlPort } from '../devices/legacy/system-control-port.js'
 import { UART_PORTS } from '../devices/serial/registers.js'
 import { Uart16550A } from '../devices/serial/uart-16550a.js'
 import { IoctlIrqLine } from '../interrupt/ioctl-irq.js'
+import type { MachineConfig } from './machine-config.js'
 import type { Platform } from './platform.js'
 
 const CMOS_PORTS = 2
@@ -29,8 +31,9 @@ const CMOS_PORTS = 2
  * @returns the one with the power button
  */
 export function attachLegacyDevices(
-  { vm, pio, resettable }: Platform,
+  { vm, pio, resettable, memory }: Platform,
   { output, input }: { output: CharSink; input: CharSource },
+  config: Pick<MachineConfig, 'cpus'>,
   { onPowerOff, onReset }: { onPowerOff: () => void; onReset: () => void },
 ): AcpiPm {
   const attach = (port: number, ports: number, device: BusDevice & { reset?(): void }) => {
@@ -41,7 +44,11 @@ export function attachLegacyDevices(
   attach(COM1_PORT, UART_PORTS, uart)
   attach(I8042_DATA_PORT, I8042_PORTS, new I8042({ onReset }))
   // Keeps the time and its memory through a reset.
-  attach(CMOS_PORT, CMOS_PORTS, new CmosRtc())
+  attach(
+    CMOS_PORT,
+    CMOS_PORTS,
+    new CmosRtc({ contents: cmosContents(memory.regions, config.cpus) }),
+  )
   attach(RESET_CONTROL_PORT, 1, new ResetControl({ onReset }))
   attach(POST_CODE_PORT, 1, new PostCodePort())
   attach(SYSTEM_CONTROL_PORT, 1, new SystemControlPort({ onReset }))

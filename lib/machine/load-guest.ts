@@ -1,4 +1,4 @@
-import { buildAcpiTables } from '../arch/x86-64/acpi/acpi-tables.js'
+import { type AcpiOptions, buildAcpiTables } from '../arch/x86-64/acpi/acpi-tables.js'
 import type { PciHostOptions } from '../arch/x86-64/acpi/pci-host.js'
 import type { EntryState } from '../arch/x86-64/entry-state.js'
 import {
@@ -31,15 +31,16 @@ import type { MachineConfig } from './machine-config.js'
 
 /** The files that a guest is started from, open. */
 export interface GuestImages {
-  readonly kernel: ImageFile
+  /** `undefined` where a firmware is started. */
+  readonly kernel: ImageFile | undefined
   readonly initrd: ImageFile | undefined
   readonly modules: readonly BootModule[]
   close(): void
 }
 
 /** The kernel in the form in which it is loaded: unpacked, if this process is to do that and it is packed. */
-function openKernel(config: MachineConfig): ImageFile {
-  const kernel = new ImageFile(config.kernel, 'kernel', 'ERR_KERNEL_IMAGE')
+function openKernel(config: MachineConfig, source: string | Uint8Array): ImageFile {
+  const kernel = new ImageFile(source, 'kernel', 'ERR_KERNEL_IMAGE')
   if (config.flatBinary) return kernel
   let unpacked: Uint8Array | undefined
   try {
@@ -69,8 +70,9 @@ export function openImages(config: MachineConfig): GuestImages {
     return image
   }
   try {
-    const kernel = open(() => openKernel(config))
-    const { initrd: source } = config
+    const { kernel: kernelSource, initrd: source } = config
+    const kernel =
+      kernelSource === undefined ? undefined : open(() => openKernel(config, kernelSource))
     const initrd =
       source === undefined ? undefined : open(() => new ImageFile(source, 'initrd', 'ERR_INITRD'))
     const modules = config.modules.map(({ image: from, commandLine }, i) => {
@@ -93,7 +95,7 @@ export interface DevicePlaces {
 /** Puts the kernel and the tables that describe the machine into its memory, and tells where it starts. */
 export function loadGuest(
   config: MachineConfig,
-  { kernel, initrd, modules }: GuestImages,
+  { kernel, initrd, modules }: GuestImages & { kernel: ImageFile },
   memory: GuestMemory,
   places: DevicePlaces,
 ): EntryState {
@@ -142,10 +144,12 @@ function writeMpTable(config: MachineConfig, memory: GuestMemory): void {
   memory.write(MP_TABLE_START, table)
 }
 
-/** Writes the ACPI tables and returns the RSDP's address. */
-function writeAcpiTables(config: MachineConfig, memory: GuestMemory, places: DevicePlaces): number {
-  const { rsdpAddress, pieces } = buildAcpiTables({
-    address: ACPI_START,
+/** What the ACPI tables of a machine tell. */
+export function acpiOptions(
+  config: MachineConfig,
+  places: DevicePlaces,
+): Omit<AcpiOptions, 'address'> {
+  return {
     cpus: cpusOf(config),
     ioapic: { id: 0, address: IOAPIC_START, gsiBase: 0 },
     sciGsi: SCI_GSI,
@@ -155,6 +159,14 @@ function writeAcpiTables(config: MachineConfig, memory: GuestMemory, places: Dev
     ...places,
     pvpanic: config.devices.pvpanic && PVPANIC_PORT,
     vmGenerationId: config.devices.vmGenerationId,
+  }
+}
+
+/** Writes the ACPI tables and returns the RSDP's address. */
+function writeAcpiTables(config: MachineConfig, memory: GuestMemory, places: DevicePlaces): number {
+  const { rsdpAddress, pieces } = buildAcpiTables({
+    ...acpiOptions(config, places),
+    address: ACPI_START,
   })
   for (const { address, bytes } of pieces) memory.write(address, bytes)
   return rsdpAddress

@@ -28,6 +28,7 @@ import {
   type NetOptions,
   type VirtioConsoleDeviceOptions,
 } from './device-options.js'
+import { checkFirmware, type FirmwareConfig, type FirmwareOptions } from './firmware-options.js'
 import { checkMemory, type MemoryBacking, type MemoryOptions } from './memory-options.js'
 import * as check from './option-checks.js'
 import { PCI_DEVICES_MAX } from './pci-slots.js'
@@ -42,9 +43,14 @@ import type { Log } from './vm-log.js'
 export interface VirtualMachineOptions {
   /**
    * The kernel: a path or the bytes. A Linux bzImage, an ELF `vmlinux`, or a Multiboot kernel; told apart by
-   * their magic numbers.
+   * their magic numbers. Either this or `firmware` is needed.
    */
-  kernel: string | Uint8Array
+  kernel?: string | Uint8Array
+  /**
+   * A firmware to start in place of a kernel, which loads what it finds on the disks: a path, the bytes, or more.
+   * It shows on the serial console what it would show on a screen if it is SeaBIOS.
+   */
+  firmware?: string | Uint8Array | FirmwareOptions
   /**
    * Takes the kernel for bare machine code, which has no magic number: what the processor is in at its first instruction
    * (`mode`), and where the file and that instruction lie (`address`, `entry`). ESI points to the command line.
@@ -87,7 +93,8 @@ export interface VirtualMachineOptions {
   nets?: readonly (NetBackend | NetOptions)[]
   /**
    * How the guest reaches its devices. `'pci'`: by a PCI bus, as on any PC, where they can be plugged in and out while it
-   * runs. `'mmio'`: by windows that ACPI tells of, which takes a guest to init sooner. `'mmio'` unless told.
+   * runs. `'mmio'`: by windows that ACPI tells of, which takes a guest to init sooner. `'mmio'` unless told, but for
+   * firmware, of which only SeaBIOS's `bios-microvm.bin` knows these.
    */
   transport?: 'pci' | 'mmio'
   /** Offer packed virtqueues besides split ones, for drivers that know them. `false` unless told. */
@@ -158,7 +165,8 @@ export interface ModuleOptions {
 
 /** The options, checked and completed. */
 export interface MachineConfig {
-  readonly kernel: string | Uint8Array
+  readonly kernel: string | Uint8Array | undefined
+  readonly firmware: FirmwareConfig | undefined
   readonly flatBinary: FlatOptions | undefined
   readonly decompress: 'guest' | 'host'
   readonly initrd: string | Uint8Array | undefined
@@ -236,7 +244,8 @@ const flatOptions: check.Check<FlatOptions> = (given, name) => {
 
 const checkOptions = check.object(
   {
-    kernel: image('a kernel image'),
+    kernel: check.optional(image('a kernel image')),
+    firmware: check.optional(checkFirmware),
     flatBinary: check.optional(flatOptions),
     decompress: check.withDefault(check.oneOf('guest', 'host'), 'guest'),
     initrd: check.optional(image('an initrd')),
@@ -249,7 +258,7 @@ const checkOptions = check.object(
     cpuAffinity: check.withDefault(checkCpuAffinity, []),
     disks: check.withDefault(checkDisks, []),
     nets: check.withDefault(checkNets, []),
-    transport: check.withDefault(check.oneOf('pci', 'mmio'), 'mmio'),
+    transport: check.optional(check.oneOf('pci', 'mmio')),
     packedQueues: check.withDefault(check.boolean, false),
     inOrderQueues: check.withDefault(check.boolean, false),
     rng: check.withDefault(check.boolean, false),
@@ -302,7 +311,8 @@ export function parseConfig(options: VirtualMachineOptions): MachineConfig {
   const { console, ...checked } = checkOptions(options, 'options')
   const { agent } = checked
   const vsock = checked.vsock ?? (agent && { cid: CID_DEFAULT, unixSocket: undefined })
-  const config = { ...checked, vsock }
+  const transport = checked.transport ?? (checked.firmware ? 'pci' : 'mmio')
+  const config = { ...checked, vsock, transport }
   const { rng, virtioConsole, balloon } = config
   const others = Object.entries({ rng, vsock, virtioConsole, balloon })
     .filter(([, wanted]) => wanted)
@@ -316,6 +326,7 @@ export function parseConfig(options: VirtualMachineOptions): MachineConfig {
       `${all.slice(0, -1).join(', ')} and ${all.at(-1)} together to be at most ${maxDevices}`,
     )
   }
+  checkStart(config)
   if (!config.acpi && config.discovery === 'acpi') {
     throw invalidOption('discovery', 'acpi', "'command-line' or 'auto' where acpi is false")
   }
@@ -334,6 +345,27 @@ export function parseConfig(options: VirtualMachineOptions): MachineConfig {
     ...config,
     ...{ cpus, topology, memory: size, memoryBacking },
     consoleBufferSize: console.bufferSize,
+  }
+}
+
+/** Either a kernel or a firmware, with what goes with it. */
+function checkStart(config: Omit<ReturnType<typeof checkOptions>, 'console'>): void {
+  const { kernel, firmware, commandLine, modules, devices } = config
+  if (firmware === undefined) {
+    if (kernel === undefined) {
+      throw invalidOption('kernel', kernel, 'a path of a kernel image, or its bytes; or firmware')
+    }
+    return
+  }
+  const { flatBinary, initrd } = config
+  const without = {
+    ...{ kernel, flatBinary, initrd },
+    commandLine: commandLine || undefined,
+    modules: modules.length > 0 ? modules : undefined,
+    'devices.vmGenerationId': devices.vmGenerationId,
+  }
+  for (const [option, value] of Object.entries(without)) {
+    if (value !== undefined) throw invalidOption(option, value, 'none with a firmware')
   }
 }
 

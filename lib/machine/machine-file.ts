@@ -48,7 +48,8 @@ const module = check.object({ image: path, commandLine: check.optional(check.str
 
 const file = {
   $schema: check.optional(check.string),
-  kernel: path,
+  kernel: check.optional(path),
+  firmware: check.optional(check.object({ image: path, variables: check.optional(path) })),
   initrd: check.optional(path),
   modules: check.withDefault(check.list('an array of modules', module), []),
   disks: check.withDefault(check.list('an array of disks', disk), []),
@@ -68,10 +69,16 @@ export function machineFromJson(value: unknown, folder: string): VirtualMachineO
   const entries = Object.entries(properties(value, 'the file'))
   const isOwn = ([name]: [string, unknown]) => Object.hasOwn(file, name)
   const own = Object.fromEntries(entries.filter(isOwn))
-  const { kernel, initrd, modules, disks, nets } = checkFile(own, 'the file')
+  const { kernel, firmware, initrd, modules, disks, nets } = checkFile(own, 'the file')
   return {
     ...(Object.fromEntries(entries.filter((entry) => !isOwn(entry))) as object),
-    kernel: resolve(folder, kernel),
+    ...(kernel === undefined ? {} : { kernel: resolve(folder, kernel) }),
+    ...(firmware && {
+      firmware: {
+        image: resolve(folder, firmware.image),
+        ...(firmware.variables && { variables: resolve(folder, firmware.variables) }),
+      },
+    }),
     ...(initrd === undefined ? {} : { initrd: resolve(folder, initrd) }),
     modules: modules.map(({ image, commandLine }) => {
       return { image: resolve(folder, image), ...defined({ commandLine }) }

@@ -226,7 +226,7 @@ describe('a bad bzImage', () => {
   it('is cut off, anywhere', () => {
     const image = bzImage({ setupSects: 2 })
     const lengths = [0x206, 0x20f, 0x25f, 0x263, 0x264, 0x5ff, 0x600, 0x7ff, 0x800, 0x801]
-    for (const length of [...lengths, image.length - 1]) {
+    for (const length of [...lengths, image.length - 16]) {
       const error = failureOf(() => boot(image.slice(0, length)))
       expect(error).toMatchObject({ code: 'ERR_KERNEL_IMAGE', value: length })
       expect(error.message).toContain('is cut off')

@@ -49,10 +49,16 @@ export async function memoryBench(): Promise<
   console.output.resume()
   // The lines of the interrupt controller, which is KVM's, lead nowhere here.
   const vm = { ioctl: () => {}, closed: true } as unknown as VmFd
-  attachLegacyDevices({ vm, pio, resettable: [] as { reset(): void }[] } as Platform, console, {
-    onPowerOff: () => endings.push('power-off'),
-    onReset: () => endings.push('reset'),
-  })
+  const platform = { vm, pio, memory, resettable: [] as { reset(): void }[] } as unknown as Platform
+  attachLegacyDevices(
+    platform,
+    console,
+    { cpus: 1 },
+    {
+      onPowerOff: () => endings.push('power-off'),
+      onReset: () => endings.push('reset'),
+    },
+  )
   const run = async (script: Script) => {
     const log: bigint[] = []
     for (const step of script.steps) await perform(step, memory, pio, mmio, log)

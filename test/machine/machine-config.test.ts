@@ -35,6 +35,7 @@ describe('parseConfig', () => {
   it('completes what is left out', () => {
     expect(parseConfig(GOOD)).toEqual({
       kernel: 'vmlinuz',
+      firmware: undefined,
       flatBinary: undefined,
       decompress: 'guest',
       initrd: undefined,

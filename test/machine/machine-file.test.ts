@@ -31,6 +31,8 @@ const GOOD: unknown[] = [
   { kernel: 'k', nets: [{ passt: { forwards: [{ hostPort: 80 }] }, mac }] },
   { kernel: 'k', vsock: { cid: 5, unixSocket: '/tmp/s' }, balloon: {}, rng: true },
   { kernel: 'k', virtioConsole: { ports: ['a.b'] }, packedQueues: true, onReset: 'restart' },
+  { firmware: { image: 'bios.bin' } },
+  { firmware: { image: '/a/OVMF_CODE.fd', variables: 'VARS.fd' }, devices: { debugcon: true } },
   { kernel: 'k', modules: [{ image: 'a' }, { image: 'b', commandLine: 'c' }] },
   { kernel: 'k', devices: { pvpanic: true, debugExit: { port: 244 } }, discovery: 'auto' },
 ]
@@ -47,6 +49,9 @@ const BAD: [option: string, given: unknown][] = [
   ['constructor', { kernel: 'k', constructor: 1 }],
   ['__proto__', JSON.parse('{"kernel":"k","__proto__":{}}')],
   ['initrd', { kernel: 'k', initrd: false }],
+  ['firmware', { firmware: 'bios.bin' }],
+  ['firmware.image', { firmware: {} }],
+  ['firmware.variables', { firmware: { image: 'x', variables: '' } }],
   ['modules[0].path', { kernel: 'k', modules: [{ path: 'x' }] }],
   ['memory', { kernel: 'k', memory: 'much' }],
   ['memory', { kernel: 'k', memory: true }],

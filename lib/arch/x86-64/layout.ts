@@ -59,7 +59,6 @@ export const KVM_IDENTITY_MAP_START = 0xfeff_c000
 export const KVM_TSS_START = 0xfeff_d000
 /** A firmware's ROM ends where the processor starts, 16 bytes below 4 GiB; its last 128 KiB show below 1 MiB as well. */
 export const ROM_END = 0x1_0000_0000
-export const ROM_SIZE_MAX = 0x100_0000
 export const LOW_ROM_SIZE = 0x2_0000
 
 /** Guests write what they say while nothing else works there, and the code that they end with. */
@@ -68,6 +67,7 @@ export const DEBUG_EXIT_PORT = 0xf4
 export const PVPANIC_PORT = 0x505
 
 export const CMOS_PORT = 0x70
+export const FW_CFG_PORT = 0x510
 /** Firmware shows its progress here; Linux writes to it to wait a microsecond. */
 export const POST_CODE_PORT = 0x80
 export const SYSTEM_CONTROL_PORT = 0x92

@@ -99,7 +99,8 @@ export class SupervisorServer {
 
   #status(): MachineStatus {
     const { config, state } = this.#vm
-    const { kernel, cpus, memory } = config
+    const { cpus, memory } = config
+    const kernel = config.kernel ?? config.firmware!.image
     return {
       name: this.#name,
       pid: process.pid,

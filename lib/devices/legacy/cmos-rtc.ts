@@ -44,6 +44,8 @@ export interface CmosRtcOptions {
   name?: string
   /** Milliseconds since the Unix epoch; `Date.now` unless told. */
   clock?: () => number
+  /** What is in the memory at first, by index: 0x0e to 0x7f, the century's not among them. */
+  contents?: ReadonlyMap<number, number>
 }
 
 /**
@@ -70,6 +72,7 @@ export class CmosRtc implements BusDevice {
     this.#ram[RTC_REG_A] = RTC_REF_CLCK_32KHZ | RTC_RATE_1024HZ
     this.#ram[RTC_REG_B] = RTC_24H
     this.#ram[RTC_REG_D] = RTC_VRT
+    for (const [index, byte] of options.contents ?? []) this.#ram[index] = byte
     this.#lastSecond = this.#second()
   }
 

@@ -181,7 +181,7 @@ export class DeviceControl {
         this.#status |= VIRTIO_CONFIG_S_ACKNOWLEDGE
         break
       case 'driver':
-        this.#status |= VIRTIO_CONFIG_S_DRIVER
+        this.#status |= VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER
         break
       case 'features-ok':
         if (this.#featuresAcceptable()) this.#status |= VIRTIO_CONFIG_S_FEATURES_OK

@@ -17,18 +17,14 @@ export type StatusStep =
   | 'driver-ok'
   | 'failed'
 
+const ACKNOWLEDGED_DRIVER = VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER
+
 /** Initialization goes one bit at a time (virtio 1.2, 3.1.1): which bit comes next, by the bits already set. */
 const nextSteps: ReadonlyMap<number, readonly [bit: number, step: StatusStep]> = new Map([
   [0, [VIRTIO_CONFIG_S_ACKNOWLEDGE, 'acknowledge']],
   [VIRTIO_CONFIG_S_ACKNOWLEDGE, [VIRTIO_CONFIG_S_DRIVER, 'driver']],
-  [
-    VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER,
-    [VIRTIO_CONFIG_S_FEATURES_OK, 'features-ok'],
-  ],
-  [
-    VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER | VIRTIO_CONFIG_S_FEATURES_OK,
-    [VIRTIO_CONFIG_S_DRIVER_OK, 'driver-ok'],
-  ],
+  [ACKNOWLEDGED_DRIVER, [VIRTIO_CONFIG_S_FEATURES_OK, 'features-ok']],
+  [ACKNOWLEDGED_DRIVER | VIRTIO_CONFIG_S_FEATURES_OK, [VIRTIO_CONFIG_S_DRIVER_OK, 'driver-ok']],
 ])
 
 /**
@@ -41,6 +37,8 @@ export function statusStep(status: number, written: number): StatusStep {
   if ((written & mine) !== mine) return 'ignore'
   const added = written & ~status
   if (added === VIRTIO_CONFIG_S_FAILED) return 'failed'
+  // The first two steps ask for nothing, and SeaBIOS takes them by one write.
+  if (status === 0 && added === ACKNOWLEDGED_DRIVER) return 'driver'
   const next = nextSteps.get(status) // none once it has failed or needs a reset
   return next !== undefined && added === next[0] ? next[1] : 'ignore'
 }

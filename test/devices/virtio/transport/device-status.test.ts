@@ -6,6 +6,7 @@ import {
 
 const legal: [from: number, to: number, step: StatusStep][] = [
   [0x00, 0x01, 'acknowledge'],
+  [0x00, 0x03, 'driver'],
   [0x01, 0x03, 'driver'],
   [0x03, 0x0b, 'features-ok'],
   [0x0b, 0x0f, 'driver-ok'],

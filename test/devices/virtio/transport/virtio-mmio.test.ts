@@ -151,7 +151,7 @@ describe('device status', () => {
     expect(rig.device.resets).toBe(1)
   })
 
-  it.each([0x04, 0x08, 0x02, 0x0f, 0x10, 0x40, 0x03])('does not begin with 0x%x', (value) => {
+  it.each([0x04, 0x08, 0x02, 0x0f, 0x10, 0x40, 0x0b])('does not begin with 0x%x', (value) => {
     const rig = new EchoRig()
     rig.driver.status = value
     expect(rig.driver.status).toBe(0)
