@@ -9,8 +9,8 @@ const word = (contents: Map<number, number>, index: number) =>
 it.each([
   [16, 15 * 1024, 0, 0],
   [256, 0xffff, 240 * 16, 0],
-  [3072, 0xffff, (3072 - 16) * 16, 0],
-  [5120, 0xffff, (3072 - 16) * 16, 2048 * 16],
+  [2816, 0xffff, (2816 - 16) * 16, 0],
+  [5120, 0xffff, (2816 - 16) * 16, 2304 * 16],
 ])('tells of %i MiB', (mebibytes, extended, above16M, above4G) => {
   const contents = cmosContents(ramRanges(mebibytes * MIB), 3)
   expect(word(contents, 0x15)).toBe(639)
