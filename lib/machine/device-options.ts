@@ -12,6 +12,11 @@ export interface DiskOptions {
   queues?: number
   /** Requests and bytes per second, reads and writes together. No limit unless told. */
   rateLimit?: RateLimit
+  /**
+   * How long to look for the guest's next request before waiting for its kick, where that has paid before: 0 (never) to
+   * 1000 microseconds. 20 unless told.
+   */
+  pollMicroseconds?: number
 }
 
 /** A network card with more to say of it than what it is plugged into. */
@@ -72,6 +77,7 @@ const disk = check.object({
   backend: check.value<BlockBackend>(DISK, isBackend),
   queues: check.withDefault(check.integer(1, 16), 1),
   rateLimit: check.optional(checkRateLimit),
+  pollMicroseconds: check.withDefault(check.integer(0, 1000), 20),
 })
 
 const net = check.object({

@@ -74,13 +74,13 @@ export async function openBackends(
  * @param option how errors call it
  */
 export async function openDisk(
-  { backend, queues, rateLimit }: DiskConfig,
+  { backend, rateLimit, ...options }: DiskConfig,
   option: string,
   name: string,
   cleanup: Cleanup,
 ): Promise<OpenedDevice<VirtioBlock>> {
   await opened(option, backend, cleanup)
-  const device = new VirtioBlock(backend, { name, queues, ...(rateLimit && { rateLimit }) })
+  const device = new VirtioBlock(backend, { ...options, name, ...(rateLimit && { rateLimit }) })
   return { device, cleanup }
 }
 

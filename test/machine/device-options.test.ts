@@ -10,12 +10,12 @@ describe('disks and nets', () => {
   it('are backends, or objects with one', () => {
     const rateLimit = { operations: { perSecond: 100 }, bytes: { perSecond: 1e6, burst: 4e6 } }
     const config = parse({
-      disks: [backend, { backend, queues: 4, rateLimit }],
+      disks: [backend, { backend, queues: 4, rateLimit, pollMicroseconds: 0 }],
       nets: [backend, { backend, link: false, transmitLimit: {}, receiveLimit: rateLimit }],
     })
     expect(config.disks).toEqual([
-      { backend, queues: 1, rateLimit: undefined },
-      { backend, queues: 4, rateLimit },
+      { backend, queues: 1, rateLimit: undefined, pollMicroseconds: 20 },
+      { backend, queues: 4, rateLimit, pollMicroseconds: 0 },
     ])
     expect(config.nets).toEqual([
       { backend, transmitLimit: undefined, receiveLimit: undefined, link: true },
@@ -38,6 +38,7 @@ describe('disks and nets', () => {
     ['disks[0].backend', { disks: [{ backend: undefined }] }, undefined],
     ['disks[1].queues', disk({ queues: 0 }), 0],
     ['disks[1].queues', disk({ queues: 17 }), 17],
+    ['disks[1].pollMicroseconds', disk({ pollMicroseconds: 1001 }), 1001],
     ['disks[1].queues', disk({ queues: '2' }), '2'],
     ['disks[1].queue', disk({ queue: 2 }), 2],
     ['disks[1].rateLimit', disk({ rateLimit: null }), null],

@@ -3,6 +3,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { FileDisk } from '../../../../lib/backends/block/file-disk.js'
+import { MemoryDisk } from '../../../../lib/backends/block/memory-disk.js'
+import { VIRTIO_F_INDIRECT_DESC } from '../../../../lib/devices/virtio/abi.js'
 import * as blk from '../../../../lib/devices/virtio/block/abi.js'
 import {
   type BlockLimitChange,
@@ -73,6 +75,38 @@ describe('virtio-blk', () => {
     driver.queues.forEach((queue) => {
       expect(new Set(queue.used().map(({ id }) => id)).size).toBe(4)
     })
+  })
+
+  it('takes as many segments as it announces, of the size it announces, and no more', async () => {
+    const disk = new MemoryDisk(4 << 20)
+    await disk.open()
+    rig = new BlockRig(disk, nativeMemory([0, 0x600000]), { queueSize: 64 })
+    rig.driver.start([VIRTIO_F_INDIRECT_DESC], 64)
+    const config = new DataView(rig.device.config.buffer)
+    const segMax = config.getUint32(blk.CONFIG_SEG_MAX, true)
+    const sizeMax = config.getUint32(blk.CONFIG_SIZE_MAX, true)
+    const status = rig.driver.allocator.take(1)
+    /** The status of a write whose first segment follows the header in the same descriptor. */
+    const write = async (lengths: readonly number[]) => {
+      const header = rig!.header(blk.VIRTIO_BLK_T_OUT, 0, 0x100000)
+      const [first = 0, ...others] = lengths
+      rig!.queue.addIndirect(0x20000, [
+        { address: header, length: 16 + first },
+        ...others.map((length) => ({ address: 0x110000, length })),
+        { address: status, length: 1, writable: true },
+      ])
+      rig!.driver.kick(0)
+      await rig!.wait()
+      return rig!.memory.read(status, 1)[0]
+    }
+    expect(segMax).toBe(62)
+    expect(await write(Array(segMax).fill(512))).toBe(blk.VIRTIO_BLK_S_OK)
+    expect(await write(Array(segMax + 1).fill(512))).toBe(blk.VIRTIO_BLK_S_IOERR)
+    expect(await write([512, sizeMax])).toBe(blk.VIRTIO_BLK_S_OK)
+    expect(await write([512, sizeMax + 512])).toBe(blk.VIRTIO_BLK_S_IOERR)
+    expect(await write([sizeMax + 512])).toBe(blk.VIRTIO_BLK_S_IOERR)
+    expect(await write([512, sizeMax, sizeMax])).toBe(blk.VIRTIO_BLK_S_OK)
+    expect(rig.reasons).toEqual([])
   })
 
   it('tells the guest of a new size', async () => {
