@@ -68,9 +68,11 @@ export interface RingFeatures {
  */
 export const chainLengthMax = 2 ** 32 + 4096
 
-/** Chains and descriptors handled in one turn of the event loop, per kick. */
+/** Chains, descriptors and bytes handled in one turn of the event loop, per kick. */
 export const CHAIN_BUDGET = 256
 export const DESCRIPTOR_BUDGET = 4096
+/** Long frames are copied in the turn that sends them. */
+export const BYTE_BUDGET = 2 ** 20
 
 /** What {@link drainQueue} does with a queue's chains. */
 export interface QueueService {
@@ -91,6 +93,7 @@ export interface QueueService {
 export function drainQueue(queue: Virtqueue, service: QueueService): boolean {
   let chains = 0
   let descriptors = 0
+  let bytes = 0
   let spent = false
   let held = false
   service.poller?.begin()
@@ -101,8 +104,10 @@ export function drainQueue(queue: Virtqueue, service: QueueService): boolean {
       const chain = held ? undefined : queue.pop()
       if (chain === undefined) break
       service.handle(chain)
+      chains++
       descriptors += chain.count + 1
-      spent = ++chains >= CHAIN_BUDGET || descriptors >= DESCRIPTOR_BUDGET
+      bytes += chain.readableLength + chain.writableLength
+      spent = chains >= CHAIN_BUDGET || descriptors >= DESCRIPTOR_BUDGET || bytes >= BYTE_BUDGET
     }
     service.submit()
     queue.publish()

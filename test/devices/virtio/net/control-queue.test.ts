@@ -10,7 +10,7 @@ import type { VirtioNetOptions } from '../../../../lib/devices/virtio/net/virtio
 import * as mmio from '../../../../lib/devices/virtio/transport/virtio-mmio.js'
 import { nativeMemory } from '../../../helpers/guest-memories.js'
 import { NetRig } from '../../../helpers/net-driver.js'
-import { type Segment, turns } from '../../../helpers/virtio-driver.js'
+import { type Segment, turns, until } from '../../../helpers/virtio-driver.js'
 
 const RAM = 0x200000
 const MAC = '52:54:00:00:00:01'
@@ -322,6 +322,7 @@ describe('the control queue of virtio-net', () => {
           { address: ACK, length: 1, writable: true },
         ])
       rig.driver.kick(2)
+      await until(() => ring.deviceUsedIdx === ring.availIdx, 'all of them')
       expect(ring.used()).toHaveLength(32)
       expect(rig.memory.read(ACK, 1)[0]).toBe(OK)
     }
