@@ -24,6 +24,25 @@ beforeEach(() => {
   device = make()
 })
 
+describe('general-purpose events', () => {
+  it('raise the SCI when enabled, until their status is cleared by writing 1', () => {
+    device.raiseGpe(1)
+    expect(sci.level).toBe(false)
+    device.write(pm.GPE0_EN, 1, 0b10)
+    expect(sci.level).toBe(true)
+    device.raiseGpe(7)
+    expect(device.read(pm.GPE0_STS, 2)).toBe(0b10_1000_0010)
+    device.write(pm.GPE0_STS, 1, 0b10)
+    expect(sci.level).toBe(false)
+    expect(device.read(pm.GPE0_STS, 1)).toBe(0x80)
+    device.write(pm.GPE0_EN, 1, 0xff)
+    expect(sci.level).toBe(true)
+    device.reset()
+    expect(sci.level).toBe(false)
+    expect(device.read(pm.GPE0_STS, 2)).toBe(0)
+  })
+})
+
 describe('power button', () => {
   it('raises the SCI when enabled, until its status bit is cleared by writing 1', () => {
     device.write(pm.PM1_EN, 2, pm.PWRBTN_STS)

@@ -309,3 +309,37 @@ it('whatever is written, identities stay and windows keep to their places', () =
     }),
   )
 })
+
+describe('what firmware does', () => {
+  it('gives every window a place of its own, aligned to its size, and has it decoded', () => {
+    const rig = new PciRig()
+    for (const [slot, size] of [0x1000, 0x10_0000, 0x1000, 0x8000].entries()) {
+      rig.bus.plug(windowed(`d${slot}`, size), slot + 1)
+    }
+    const ports = new PciDevice('ports', identity)
+    ports.addBar(0, { kind: 'io', size: 32, device: counter('io', 0x77) })
+    ports.addBar(1, { kind: 'memory64', size: 0x1000, device: counter('m64') })
+    rig.bus.plug(ports, 5)
+    assignAddresses(rig.bus, {
+      memory: { start: 0xc000_0000, end: 0xd000_0000 },
+      io: { start: 0x1000, end: 0x2000 },
+    })
+    expect(rig.mmio.ranges).toHaveLength(5)
+    expect(rig.mmio.ranges.every(({ base, end }) => base % (end - base) === 0)).toBe(true)
+    expect(rig.pio.read(0x1000, 1)).toBe(0x77)
+    expect(rig.read(5, pci.PCI_COMMAND, 2)).toBe(7)
+    expect(rig.read(0, pci.PCI_COMMAND, 2)).toBe(0)
+  })
+
+  it('leaves a device alone for which there is no room', () => {
+    const rig = new PciRig()
+    rig.bus.plug(windowed('large', 0x2_0000), 1)
+    rig.bus.plug(windowed('small', 0x1000), 2)
+    assignAddresses(rig.bus, {
+      memory: { start: 0xc000_0000, end: 0xc001_0000 },
+      io: { start: 0x1000, end: 0x2000 },
+    })
+    expect(rig.mmio.ranges.map(({ device }) => device.name)).toEqual(['small'])
+    expect(rig.read(1, pci.PCI_COMMAND, 2)).toBe(0)
+  })
+})
