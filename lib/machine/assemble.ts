@@ -105,9 +105,9 @@ export async function assemble(
       end,
       onReset,
     })
-    attachOwnDevices(platform, config.attach)
     const virtio = new VirtioDevices(platform, config, acpiPm, cleanup)
     for (const device of backends.devices) virtio.plug(device)
+    attachOwnDevices(platform, config.attach, virtio.pci?.bus)
     const hotPlug = new HotPlug(virtio, backends, cleanup, onWarning)
     platform.resettable.push(hotPlug)
     const { firmware: rom } = config

@@ -1,4 +1,6 @@
 import type { BusDevice } from '../bus/bus-device.js'
+import type { PciBus } from '../devices/pci/pci-bus.js'
+import { PciDevice } from '../devices/pci/pci-device.js'
 import { describe, invalidOption } from '../errors.js'
 import { IoctlIrqLine } from '../interrupt/ioctl-irq.js'
 import type { IrqLine } from '../interrupt/irq-line.js'
@@ -16,7 +18,15 @@ export interface AttachContext {
 }
 
 /** A device of a program's own, and where it answers: at ports, or at guest-physical addresses without memory. */
-export type AttachedDevice = {
+export type AttachedDevice = AttachedBusDevice | AttachedPciDevice
+
+/** A device on the PCI bus, in the first slot that is free, which says itself how large its windows are. */
+export interface AttachedPciDevice {
+  /** The device, or what makes it for a machine. Needs `transport: 'pci'`. */
+  readonly pci: PciDevice | ((context: AttachContext) => PciDevice)
+}
+
+type AttachedBusDevice = {
   /** The device, or what makes it for a machine. One with a method `reset` is reset with the machine. */
   readonly device: BusDevice | ((context: AttachContext) => BusDevice)
   /** How many ports or bytes. */
@@ -24,7 +34,7 @@ export type AttachedDevice = {
 } & ({ readonly port: number } | { readonly mmio: number })
 
 const shape = check.object({
-  device: check.value<AttachedDevice['device']>(
+  device: check.value<AttachedBusDevice['device']>(
     'a device with a name, read and write, or a function that makes it',
     (given) => typeof given === 'function' || isDevice(given),
   ),
@@ -33,12 +43,20 @@ const shape = check.object({
   mmio: check.optional(check.integer(0)),
 })
 
+const pciShape = check.object({
+  pci: check.value<AttachedPciDevice['pci']>(
+    'a PciDevice, or a function that makes it',
+    (given) => typeof given === 'function' || given instanceof PciDevice,
+  ),
+})
+
 /** An {@link AttachedDevice}, checked. */
-export type AttachedDeviceConfig = Readonly<ReturnType<typeof shape>>
+export type AttachedDeviceConfig = Readonly<ReturnType<typeof shape>> | AttachedPciDevice
 
 export const checkAttach = check.list<AttachedDeviceConfig>(
-  'an array of devices, { device, size, port } or { device, size, mmio }',
+  'an array of devices, { device, size, port }, { device, size, mmio } or { pci }',
   (given, name) => {
+    if (typeof given === 'object' && given !== null && 'pci' in given) return pciShape(given, name)
     const checked = shape(given, name)
     if ((checked.port === undefined) === (checked.mmio === undefined)) {
       throw invalidOption(name, given, 'one of port and mmio')
@@ -57,14 +75,19 @@ function isDevice(given: unknown): given is BusDevice {
 export function attachOwnDevices(
   { vm, memory, pio, mmio, resettable }: Platform,
   attach: readonly AttachedDeviceConfig[],
+  pciBus: PciBus | undefined,
 ): void {
   const context: AttachContext = {
     memory,
     irqLine: (gsi) => new IoctlIrqLine(vm, check.integer(0, 23)(gsi, 'gsi')),
   }
   for (const [index, given] of attach.entries()) {
-    const { size, port, mmio: address } = given
     try {
+      if ('pci' in given) {
+        attachPciDevice(given.pci, context, pciBus)
+        continue
+      }
+      const { size, port, mmio: address } = given
       const device = typeof given.device === 'function' ? given.device(context) : given.device
       if (!isDevice(device)) {
         throw invalidOption('device', device, `a device to be made, not ${describe(device)}`)
@@ -76,6 +99,19 @@ export function attachOwnDevices(
       throw blameOption(`attach[${index}]`, error)
     }
   }
+}
+
+function attachPciDevice(
+  given: AttachedPciDevice['pci'],
+  context: AttachContext,
+  bus: PciBus | undefined,
+): void {
+  if (bus === undefined) throw invalidOption('pci', given, "a machine with transport: 'pci'")
+  const device = typeof given === 'function' ? given(context) : given
+  if (!(device instanceof PciDevice)) {
+    throw invalidOption('pci', device, `a PciDevice to be made, not ${describe(device)}`)
+  }
+  bus.plug(device)
 }
 
 function withoutMemory(memory: GuestMemory, address: number, size: number): number {

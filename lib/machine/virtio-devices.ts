@@ -33,7 +33,9 @@ export class VirtioDevices {
     this.#platform = platform
     this.#config = config
     if (config.transport === 'pci') {
-      this.pci = createPciHost(platform, { acpiPm, onEject: (slot) => this.onEject(slot) })
+      const pci = createPciHost(platform, { acpiPm, onEject: (slot) => this.onEject(slot) })
+      cleanup.defer(() => pci.bus.close())
+      this.pci = pci
     }
     // All at once, so that disks that hang are waited for at the same time.
     cleanup.defer(async () => {

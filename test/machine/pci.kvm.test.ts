@@ -1,5 +1,7 @@
 import { afterEach, describe, expect, it } from 'vitest'
 import { PCI_HOTPLUG_PORT } from '../../lib/arch/x86-64/layout.js'
+import { PCI_CLASS_OTHERS } from '../../lib/devices/pci/abi.js'
+import { PciDevice } from '../../lib/devices/pci/pci-device.js'
 import * as abi from '../../lib/devices/virtio/transport/virtio-pci-abi.js'
 import {
   MemoryDisk,
@@ -132,6 +134,46 @@ describe('a guest', () => {
     const machine = await create({}, guest.resetByChipset)
     await machine.start()
     expect(await machine.stopped).toEqual({ kind: 'reset' })
+  })
+})
+
+describe("a device of the program's own", () => {
+  const doorbell = () => {
+    const device = new PciDevice('doorbell', {
+      vendorId: 0x1234,
+      deviceId: 0x11e8,
+      classCode: PCI_CLASS_OTHERS,
+    })
+    let rings = 0
+    device.addBar(0, {
+      kind: 'memory32',
+      size: 4096,
+      device: { name: 'doorbell', read: () => rings, write: () => void rings++ },
+    })
+    return device
+  }
+
+  it('is found on the bus and works', async () => {
+    const said = await says(
+      { attach: [{ pci: doorbell() }] },
+      sayConfig(1, 0),
+      guest.store(WINDOW, 1),
+      guest.store(WINDOW + 8, 1),
+      ...[0, 1, 2, 3].map((byte) => guest.say(WINDOW, byte)),
+    )
+    expect(said).toEqual([0x11e8_1234, 2])
+  })
+
+  it('needs a PCI bus, to be one, and to be nowhere else', async () => {
+    const invalid = { code: 'ERR_INVALID_OPTION', option: 'attach[0].pci' }
+    const device = doorbell()
+    const attach = [{ pci: device }]
+    await expect(create({ attach, transport: 'mmio' }, guest.spin)).rejects.toMatchObject(invalid)
+    const wrong = [{ pci: () => 7 as never }]
+    await expect(create({ attach: wrong }, guest.spin)).rejects.toMatchObject(invalid)
+    await using first = await create({ attach }, guest.spin)
+    expect(first.state).toBe('created')
+    await expect(create({ attach }, guest.spin)).rejects.toMatchObject({ code: 'ERR_STATE' })
   })
 })
 

@@ -89,6 +89,11 @@ export class PciBus {
     await Promise.all(this.devices.map(([, device]) => device.reset()))
   }
 
+  /** Pulls every device out. */
+  close(): void {
+    for (const [, device] of this.devices) this.unplug(device)
+  }
+
   /** A read of configuration space; what is not there reads as all ones. */
   readConfig(address: ConfigAddress, width: 1 | 2 | 4): number {
     return this.#target(address, width)?.readConfig(address.offset, width) ?? 2 ** (8 * width) - 1

@@ -1,4 +1,4 @@
-import { invalidOption } from '../../errors.js'
+import { invalidOption, VmmError } from '../../errors.js'
 import type { MsiLine } from '../../interrupt/irq-line.js'
 import { isPowerOfTwo } from '../../util/bits.js'
 import {
@@ -189,21 +189,17 @@ export class PciDevice {
     return this.#msix
   }
 
-  /** Called once, by what the device is plugged into. */
+  /**
+   * Called by what the device is plugged into.
+   * @throws VmmError `ERR_STATE` if it is plugged in somewhere already
+   */
   plugged(slot: PciSlot): void {
+    if (this.#slot) throw new VmmError('ERR_STATE', `${this.name} is plugged in already`)
     this.#slot = slot
-    if (this.#msix === undefined) return
-    const lines: MsiLine[] = []
-    try {
-      while (lines.length < this.#msix.vectors) lines.push(slot.createMsi())
-    } catch (error) {
-      for (const line of lines) line.close()
-      throw error
-    }
-    this.#msix.connect(lines)
+    if (this.#msix) this.#connect(this.#msix, slot)
   }
 
-  /** Called once, when it is pulled out or the machine is closed. */
+  /** Called when it is pulled out or the machine is closed. */
   unplugged(): void {
     this.#slot?.intx.set(false)
     this.#slot = undefined
@@ -235,6 +231,18 @@ export class PciDevice {
     this.#msix?.reset()
     this.setIntx(false)
     this.#slot?.windowsChanged()
+  }
+
+  #connect(msix: Msix, slot: PciSlot): void {
+    const lines: MsiLine[] = []
+    try {
+      while (lines.length < msix.vectors) lines.push(slot.createMsi())
+    } catch (error) {
+      for (const line of lines) line.close()
+      this.#slot = undefined
+      throw error
+    }
+    msix.connect(lines)
   }
 
   #updateIntx(): void {
