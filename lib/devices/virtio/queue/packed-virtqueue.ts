@@ -52,12 +52,12 @@ export class PackedVirtqueue implements Virtqueue {
   #batch = 0
   readonly #sink: BatchSink = {
     free: (id) => {
-      const count = this.#entries[id]!
-      this.#entries[id] = 0
-      this.#entriesInFlight -= count
-      this.#batch += count
+      this.#batch += this.#free(id)
     },
-    use: (id, written) => this.#use(id, written),
+    use: (id, written) => {
+      this.#use(id, written, this.#batch)
+      this.#batch = 0
+    },
   }
   #nextAvail = 0
   #availWrap = 1
@@ -149,11 +149,13 @@ export class PackedVirtqueue implements Virtqueue {
 
   push(id: number, written: number): void {
     if (this.stopped || !this.#entries[id]) return
-    if (this.#order?.done(id, written) === false) return
+    const order = this.#order
+    if (order !== undefined) {
+      if (order.done(id, written)) this.inFlight--
+      return
+    }
     this.inFlight--
-    if (this.#order !== undefined) return
-    this.#sink.free(id)
-    this.#sink.use(id, written)
+    this.#use(id, written, this.#free(id))
   }
 
   publish(): void {
@@ -185,7 +187,15 @@ export class PackedVirtqueue implements Virtqueue {
     this.stopped = true
   }
 
-  #use(id: number, written: number): void {
+  /** @returns the ring entries of the chain */
+  #free(id: number): number {
+    const count = this.#entries[id]!
+    this.#entries[id] = 0
+    this.#entriesInFlight -= count
+    return count
+  }
+
+  #use(id: number, written: number, entries: number): void {
     const slot = this.#nextUsed
     const flags = (this.#usedWrap ? AVAIL | USED : 0) | (written > 0 ? VIRTQ_DESC_F_WRITE : 0)
     this.#words[4 * slot + 2] = written
@@ -196,9 +206,8 @@ export class PackedVirtqueue implements Virtqueue {
     } else {
       Atomics.store(this.#halves, 8 * slot + 7, flags)
     }
-    this.#unpublished += this.#batch
-    this.#nextUsed += this.#batch
-    this.#batch = 0
+    this.#unpublished += entries
+    this.#nextUsed += entries
     if (this.#nextUsed >= this.size) {
       this.#nextUsed -= this.size
       this.#usedWrap ^= 1

@@ -57,10 +57,7 @@ export class SplitVirtqueue implements Virtqueue {
       this.#batch++
     },
     use: (id, written) => {
-      const at = 2 * (this.#nextUsed & this.#mask)
-      this.#usedRing[at] = id
-      this.#usedRing[at + 1] = written
-      this.#nextUsed = (this.#nextUsed + this.#batch) & 0xffff
+      this.#use(id, written, this.#batch)
       this.#batch = 0
     },
   }
@@ -132,11 +129,14 @@ export class SplitVirtqueue implements Virtqueue {
 
   push(id: number, written: number): void {
     if (this.stopped || !this.#busy[id]) return
-    if (this.#order?.done(id, written) === false) return
+    const order = this.#order
+    if (order !== undefined) {
+      if (order.done(id, written)) this.inFlight--
+      return
+    }
+    this.#busy[id] = 0
     this.inFlight--
-    if (this.#order !== undefined) return
-    this.#sink.free(id)
-    this.#sink.use(id, written)
+    this.#use(id, written, 1)
   }
 
   publish(): void {
@@ -165,6 +165,13 @@ export class SplitVirtqueue implements Virtqueue {
 
   stop(): void {
     this.stopped = true
+  }
+
+  #use(id: number, written: number, chains: number): void {
+    const at = 2 * (this.#nextUsed & this.#mask)
+    this.#usedRing[at] = id
+    this.#usedRing[at + 1] = written
+    this.#nextUsed = (this.#nextUsed + chains) & 0xffff
   }
 
   #lookForMore(): boolean {
