@@ -63,6 +63,8 @@ export type {
   DiskOptions,
   NetConfig,
   NetOptions,
+  ShareConfig,
+  ShareOptions,
   VirtioConsoleDeviceOptions,
 } from './machine/device-options.js'
 export type { DeviceStatistics } from './machine/device-stats.js'

@@ -1,4 +1,4 @@
-import { getSystemErrorName } from 'node:util'
+import { constants } from 'node:os'
 import { type ErrorCode, VmmError } from '../errors.js'
 import type { Frame } from './protocol.js'
 import { STEPS } from './protocol.js'
@@ -14,10 +14,8 @@ export function failureOf(frame: Frame, code: ErrorCode, what: string, value: un
   return new VmmError(code, `${what}: ${step} failed in the guest: ${name}`, { value, cause })
 }
 
+/** Not getSystemErrorName(), which knows only those that libuv has a use for. */
 function errorName(errno: number): string {
-  try {
-    return getSystemErrorName(-errno)
-  } catch {
-    return `errno ${errno}`
-  }
+  const found = Object.entries(constants.errno).find(([, value]) => value === errno)
+  return found?.[0] ?? `errno ${errno}`
 }

@@ -1,5 +1,3 @@
-import { dirname, resolve } from 'node:path'
-
 /** Set for what runs inside the emulated host, which never starts another. */
 const INSIDE = 'NODE_KVM_EMULATED_HOST'
 
@@ -9,7 +7,7 @@ const INSIDE = 'NODE_KVM_EMULATED_HOST'
  */
 export async function runHere(
   when: 'auto' | 'always' | 'never',
-  disks: readonly { readonly path: string; readonly readOnly: boolean }[],
+  shareReadWrite: readonly string[],
   usable: () => Promise<{ usable: boolean; why: string }>,
 ): Promise<number | undefined> {
   if (when === 'never' || process.env[INSIDE]) return undefined
@@ -21,11 +19,7 @@ export async function runHere(
     [process.execPath, ...process.execArgv, ...process.argv.slice(1)],
     {
       env: { [INSIDE]: '1' },
-      shareReadWrite: [
-        ...new Set(
-          disks.filter((disk) => !disk.readOnly).map((disk) => dirname(resolve(disk.path))),
-        ),
-      ],
+      shareReadWrite: [...shareReadWrite],
     },
   )
   return result.exitCode

@@ -1,3 +1,4 @@
+import { dirname, resolve } from 'node:path'
 import type { Command } from 'commander'
 import {
   type DiskOptions,
@@ -15,6 +16,7 @@ import type {
   MemorySpec,
   ModuleSpec,
   NetSpec,
+  ShareSpec,
 } from './specs.js'
 
 /** The options of `node-kvm run`. */
@@ -42,6 +44,7 @@ export interface RunOptions {
   cpu?: CpuSpec
   disk: DiskSpec[]
   net: NetSpec[]
+  share: ShareSpec[]
   rng: boolean
   vsock?: string
   timeout?: number
@@ -94,6 +97,7 @@ export async function machineOptions(
     ...(given('cpus') && options.cpus),
     ...(options.cpu && { cpu: options.cpu }),
     ...(options.name === undefined ? {} : { name: options.name }),
+    shares: [...(file?.shares ?? []), ...options.share],
     disks: [...((file?.disks ?? []) as readonly DiskOptions[]), ...disks],
     nets: [...(file?.nets ?? []), ...options.net.map(netBackend)],
   }
@@ -113,8 +117,24 @@ function startOptions(options: RunOptions): Partial<VirtualMachineOptions> {
   }
 }
 
-/** Both a file and the command line have disks of this kind alone. */
-export const fileOf = ({ backend }: DiskOptions) => backend as FileDisk
+/** Folders in which a guest may change something: those of files that it writes, and those that it shares. */
+export function writableFolders(
+  machine: Pick<VirtualMachineOptions, 'shares'> & { disks: readonly DiskOptions[] },
+  { debugcon, firmwareVariables }: RunOptions,
+): string[] {
+  // Both a file and the command line have disks of this kind alone.
+  const disks = machine.disks.map(({ backend }) => backend as FileDisk)
+  const files = [
+    ...disks.filter(({ readOnly }) => !readOnly).map(({ path }) => path),
+    ...[debugcon, firmwareVariables].filter((path) => path !== undefined),
+  ]
+  const shares = (machine.shares ?? []).filter(({ readOnly }) => !readOnly)
+  const folders = [
+    ...files.map((path) => dirname(resolve(path))),
+    ...shares.map(({ path }) => resolve(path)),
+  ]
+  return [...new Set(folders)]
+}
 
 function netBackend(spec: NetSpec): Tap | Passt {
   if (spec.kind === 'passt') {

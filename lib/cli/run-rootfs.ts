@@ -11,7 +11,7 @@ import {
 import { openRootfs, type RootfsProcess } from '../rootfs.js'
 import { runHere } from './emulated.js'
 import { EXIT_STATUS, exitStatus } from './exit-status.js'
-import { fileOf, machineOptions, type RunOptions } from './machine-options.js'
+import { machineOptions, type RunOptions, writableFolders } from './machine-options.js'
 
 /** As shells have it: a program that is there and cannot be run, and one that is not there. */
 const CANNOT_RUN = 126
@@ -36,7 +36,7 @@ export async function runRootfs(
   if (program.length === 0) command.error('error: the image names no command: give one after --')
   const { kernel, commandLine = '', disks = [], ...rest } = rootfs.machine
   const given = await machineOptions({ ...options, kernel: kernel as string }, command)
-  const remote = await runHere(options.emulate, given.disks.map(fileOf), kvmUsable)
+  const remote = await runHere(options.emulate, writableFolders(given, options), kvmUsable)
   if (remote !== undefined) return remote
   const append = command.getOptionValueSource('append') === 'default' ? '' : ` ${options.append}`
   await using vm = await VirtualMachine.create({

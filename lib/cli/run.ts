@@ -11,7 +11,7 @@ import {
 } from '../index.js'
 import { runHere } from './emulated.js'
 import { EXIT_STATUS, EXIT_STATUS_HELP, exitStatus } from './exit-status.js'
-import { fileOf, machineOptions, type RunOptions } from './machine-options.js'
+import { machineOptions, type RunOptions, writableFolders } from './machine-options.js'
 import { RunServices } from './run-services.js'
 import {
   parseCpuSpec,
@@ -22,6 +22,7 @@ import {
   parseMemorySpec,
   parseModuleSpec,
   parseNetSpec,
+  parseShareSpec,
 } from './specs.js'
 
 import { attachTerminal } from './terminal.js'
@@ -114,6 +115,12 @@ export function runCommand(): Command {
       collect(parseNetSpec),
       [],
     )
+    .option(
+      '--share <tag=path[,readonly]>',
+      'a folder that the guest mounts with `mount -t virtiofs TAG DIRECTORY` (repeatable)',
+      collect(parseShareSpec),
+      [],
+    )
     .option('--rng', "an entropy device that gives the host's random numbers", false)
     .option('--vsock <path>', 'a socket device, bridged to a Unix socket made at this path')
     .option('-t, --timeout <seconds>', 'stop the guest after so long', wholeNumber)
@@ -154,17 +161,10 @@ export function runCommand(): Command {
         )
       }
       const machine = await machineOptions(options, command)
-      const written = [...machine.disks.map(fileOf), ...writtenFiles(options)]
+      const written = writableFolders(machine, options)
       const remote = await runHere(options.emulate, written, kvmUsable)
       process.exitCode = remote ?? (await runGuest(machine, options))
     })
-}
-
-/** Besides disks. */
-function writtenFiles({ debugcon, firmwareVariables }: RunOptions) {
-  return [debugcon, firmwareVariables]
-    .filter((path) => path !== undefined)
-    .map((path) => ({ path, readOnly: false }))
 }
 
 function wholeNumber(text: string): number {

@@ -34,6 +34,30 @@ export interface CpuSpec {
   features: Record<string, boolean>
 }
 
+/** `TAG=PATH[,readonly]` as given to `--share`. */
+export interface ShareSpec {
+  tag: string
+  path: string
+  readOnly: boolean
+}
+
+/**
+ * Reads `TAG=PATH[,readonly]`. A comma that belongs to the path is written twice.
+ * @throws InvalidArgumentError naming what is not understood
+ */
+export function parseShareSpec(text: string): ShareSpec {
+  const [first = '', ...parts] = splitSpec(text)
+  const [tag, path] = keyValue(first)
+  const expected = 'TAG=PATH[,readonly]'
+  if (!tag || !path) throw new InvalidArgumentError(`expected ${expected}`)
+  for (const part of parts) {
+    if (part !== 'readonly') {
+      throw new InvalidArgumentError(`'${part}' is not known here; expected ${expected}`)
+    }
+  }
+  return { tag, path, readOnly: parts.length > 0 }
+}
+
 /** A port of the host's that leads into the guest. */
 export interface ForwardSpec {
   protocol: 'tcp' | 'udp'

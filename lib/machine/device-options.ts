@@ -37,6 +37,16 @@ export interface VirtioConsoleDeviceOptions {
   ports?: readonly string[]
 }
 
+/** A folder that the guest shares: `mount -t virtiofs TAG /mnt` there. */
+export interface ShareOptions {
+  /** What the guest mounts it by: 1 to 36 bytes, no two alike. */
+  tag: string
+  /** The folder. The guest reaches nothing outside it, and acts with this process's rights. */
+  path: string
+  /** The guest can change nothing. `false` unless told. */
+  readOnly?: boolean
+}
+
 /** The agent in the guest. */
 export interface AgentOptions {
   /** Milliseconds for which what needs the agent waits for it to connect. A minute unless told. */
@@ -131,3 +141,25 @@ export const checkAgent: check.Check<Readonly<ReturnType<typeof agentOptions>> |
   given,
   name,
 ) => (given === false ? undefined : agentOptions(given === true ? {} : given, name))
+
+const share = check.object({
+  tag: check.value<string>(
+    'a name of 1 to 36 bytes without NUL',
+    (tag) =>
+      typeof tag === 'string' && tag !== '' && !tag.includes('\0') && Buffer.byteLength(tag) <= 36,
+  ),
+  path: check.value<string>(
+    'the path of a folder',
+    (path) => typeof path === 'string' && path !== '' && !path.includes('\0'),
+  ),
+  readOnly: check.withDefault(check.boolean, false),
+})
+/** A {@link ShareOptions}, checked and completed. */
+export type ShareConfig = Readonly<ReturnType<typeof share>>
+
+export const checkShares: check.Check<readonly ShareConfig[]> = (given, name) => {
+  const shares = check.list('an array of folders to share', share)(given, name)
+  const tags = new Set(shares.map(({ tag }) => tag))
+  if (tags.size < shares.length) throw invalidOption(name, given, 'tags, no two alike')
+  return shares
+}

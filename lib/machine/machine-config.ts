@@ -21,11 +21,14 @@ import {
   checkBalloon,
   checkDisks,
   checkNets,
+  checkShares,
   checkVirtioConsole,
   type DiskConfig,
   type DiskOptions,
   type NetConfig,
   type NetOptions,
+  type ShareConfig,
+  type ShareOptions,
   type VirtioConsoleDeviceOptions,
 } from './device-options.js'
 import { checkFirmware, type FirmwareConfig, type FirmwareOptions } from './firmware-options.js'
@@ -116,6 +119,8 @@ export interface VirtualMachineOptions {
      */
     unixSocket?: string
   }
+  /** Folders of this machine's for the guest, each a virtio-fs device. None unless told. */
+  shares?: readonly ShareOptions[]
   /**
    * Runs programs in the guest and copies files, by the agent that `guestInitramfs({ agent: true })` or an installed one
    * runs there: see {@link VirtualMachine.exec}. Brings a socket device along. None unless told.
@@ -186,6 +191,7 @@ export interface MachineConfig {
   readonly inOrderQueues: boolean
   readonly rng: boolean
   readonly vsock: { readonly cid: number; readonly unixSocket: string | undefined } | undefined
+  readonly shares: readonly ShareConfig[]
   readonly agent: { readonly startTimeout: number } | undefined
   readonly virtioConsole: { readonly ports: readonly string[] } | undefined
   readonly balloon: { readonly deflateOnOom: boolean } | undefined
@@ -274,6 +280,7 @@ const checkOptions = check.object(
         ),
       }),
     ),
+    shares: check.withDefault(checkShares, []),
     agent: check.optional(checkAgent),
     virtioConsole: check.optional(checkVirtioConsole),
     balloon: check.optional(checkBalloon),
@@ -318,8 +325,9 @@ export function parseConfig(options: VirtualMachineOptions): MachineConfig {
     .filter(([, wanted]) => wanted)
     .map(([option]) => option)
   const maxDevices = MAX_DEVICES[config.transport]
-  if (config.disks.length + config.nets.length + others.length > maxDevices) {
-    const all = ['disks', 'nets', ...others]
+  const { disks, nets, shares } = config
+  if (disks.length + nets.length + shares.length + others.length > maxDevices) {
+    const all = ['disks', 'nets', ...(shares.length > 0 ? ['shares'] : []), ...others]
     throw invalidOption(
       'disks',
       config.disks,

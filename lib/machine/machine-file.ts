@@ -7,7 +7,7 @@ import { Tap } from '../backends/net/tap.js'
 import { checkRateLimit } from '../devices/virtio/rate-limiter.js'
 import { VmmError } from '../errors.js'
 import { blameOption } from './blame-option.js'
-import type { DiskOptions, NetOptions } from './device-options.js'
+import type { DiskOptions, NetOptions, ShareOptions } from './device-options.js'
 import type { VirtualMachineOptions } from './machine-config.js'
 import * as check from './option-checks.js'
 
@@ -51,6 +51,7 @@ const file = {
   kernel: check.optional(path),
   firmware: check.optional(check.object({ image: path, variables: check.optional(path) })),
   initrd: check.optional(path),
+  shares: check.optional(check.list('an array of folders to share', properties)),
   modules: check.withDefault(check.list('an array of modules', module), []),
   disks: check.withDefault(check.list('an array of disks', disk), []),
   nets: check.withDefault(check.list('an array of network cards', net), []),
@@ -69,7 +70,7 @@ export function machineFromJson(value: unknown, folder: string): VirtualMachineO
   const entries = Object.entries(properties(value, 'the file'))
   const isOwn = ([name]: [string, unknown]) => Object.hasOwn(file, name)
   const own = Object.fromEntries(entries.filter(isOwn))
-  const { kernel, firmware, initrd, modules, disks, nets } = checkFile(own, 'the file')
+  const { kernel, firmware, initrd, modules, disks, nets, shares } = checkFile(own, 'the file')
   return {
     ...(Object.fromEntries(entries.filter((entry) => !isOwn(entry))) as object),
     ...(kernel === undefined ? {} : { kernel: resolve(folder, kernel) }),
@@ -84,6 +85,7 @@ export function machineFromJson(value: unknown, folder: string): VirtualMachineO
       return { image: resolve(folder, image), ...defined({ commandLine }) }
     }),
     disks: disks.map((each, index) => blamed(`disks[${index}]`, () => diskOf(each, folder))),
+    ...(shares && { shares: shares.map((share) => shareOf(share, folder)) }),
     nets: nets.map((each, index) => blamed(`nets[${index}]`, () => netOf(each))),
   }
 }
@@ -114,6 +116,13 @@ function optionOf({ option, value, expected }: VmmError) {
     ...(value === undefined ? {} : { value }),
     ...(expected === undefined ? {} : { expected }),
   }
+}
+
+/** What else is to be said of it, `VirtualMachine.create` says. */
+function shareOf(share: Readonly<Record<string, unknown>>, folder: string): ShareOptions {
+  const { path } = share
+  const absolute = typeof path === 'string' && path !== '' ? { path: resolve(folder, path) } : {}
+  return { ...share, ...absolute } as ShareOptions
 }
 
 function blamed<T>(option: string, make: () => T): T {

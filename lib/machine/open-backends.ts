@@ -1,6 +1,8 @@
+import { SharedFolder } from '../backends/share/shared-folder.js'
 import { VirtioBalloon } from '../devices/virtio/balloon/virtio-balloon.js'
 import { VirtioBlock } from '../devices/virtio/block/virtio-block.js'
 import { VirtioConsole } from '../devices/virtio/console/virtio-console.js'
+import { VirtioFs } from '../devices/virtio/fs/virtio-fs.js'
 import { VirtioNet } from '../devices/virtio/net/virtio-net.js'
 import { VirtioRng } from '../devices/virtio/rng/virtio-rng.js'
 import type { VirtioDevice } from '../devices/virtio/virtio-device.js'
@@ -54,6 +56,11 @@ export async function openBackends(
     others.push(vsock)
     const path = config.vsock?.unixSocket
     if (path !== undefined) await openBridge(vsock, path, cleanup)
+  }
+  for (const [i, { tag, path, readOnly }] of config.shares.entries()) {
+    const folder = new SharedFolder(path, { readOnly })
+    await opened(`shares[${i}]`, folder, cleanup)
+    others.push(new VirtioFs(folder, { name: `fs${i}`, tag }))
   }
   const virtioConsole = config.virtioConsole && new VirtioConsole(config.virtioConsole)
   if (virtioConsole) others.push(virtioConsole)

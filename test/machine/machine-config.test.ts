@@ -59,6 +59,7 @@ describe('parseConfig', () => {
       packedQueues: false,
       inOrderQueues: false,
       rng: false,
+      shares: [],
       vsock: undefined,
       agent: undefined,
       virtioConsole: undefined,
