@@ -22,6 +22,8 @@ export default defineConfig({
           name: 'unit',
           include: ['test/**/*.test.ts'],
           exclude: [KVM, GUEST, HOSTILE],
+          // For machines that have other things to do: most take milliseconds.
+          testTimeout: 30_000,
         },
       },
       {
