@@ -61,13 +61,24 @@ export class VirtualSwitch extends EventEmitter<VirtualSwitchEvents> {
   #forward(frame: Uint8Array, from: SwitchPort | undefined): void {
     if (frame.length < 14) return
     if (from && (frame[6]! & 1) === 0) this.#learn(address(frame, 6), from)
-    this.emit('frame', frame, from)
+    this.#tell(frame, from)
     const to = (frame[0]! & 1) === 0 ? this.#table.get(address(frame, 0)) : undefined
     if (to) {
       if (to !== from) to.deliver(frame)
       return
     }
     for (const port of this.#ports) if (port !== from) port.deliver(frame)
+  }
+
+  /** What a listener throws is the program's own, and no fault of the device that has sent the frame. */
+  #tell(frame: Uint8Array, from: SwitchPort | undefined): void {
+    try {
+      this.emit('frame', frame, from)
+    } catch (error) {
+      queueMicrotask(() => {
+        throw error
+      })
+    }
   }
 
   #learn(mac: string, port: SwitchPort): void {

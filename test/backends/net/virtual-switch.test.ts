@@ -53,6 +53,25 @@ describe('VirtualSwitch', () => {
     expect(seen).toEqual([MACS[0], MACS[1]])
   })
 
+  it('carries frames on when a listener throws, whose program is told as of any exception', async () => {
+    const [a, b] = await plug(2)
+    b!.buffers(4)
+    const others = process.listeners('uncaughtException')
+    process.removeAllListeners('uncaughtException')
+    const caught = new Promise((resolve) => process.once('uncaughtException', resolve))
+    try {
+      network.once('frame', () => {
+        throw new Error('a fault in the program')
+      })
+      a!.send(frame(MACS[1]!, MACS[0]!, 'one'))
+      expect(payloadOf((await b!.receive(() => true)).frame)).toBe('one')
+      expect(await caught).toMatchObject({ message: 'a fault in the program' })
+    } finally {
+      for (const listener of others) process.on('uncaughtException', listener)
+    }
+    expect(a!.tx.used()).toHaveLength(1)
+  })
+
   it('takes frames from its program', async () => {
     const [a] = await plug(1)
     a!.buffers(4)
