@@ -1,11 +1,10 @@
 /** A virtio disk under fio in the guest, on one file, against QEMU with an I/O thread. */
 import { print, quick, rounds } from './lib/cli.js'
-import { figure, type Target } from './lib/figure.js'
 import { type FioJob, fioScript, fixedFioScript } from './lib/fio.js'
 import { mountPrograms, programs } from './lib/guest-assets.js'
 import type { GuestProcess } from './lib/guest-process.js'
 import { type Results, session } from './lib/guest-session.js'
-import { deviceMatches, interleaveMatches } from './lib/peers.js'
+import { type Comparison, compareMatches, deviceMatches, type Monitor } from './lib/peers.js'
 import { cpuSeconds } from './lib/process-cpu.js'
 import { ScratchFolder } from './lib/scratch.js'
 
@@ -54,28 +53,14 @@ using folder = new ScratchFolder()
 const image = folder.file('disk.img', FILE_MIB)
 const tools = (await programs()).image
 const disks = [{ path: image }, { path: tools, readOnly: true }]
-const matches = deviceMatches()
-const samples = await interleaveMatches(rounds(2), matches, (monitor) =>
-  session(monitor, script, { disks }, LIMIT, cpuOfFixedJob),
-)
-
-print(
-  matches.flatMap(({ transport, ours, peer }) => {
-    const compare = (title: string, unit: string, target: Target, name: string) =>
-      figure(`${title}, ${transport}`, unit, target, samples(ours, name), {
-        name: peer.name,
-        samples: samples(peer, name),
-      })
-    return [
-      ...jobs.map(({ name, title, unit }) =>
-        compare(title, unit, { of: 'ratio', bound: 'at least', value: 1 }, name),
-      ),
-      compare(
-        'CPU seconds of the process for a fixed I/O job',
-        's',
-        { of: 'ratio', bound: 'at most', value: 1.2 },
-        'cpu',
-      ),
-    ]
-  }),
-)
+const comparisons: readonly Comparison[] = [
+  ...jobs.map((job) => ({ ...job, target: { of: 'ratio', bound: 'at least', value: 1 } as const })),
+  {
+    name: 'cpu',
+    title: 'CPU seconds of the process for a fixed I/O job',
+    unit: 's',
+    target: { of: 'ratio', bound: 'at most', value: 1.2 },
+  },
+]
+const measure = (monitor: Monitor) => session(monitor, script, { disks }, LIMIT, cpuOfFixedJob)
+print(await compareMatches(rounds(2), deviceMatches(), measure, comparisons))

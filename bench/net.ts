@@ -1,6 +1,5 @@
 /** A virtio network card on a TAP interface, against QEMU without vhost on the same one. */
 import { print, quick, rounds } from './lib/cli.js'
-import { figure, type Target } from './lib/figure.js'
 import { mountPrograms, programs } from './lib/guest-assets.js'
 import { session } from './lib/guest-session.js'
 import {
@@ -11,7 +10,7 @@ import {
   iperfScript,
   NETWORK_PARAMETERS,
 } from './lib/host-network.js'
-import { deviceMatches, interleaveMatches } from './lib/peers.js'
+import { type Comparison, compareMatches, deviceMatches, type Monitor } from './lib/peers.js'
 
 const SECONDS = quick ? 1 : 2
 const PINGS = quick ? 20 : 300
@@ -39,25 +38,19 @@ const disks = [{ path: (await programs()).image, readOnly: true }]
 using tap = new BenchTap()
 using _servers = await HostServers.start()
 const options = { disks, tap: tap.name, parameters: NETWORK_PARAMETERS }
-const matches = deviceMatches()
-const samples = await interleaveMatches(rounds(2), matches, (monitor) =>
-  session(monitor, script, options, LIMIT),
-)
-
-print(
-  matches.flatMap(({ transport, ours, peer }) => {
-    const compare = (title: string, unit: string, target: Target, name: string) =>
-      figure(`${title}, ${transport}`, unit, target, samples(ours, name), {
-        name: `${peer.name} without vhost`,
-        samples: samples(peer, name),
-      })
-    return [
-      ...streams.map(({ name, title }) =>
-        compare(title, 'Mbit/s', { of: 'ratio', bound: 'at least', value: 1 }, name),
-      ),
-      ...roundTrips.map(({ name, title }) =>
-        compare(title, 'µs', { of: 'ratio', bound: 'at most', value: 1 }, name),
-      ),
-    ]
-  }),
-)
+const comparisons: readonly Comparison[] = [
+  ...streams.map(({ name, title }) => ({
+    name,
+    title,
+    unit: 'Mbit/s',
+    target: { of: 'ratio', bound: 'at least', value: 1 } as const,
+  })),
+  ...roundTrips.map(({ name, title }) => ({
+    name,
+    title,
+    unit: 'µs',
+    target: { of: 'ratio', bound: 'at most', value: 1 } as const,
+  })),
+]
+const measure = (monitor: Monitor) => session(monitor, script, options, LIMIT)
+print(await compareMatches(rounds(2), deviceMatches(), measure, comparisons, ' without vhost'))

@@ -96,11 +96,14 @@ export async function interleaveNamed(
   measurements: readonly (() => Promise<ReadonlyMap<string, number>>)[],
 ): Promise<((name: string) => number[])[]> {
   const samples = await inTurn(runs, measurements)
-  return samples.map((maps) => (name) => {
-    const values = maps.flatMap((map) => map.get(name) ?? [])
-    if (values.length === runs) return values
-    throw new Error(`${name}: ${values.length} values of ${runs}`)
-  })
+  return samples.map((maps) => (name) => samplesOf(maps, name))
+}
+
+/** The values of a name, one of each map. */
+export function samplesOf(maps: readonly ReadonlyMap<string, number>[], name: string): number[] {
+  const values = maps.flatMap((map) => map.get(name) ?? [])
+  if (values.length === maps.length) return values
+  throw new Error(`${name}: ${values.length} values of ${maps.length}`)
 }
 
 async function inTurn<T>(
@@ -115,7 +118,7 @@ async function inTurn<T>(
 }
 
 /** Once more if it fails: an emulated host has faults of its own. */
-async function again<T>(measure: () => Promise<T>): Promise<T> {
+export async function again<T>(measure: () => Promise<T>): Promise<T> {
   try {
     return await measure()
   } catch (error) {

@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
-import { interleaveNamed } from './figure.js'
+import { again, type Figure, figure, samplesOf, type Target } from './figure.js'
 
 /** What every monitor of a comparison is given. */
 export interface GuestSpec {
@@ -113,19 +113,50 @@ export function hasKvmtool(): boolean {
   return folders.some((folder) => existsSync(join(folder, 'lkvm')))
 }
 
+/** A figure to be made of a value that {@link compareMatches} measures. */
+export interface Comparison {
+  /** The value's. */
+  readonly name: string
+  readonly title: string
+  readonly unit: string
+  readonly target: Target
+}
+
 /**
- * Measures every monitor of the matches in turn, `runs` times.
- * @returns the samples of a name, by monitor
+ * Measures every monitor of the matches in turn, `runs` times. One that fails is left out from then on, a value that is
+ * not there every time is too, and both are said.
+ * @param note for the peers' names
  */
-export async function interleaveMatches(
+export async function compareMatches(
   runs: number,
   matches: readonly Match[],
   measure: (monitor: Monitor) => Promise<ReadonlyMap<string, number>>,
-): Promise<(monitor: Monitor, name: string) => number[]> {
-  const monitors = [...new Set(matches.flatMap(({ ours, peer }) => [ours, peer]))]
-  const samples = await interleaveNamed(
-    runs,
-    monitors.map((monitor) => () => measure(monitor)),
+  comparisons: readonly Comparison[],
+  note = '',
+): Promise<Figure[]> {
+  const taken = new Map<Monitor, ReadonlyMap<string, number>[]>()
+  for (const { ours, peer } of matches) taken.set(ours, []).set(peer, [])
+  for (let run = 0; run < runs; run++) {
+    for (const [monitor, maps] of taken) {
+      try {
+        maps.push(await again(() => measure(monitor)))
+      } catch (error) {
+        process.stderr.write(`${monitor.name} is left out: ${(error as Error).message}\n`)
+        taken.delete(monitor)
+      }
+    }
+  }
+  const whole = matches.filter(({ ours, peer }) => taken.has(ours) && taken.has(peer))
+  return whole.flatMap(({ transport, ours, peer }) =>
+    comparisons.flatMap(({ name, title, unit, target }) => {
+      try {
+        const samples = samplesOf(taken.get(ours)!, name)
+        const against = { name: peer.name + note, samples: samplesOf(taken.get(peer)!, name) }
+        return figure(`${title}, ${transport}`, unit, target, samples, against)
+      } catch (error) {
+        process.stderr.write(`${title} against ${peer.name}: ${(error as Error).message}\n`)
+        return []
+      }
+    }),
   )
-  return (monitor, name) => samples[monitors.indexOf(monitor)]!(name)
 }

@@ -6,6 +6,7 @@ import { BENCHMARKS } from '../../bench/catalogue.js'
 import { figure, interleaveNamed } from '../../bench/lib/figure.js'
 import { fioScript } from '../../bench/lib/fio.js'
 import { readResults } from '../../bench/lib/guest-session.js'
+import { compareMatches, type Monitor } from '../../bench/lib/peers.js'
 import { cpuSeconds } from '../../bench/lib/process-cpu.js'
 import { markdown, page, withFigures } from '../../bench/lib/report.js'
 import { svg } from '../../bench/lib/svg.js'
@@ -82,6 +83,35 @@ describe('samples', () => {
       [2, 2],
     ])
     expect(() => ofOne!('y')).toThrow('y: 0 values of 2')
+  })
+
+  it('are compared of the monitors and values that did not fail', async () => {
+    const monitor = (name: string): Monitor => ({ name, command: () => [] })
+    const [ours, good, bad] = [monitor('node-kvm'), monitor('good'), monitor('bad')]
+    const transport = 'virtio-pci'
+    const target = { of: 'ratio', bound: 'at least', value: 1 } as const
+    const measured: string[] = []
+    const made = await compareMatches(
+      2,
+      [
+        { transport, ours, peer: good },
+        { transport, ours, peer: bad },
+      ],
+      async ({ name }) => {
+        measured.push(name)
+        if (name === 'bad') throw new Error('it is broken')
+        return new Map([['x', 3], ...(measured.length < 3 ? ([['y', 4]] as const) : [])])
+      },
+      [
+        { name: 'x', title: 'X', unit: 's', target },
+        { name: 'y', title: 'Y', unit: 's', target },
+      ],
+      ' enough',
+    )
+    expect(measured).toEqual(['node-kvm', 'good', 'bad', 'bad', 'node-kvm', 'good'])
+    expect(made.map(({ name, peerName, ratio }) => [name, peerName, ratio])).toEqual([
+      ['X, virtio-pci', 'good enough', 1],
+    ])
   })
 
   it('are read from what a guest says', () => {
