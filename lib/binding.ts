@@ -140,6 +140,7 @@ export interface NativeEventFd {
   close(): void
 }
 
+/** What a mapping of guest memory is made of. */
 export interface MappingOptions {
   /** `memfd` (shared) is the default; `anonymous` is private. */
   kind?: 'memfd' | 'anonymous'

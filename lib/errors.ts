@@ -50,6 +50,7 @@ export const errorCodes = {
   ERR_EMULATED_HOST: 'the emulated KVM host failed',
 } as const
 
+/** A code of {@link errorCodes}. */
 export type ErrorCode = keyof typeof errorCodes
 
 /** What an error is about, in a form that a program can use. */

@@ -12,11 +12,13 @@ import { GuestProcess } from './guest-process.js'
 import { Limit, type LimitOptions } from './limit.js'
 import { encodeWords } from './protocol.js'
 
+/** How a file of the guest's is read. */
 export interface ReadFileOptions extends LimitOptions {
   /** Bytes that the file may have. 16 MiB unless told. */
   maxBytes?: number
 }
 
+/** How a file of the guest's is written. */
 export interface WriteFileOptions extends LimitOptions {
   /** Permission bits: 0o644, or of a file that is copied its own, unless told. */
   mode?: number

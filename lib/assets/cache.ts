@@ -8,6 +8,7 @@ import { type Manifest, readManifest, readVerified, writeManifest } from './mani
 /** What a long step is doing, in a few words for a person. */
 export type Report = (text: string) => void
 
+/** How an asset is fetched. */
 export interface AssetOptions {
   report?: Report
 }

@@ -4,6 +4,7 @@ import { invalidOption } from '../errors.js'
 import { type AssetOptions, cachedFolder } from './cache.js'
 import { runProgram } from './program.js'
 
+/** What {@link ext4Image} takes. */
 export interface DiskImageOptions extends AssetOptions {
   /** MiB, from 16 to 4096; 32 unless told. */
   sizeMiB?: number

@@ -15,6 +15,7 @@ import { type AssetOptions, cachedFolder } from './cache.js'
 import { guestAgentAsset } from './guest-agent.js'
 import type { KernelAsset } from './kernel.js'
 
+/** What {@link guestInitramfs} takes. */
 export interface GuestInitramfsOptions extends AssetOptions {
   /** Modules to load besides those for virtio-mmio, block, net and ext4. */
   modules?: readonly string[]

@@ -12,7 +12,9 @@ import { readVerified } from './manifest.js'
 /** `cloud-amd64` is small and meant for virtual machines; `amd64` has every driver, and 9p. */
 export type KernelFlavour = 'cloud-amd64' | 'amd64'
 
+/** The series of stock kernels that {@link kernelAsset} knows. */
 export const KERNEL_SERIES = ['6.12', '6.1'] as const
+/** A series of stock kernels: `'6.12'`. */
 export type KernelSeries = (typeof KERNEL_SERIES)[number]
 
 /** A stock Debian kernel in the cache, checked when it was fetched and again now. */

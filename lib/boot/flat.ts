@@ -11,8 +11,10 @@ import type { ImageFile } from './image-file.js'
 import { linuxEntry64 } from './linux-entry.js'
 import { pvhEntry } from './pvh.js'
 
+/** What the processor is in at the first instruction. */
 export type FlatMode = 'real' | 'protected' | 'long'
 
+/** Where bare machine code lies, and how it is started. */
 export interface FlatOptions {
   /** What the CPU is in at the first instruction: 16-bit real mode, 32-bit protected mode without paging, or long mode. */
   readonly mode: FlatMode

@@ -7,6 +7,7 @@ export const PIO_SPACE_SIZE = 0x1_0000
 /** Guest-physical addresses that a `number` holds exactly, one bit more than x86 has. */
 export const MMIO_SPACE_SIZE = 2 ** 53
 
+/** Ports (`pio`) or guest-physical addresses (`mmio`). */
 export type AddressSpaceKind = 'pio' | 'mmio'
 
 /** Where a device answers: `size` addresses (ports, bytes) from `base`. */

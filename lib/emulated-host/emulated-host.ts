@@ -9,6 +9,7 @@ import type { Streams } from './streams.js'
 /** Set to `1` for everything that runs inside an emulated host. */
 export const INSIDE_VARIABLE = 'NODE_KVM_EMULATED_HOST'
 
+/** How the command ended. */
 export interface EmulatedHostResult {
   /** The command's exit status, as a shell tells it: 128 and the signal's number if it was killed. */
   exitCode: number

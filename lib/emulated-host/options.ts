@@ -4,6 +4,7 @@ import type { Readable, Writable } from 'node:stream'
 import type { Report } from '../assets/cache.js'
 import { invalidOption } from '../errors.js'
 
+/** What {@link runInEmulatedHost} takes. */
 export interface EmulatedHostOptions {
   /** MiB of memory, 512 up to what this machine has; 4096 unless told, or three quarters of this machine's if less. */
   memoryMiB?: number

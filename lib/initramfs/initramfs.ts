@@ -1,6 +1,7 @@
 import { type CpioEntry, writeCpio } from './cpio.js'
 import type { KernelModule } from './module-order.js'
 
+/** What {@link buildInitramfs} takes. */
 export interface InitramfsOptions {
   /** The text of `/init`, the first process: a script for `/bin/sh`, or another program's bytes. */
   init: string | Uint8Array

@@ -45,6 +45,7 @@ export interface InternalErrorExit {
   instruction?: Uint8Array
 }
 
+/** What a KVM_EXIT_SYSTEM_EVENT is for. */
 export interface SystemEventExit {
   reason: 'system-event'
   type: number
@@ -60,6 +61,7 @@ export interface SystemEventExit {
   data: bigint[]
 }
 
+/** What a KVM_EXIT_HYPERV is for. */
 export type HypervExit = { reason: 'hyperv' } & (
   | { type: 'synic'; msr: number; control: bigint; evtPage: bigint; msgPage: bigint }
   | { type: 'hcall'; input: bigint; params: bigint[] }

@@ -9,6 +9,7 @@ import { type ExitCounts, sumExitCounts } from './exit-stats.js'
 import { endingOfDeviceError, endingOfErrno, endingOfExit, type RunEnding } from './run-ending.js'
 import { serveIo, serveMmio } from './serve-exit.js'
 
+/** What {@link RunLoop} takes. */
 export interface RunLoopOptions {
   /** The machine's name, for those who watch its exits. */
   name?: string

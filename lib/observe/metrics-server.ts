@@ -3,6 +3,7 @@ import { invalidOption } from '../errors.js'
 import type { VirtualMachine } from '../machine/virtual-machine.js'
 import { metricsText } from './metrics.js'
 
+/** What {@link serveMetrics} takes. */
 export interface MetricsServerOptions {
   /** Machines to tell of, asked for at each request. */
   machines: () => Iterable<VirtualMachine>

@@ -12,6 +12,7 @@ import {
 /** An event of the Trace Event Format. */
 type TraceEvent = Readonly<Record<string, unknown>>
 
+/** What {@link Trace} takes. */
 export interface TraceOptions {
   /** Events kept: 1 to 10,000,000; what comes after them is counted only. 1,000,000 unless told. */
   limit?: number

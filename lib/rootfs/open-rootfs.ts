@@ -11,6 +11,7 @@ import type { VirtualMachineOptions } from '../machine/machine-config.js'
 import { buildRootfsImage, type RootfsProcess } from './build-image.js'
 import { badRootfs } from './rootfs-error.js'
 
+/** What a root file system is made of. */
 export interface RootfsOptions {
   /** Series of the Debian kernel to run it with, fetched on first use: `'6.12'` unless told. */
   kernel?: KernelSeries

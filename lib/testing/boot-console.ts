@@ -1,6 +1,7 @@
 import type { Readable } from 'node:stream'
 import { invalidOption, VmmError } from '../errors.js'
 
+/** How long {@link BootConsole.waitFor} waits. */
 export interface WaitOptions {
   /** Milliseconds, from 1 to 2^31 - 1. What is left of the boot test's own unless told. */
   timeout?: number

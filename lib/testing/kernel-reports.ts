@@ -28,6 +28,7 @@ const KINDS = [
   ['warning', /WARNING: (?:CPU|at|\S+:\d+)/],
 ] as const
 
+/** A kind of complaint of a kernel's: one of {@link KERNEL_REPORT_KINDS}. */
 export type KernelReportKind = (typeof KINDS)[number][0]
 
 /** Every kind of report that is recognized. */

@@ -33,7 +33,9 @@ export interface RequestMessage {
 }
 
 // Whoever publishes asks first whether anybody listens, so that nothing is spent when nobody does.
+/** The diagnostics channel of {@link ExitMessage}. */
 export const EXIT_CHANNEL = 'node-kvm:exit'
+/** The diagnostics channel of {@link RequestMessage}. */
 export const REQUEST_CHANNEL = 'node-kvm:request'
 export const exitChannel = channel(EXIT_CHANNEL)
 export const requestChannel = channel(REQUEST_CHANNEL)

@@ -76,6 +76,7 @@ function checkPresent(host: readonly CpuidEntry[], model: string, needed: readon
   throw invalidOption('cpu', model, what)
 }
 
+/** Whether a feature, by its bit, is among those. */
 export function hasFeature(entries: readonly CpuidEntry[], name: string): boolean {
   const feature = FEATURES.get(name)
   if (feature === undefined) return false

@@ -7,6 +7,7 @@ import type { BlockAttachment, BlockChannel, BlockGeometry } from './block-backe
 import { BLOCK_ENGINES, type BlockEngineChoice, newFileChannel } from './file-channel.js'
 import { OpenBackend } from './open-backend.js'
 
+/** What {@link FileDisk} takes. */
 export interface FileDiskOptions {
   /** The guest may not write, and the file is opened for reading only. `false` unless told. */
   readOnly?: boolean

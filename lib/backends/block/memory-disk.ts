@@ -6,6 +6,7 @@ import type { BlockAttachment, BlockChannel } from './block-backend.js'
 import { type BlockEngineChoice, newFileChannel } from './file-channel.js'
 import { OpenBackend } from './open-backend.js'
 
+/** What {@link MemoryDisk} takes. */
 export interface MemoryDiskOptions {
   /** The guest may not write. `false` unless told. */
   readOnly?: boolean

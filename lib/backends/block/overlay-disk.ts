@@ -8,6 +8,7 @@ import { type BlockFunctions, JsChannel } from './js-channel.js'
 import { OpenBackend } from './open-backend.js'
 import { SectorSet } from './sector-set.js'
 
+/** What {@link OverlayDisk} takes. */
 export interface OverlayDiskOptions {
   /** The serial number that the guest reads: the base image's unless told. */
   id?: string

@@ -2,6 +2,7 @@ import { Writable } from 'node:stream'
 import { invalidOption, VmmError } from '../../errors.js'
 import type { CharSource } from './char-backend.js'
 
+/** What {@link ConsoleInput} takes. */
 export interface ConsoleInputOptions {
   /** Bytes after which `write()` returns false: 1 to 2^20, 16 KiB unless told. */
   highWaterMark?: number

@@ -2,6 +2,7 @@ import { Readable } from 'node:stream'
 import { invalidOption } from '../../errors.js'
 import type { CharSink } from './char-backend.js'
 
+/** What {@link ConsoleOutput} takes. */
 export interface ConsoleOutputOptions {
   /** Bytes kept for a reader that lags, besides one chunk in the stream itself: 4096 to 2^30, 1 MiB unless told. */
   capacity?: number

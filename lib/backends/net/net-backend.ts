@@ -40,6 +40,7 @@ export interface NetBackend {
 /** Where a capture goes: the path of a file, which is overwritten, or of a FIFO; or a stream. */
 export type CaptureTarget = string | Writable
 
+/** How frames are captured. */
 export interface CaptureOptions {
   /** Bytes kept of each frame, 1 to 262144, which is the default and more than any frame has. */
   snapLength?: number
@@ -74,6 +75,7 @@ export interface NetOffloads {
   readonly ufo: boolean
 }
 
+/** Nothing may be left undone in frames. */
 export const NO_OFFLOADS: NetOffloads = {
   checksum: false,
   tso4: false,

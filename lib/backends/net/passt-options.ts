@@ -14,6 +14,7 @@ export interface PortForward {
   guestPort?: number
 }
 
+/** What {@link Passt} takes. */
 export interface PasstOptions {
   /** The guest's MAC address: a random one, locally administered, unless told. */
   mac?: MacAddress

@@ -20,6 +20,7 @@ import { CapturePoint } from './pcap-capture.js'
 /** The path of a Unix socket to connect to; a stream that is connected; or what makes one, when the backend is opened. */
 export type StreamSource = string | Duplex | (() => Duplex | Promise<Duplex>)
 
+/** What {@link StreamNet} takes. */
 export interface StreamNetOptions {
   /** The guest's MAC address: a random one, locally administered, unless told. */
   mac?: MacAddress

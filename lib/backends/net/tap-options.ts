@@ -2,6 +2,7 @@ import { isIP } from 'node:net'
 import { invalidOption } from '../../errors.js'
 import type { MacAddress } from './net-backend.js'
 
+/** What {@link Tap} takes. */
 export interface TapOptions {
   /** The guest's MAC address: a random one, locally administered, unless told. */
   mac?: MacAddress

@@ -17,6 +17,7 @@ import { CapturePoint } from './pcap-capture.js'
 /** MAC addresses that a switch remembers; the oldest makes room for a new one. */
 const TABLE_MAX = 1024
 
+/** What a port of a {@link VirtualSwitch} takes. */
 export interface SwitchPortOptions {
   /** The guest's MAC address: a random one, locally administered, unless told. */
   mac?: MacAddress

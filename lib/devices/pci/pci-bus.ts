@@ -6,6 +6,7 @@ import { SharedLine } from './intx.js'
 import type { PciDevice } from './pci-device.js'
 import { type BridgeRanges, WindowDecoder } from './window-decoder.js'
 
+/** What a PCI bus is made of. */
 export interface PciBusOptions {
   readonly pio: Bus
   readonly mmio: Bus

@@ -41,6 +41,7 @@ export function featureBits(...bits: readonly number[]): FeatureBits {
   return bits.reduce((set, bit) => set | (1n << BigInt(bit)), 0n)
 }
 
+/** Whether a feature, by its bit, is among those. */
 export function hasFeature(set: FeatureBits, bit: number): boolean {
   return ((set >> BigInt(bit)) & 1n) === 1n
 }

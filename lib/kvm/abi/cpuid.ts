@@ -13,6 +13,7 @@ export interface CpuidEntry {
   edx: number
 }
 
+/** `struct kvm_cpuid_entry2`. */
 export const KvmCpuidEntry2 = struct('kvm_cpuid_entry2', 40, {
   function: u32(0),
   index: u32(4),
@@ -22,6 +23,7 @@ export const KvmCpuidEntry2 = struct('kvm_cpuid_entry2', 40, {
   ecx: u32(20),
   edx: u32(24),
 })
+/** `struct kvm_cpuid_entry2`. */
 export type KvmCpuidEntry2 = StructOf<typeof KvmCpuidEntry2>
 
 /** KVM_SET_CPUID's entries. */

@@ -59,20 +59,24 @@ export const KvmMsi = struct('kvm_msi', 32, {
 export type KvmMsi = StructOf<typeof KvmMsi>
 export const KVM_MSI_VALID_DEVID = 1
 
+/** `struct kvm_irq_routing_irqchip`. */
 export const KvmIrqRoutingIrqchip = struct('kvm_irq_routing_irqchip', 8, {
   irqchip: u32(0),
   pin: u32(4),
 })
+/** `struct kvm_irq_routing_msi`. */
 export const KvmIrqRoutingMsi = struct('kvm_irq_routing_msi', 16, {
   address_lo: u32(0),
   address_hi: u32(4),
   data: u32(8),
   devid: u32(12),
 })
+/** `struct kvm_irq_routing_hv_sint`. */
 export const KvmIrqRoutingHvSint = struct('kvm_irq_routing_hv_sint', 8, {
   vcpu: u32(0),
   sint: u32(4),
 })
+/** `struct kvm_irq_routing_xen_evtchn`. */
 export const KvmIrqRoutingXenEvtchn = struct('kvm_irq_routing_xen_evtchn', 12, {
   port: u32(0),
   vcpu: u32(4),

@@ -56,6 +56,7 @@ export const KvmCoalescedMmioRing = struct('kvm_coalesced_mmio_ring', 8, {
   first: u32(0),
   last: u32(4),
 })
+/** `struct kvm_coalesced_mmio`. */
 export const KvmCoalescedMmio = struct('kvm_coalesced_mmio', 24, {
   phys_addr: address64(0),
   len: u32(8),

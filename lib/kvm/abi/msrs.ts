@@ -1,6 +1,8 @@
 import { type StructOf, struct, u32, u64 } from '../../util/struct.js'
 
+/** `struct kvm_msr_entry`. */
 export const KvmMsrEntry = struct('kvm_msr_entry', 16, { index: u32(0), data: u64(8) })
+/** `struct kvm_msr_entry`. */
 export type KvmMsrEntry = StructOf<typeof KvmMsrEntry>
 
 /** The header of KVM_GET_MSRS' and KVM_SET_MSRS' list. */

@@ -127,7 +127,9 @@ export type KvmDebugregs = StructOf<typeof KvmDebugregs>
 
 export const KVM_MAX_XCRS = 16
 
+/** `struct kvm_xcr`. */
 export const KvmXcr = struct('kvm_xcr', 16, { xcr: u32(0), value: u64(8) })
+/** `struct kvm_xcr`. */
 export type KvmXcr = StructOf<typeof KvmXcr>
 
 /** Extended control registers: KVM_GET_XCRS, KVM_SET_XCRS. The first `nr_xcrs` entries count. */

@@ -6,6 +6,7 @@ import type { DeviceContext, VirtioDevice } from '../virtio-device.js'
 import * as abi from './abi.js'
 import { forEachPageRun } from './page-runs.js'
 
+/** What {@link VirtioBalloon} takes. */
 export interface VirtioBalloonOptions {
   /** For logs and errors: `'balloon'` unless told. */
   name?: string

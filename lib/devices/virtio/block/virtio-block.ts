@@ -32,6 +32,7 @@ import { blockConfig, blockFeatures, SEGMENT_SIZE_MAX, setCapacity } from './blo
 import { BlockRequest, dataSegmentsFit, forEachDataSegment } from './block-request.js'
 import { RangeRequest } from './range-request.js'
 
+/** What {@link VirtioBlock} takes. */
 export interface VirtioBlockOptions {
   /** For logs and errors: `'block'` unless told. */
   name?: string

@@ -6,6 +6,7 @@ import type { DeviceContext, VirtioDevice } from '../virtio-device.js'
 import * as abi from './abi.js'
 import { ConsolePort } from './console-port.js'
 
+/** What {@link VirtioConsole} takes. */
 export interface VirtioConsoleOptions {
   /** For logs and errors: `'console'` unless told. */
   name?: string

@@ -37,6 +37,7 @@ import { agreement, guestOffloads, offloadFeatures } from './offload-features.js
 import { type PairOwner, QueuePair } from './queue-pair.js'
 import { ReceiveFilterState } from './receive-filter.js'
 
+/** What {@link VirtioNet} takes. */
 export interface VirtioNetOptions {
   /** For logs and errors: `'net'` unless told. */
   name?: string

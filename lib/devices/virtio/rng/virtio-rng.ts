@@ -8,6 +8,7 @@ import type { DeviceContext, VirtioDevice } from '../virtio-device.js'
 /** Bytes that one request gets at most: the driver asks again for more (virtio 1.2, 5.4.6). */
 const REQUEST_MAX = 4096
 
+/** What {@link VirtioRng} takes. */
 export interface VirtioRngOptions {
   /** For logs and errors: `'rng'` unless told. */
   name?: string

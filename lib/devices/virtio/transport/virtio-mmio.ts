@@ -54,6 +54,7 @@ const addressRegisters: ReadonlyMap<number, readonly [area: QueueArea, high: boo
   [VIRTIO_MMIO_QUEUE_USED_HIGH, ['deviceArea', true]],
 ])
 
+/** What {@link VirtioMmioTransport} takes. */
 export interface VirtioMmioOptions extends DeviceControlOptions {
   readonly memory: GuestMemory
   /** Pulsed at each interrupt: the line is edge-triggered. */

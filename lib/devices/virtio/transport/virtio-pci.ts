@@ -10,6 +10,7 @@ import { DeviceControl, type DeviceControlOptions } from './device-control.js'
 import * as abi from './virtio-pci-abi.js'
 import { VirtioPciCommonConfig } from './virtio-pci-common.js'
 
+/** What a PCI transport takes. */
 export interface VirtioPciOptions extends DeviceControlOptions {
   readonly memory: GuestMemory
   /** The device stopped for what the driver did (DEVICE_NEEDS_RESET). At most once between two resets. */

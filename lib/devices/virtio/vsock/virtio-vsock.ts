@@ -21,6 +21,7 @@ import {
 } from './packet.js'
 import { VsockStream } from './vsock-stream.js'
 
+/** What {@link VirtioVsock} takes. */
 export interface VirtioVsockOptions {
   /** For logs and errors: `'vsock'` unless told. */
   name?: string

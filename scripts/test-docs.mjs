@@ -1,0 +1,159 @@
+// npm run test:docs: every command and program in README.md and docs/*.md, as a new user would try them: in an empty project
+// that has the packed tarball. A comment before a block says what to do with it:
+//   <!-- test: run -->            run it; `run kvm` where there is a /dev/kvm, `run guest` where stock kernels boot
+//   <!-- test: types -->          compile it, for what is no whole program
+//   <!-- test: file NAME -->      keep it as that file
+//   <!-- test: status 0 1 -->     run it; these exit statuses are fine
+//   <!-- test: skip REASON -->    leave it out, and say why
+// TypeScript and JavaScript are always compiled. A block of these kinds without such a comment is an error.
+import { spawnSync } from 'node:child_process'
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { packageRoot } from './lib/build-addon.mjs'
+import { codeBlocks } from './lib/code-blocks.mjs'
+
+const TESTED = new Set(['sh', 'js', 'ts', 'json'])
+const directory = mkdtempSync(join(tmpdir(), 'node-kvm-docs-'))
+const project = join(directory, 'project')
+const bin = (name) => join(packageRoot, 'node_modules/.bin', name)
+let passed = 0
+let failed = 0
+
+function result(what, error) {
+  if (error === undefined) passed++
+  else failed++
+  console.log(error === undefined ? `ok      ${what}` : `FAILED  ${what}\n${error}`)
+}
+
+function run(command, args, { cwd = project, statuses = [0], timeout = 300_000 } = {}) {
+  const path = `${join(project, 'node_modules/.bin')}:${process.env.PATH}`
+  const env = { ...process.env, PATH: path, XDG_RUNTIME_DIR: join(directory, 'run') }
+  const { status, signal, stdout, stderr, error } = spawnSync(command, args, {
+    cwd,
+    env,
+    timeout,
+    encoding: 'utf8',
+    stdio: ['ignore', 'pipe', 'pipe'],
+  })
+  if (statuses.includes(status)) return undefined
+  return `${error?.message ?? signal ?? `status ${status}`}\n${stdout.slice(-3000)}${stderr.slice(-3000)}`
+}
+
+function install() {
+  mkdirSync(project)
+  mkdirSync(join(directory, 'run'), { mode: 0o700 })
+  const pack = ['pack', '--json', '--pack-destination', directory]
+  const { stdout, status, stderr } = spawnSync('npm', pack, { cwd: packageRoot, encoding: 'utf8' })
+  if (status !== 0) throw new Error(`npm pack failed:\n${stderr}`)
+  const tarball = join(directory, JSON.parse(stdout)[0].filename)
+  const manifest = { name: 'empty', private: true, type: 'module' }
+  writeFileSync(join(project, 'package.json'), JSON.stringify(manifest))
+  const flags = ['--ignore-scripts', '--no-audit', '--no-fund', '--prefer-offline']
+  const failure = run('npm', ['install', ...flags, tarball])
+  if (failure) throw new Error(`npm install failed:\n${failure}`)
+  // What a user of TypeScript and vitest has besides.
+  for (const name of ['vitest', '@types', 'typescript', 'undici-types']) {
+    const target = join(packageRoot, 'node_modules', name)
+    if (existsSync(target)) symlinkSync(target, join(project, 'node_modules', name))
+  }
+}
+
+const TSC = [
+  ...['--strict', '--target', 'es2022', '--lib', 'es2023,esnext.disposable', '--types', 'node'],
+  ...['--module', 'nodenext', '--skipLibCheck', '--allowJs', '--outDir', 'out'],
+]
+
+/** Compiles a program, and gives what is to be run. */
+function compile(block, index) {
+  const [, named] = /^\/\/ ([\w.-]+\.(?:mjs|ts))$/.exec(block.code.split('\n')[0]) ?? []
+  const source = named ?? `block-${index}.${block.language === 'ts' ? 'ts' : 'mjs'}`
+  writeFileSync(join(project, source), block.code)
+  const error = run(bin('tsc'), [...TSC, source])
+  return { error, program: source.endsWith('.ts') ? `out/${source.replace('.ts', '.js')}` : source }
+}
+
+const kvm = existsSync('/dev/kvm')
+const guests = []
+
+function test(block, index) {
+  const what = `${block.file}:${block.line} ${block.code.trim().split('\n')[0].slice(0, 60)}`
+  const [action, ...words] = (block.note ?? 'none').split(' ')
+  if (action === 'none') return result(what, 'there is no comment that says what to do with it')
+  if (action === 'skip') return console.log(`skipped ${what}: ${words.join(' ')}`)
+  if (action === 'file') {
+    writeFileSync(join(project, words[0]), block.code)
+    return result(what, block.language === 'json' ? parseError(block.code) : undefined)
+  }
+  if (block.language === 'sh') {
+    const statuses = action === 'status' ? words.map(Number) : [0]
+    return result(what, run('sh', ['-e', '-c', block.code], { statuses }))
+  }
+  const { error, program } = compile(block, index)
+  if (error !== undefined || action === 'types') return result(what, error)
+  if (words[0] === 'kvm' && !kvm) return console.log(`skipped ${what}: there is no /dev/kvm`)
+  if (words[0] === 'guest') return guests.push({ what, program })
+  return result(what, run(process.execPath, [program]))
+}
+
+function parseError(text) {
+  try {
+    JSON.parse(text)
+    return undefined
+  } catch (error) {
+    return error.message
+  }
+}
+
+/** In one start of the emulated host, or here, if stock kernels boot here. */
+async function runGuests() {
+  if (guests.length === 0) return
+  const lines = guests.map(
+    ({ program }, i) => `node ${program} >guest-${i}.log 2>&1; echo $? >guest-${i}.status`,
+  )
+  writeFileSync(join(project, 'guests.sh'), `${lines.join('\n')}\n`)
+  const { kvmUsable } = await import(join(packageRoot, 'dist/bundle/index.js'))
+  const { usable } = await kvmUsable()
+  const host = ['host', '--cpus', '1', '--share-rw', project, '--', 'sh', 'guests.sh']
+  const error = usable
+    ? run('sh', ['guests.sh'])
+    : run(join(project, 'node_modules/.bin/node-kvm'), host, { timeout: 600_000 })
+  for (const [i, { what }] of guests.entries()) {
+    const read = (kind) => {
+      const path = join(project, `guest-${i}.${kind}`)
+      return existsSync(path) ? readFileSync(path, 'utf8') : ''
+    }
+    result(
+      what,
+      read('status').trim() === '0' ? undefined : `${read('log').slice(-4000)}${error ?? ''}`,
+    )
+  }
+}
+
+try {
+  install()
+  const docs = readdirSync(join(packageRoot, 'docs')).filter((name) => name.endsWith('.md'))
+  const files = ['README.md', ...docs.map((name) => `docs/${name}`)]
+  const blocks = files.flatMap((file) =>
+    codeBlocks(file, readFileSync(join(packageRoot, file), 'utf8')),
+  )
+  for (const [index, block] of blocks.entries()) {
+    if (TESTED.has(block.language)) test(block, index)
+  }
+  await runGuests()
+} catch (error) {
+  result('set up', error.stack)
+} finally {
+  rmSync(directory, { recursive: true, force: true })
+}
+console.log(`${passed} passed, ${failed} failed`)
+process.exitCode = failed === 0 && passed > 0 ? 0 : 1
