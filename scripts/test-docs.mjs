@@ -1,7 +1,7 @@
 // npm run test:docs: every command and program in README.md and docs/*.md, as a new user would try them: in an empty project
 // that has the packed tarball. A comment before a block says what to do with it:
 //   <!-- test: run -->            run it; `run kvm` where there is a /dev/kvm, `run guest` where stock kernels boot
-//   <!-- test: types -->          compile it, for what is no whole program
+//   <!-- test: types -->          compile it; `types with tap:Tap@node-kvm` gives it a variable that it lacks
 //   <!-- test: file NAME -->      keep it as that file
 //   <!-- test: status 0 1 -->     run it; these exit statuses are fine
 //   <!-- test: skip REASON -->    leave it out, and say why
@@ -73,11 +73,18 @@ const TSC = [
   ...['--module', 'nodenext', '--skipLibCheck', '--allowJs', '--outDir', 'out'],
 ]
 
+function prelude(note) {
+  const [, name, type, module] = / with (\w+):(\w+)@(\S+)$/.exec(note) ?? []
+  return name === undefined
+    ? ''
+    : `import type { ${type} } from '${module}'\ndeclare const ${name}: ${type}\n`
+}
+
 /** Compiles a program, and gives what is to be run. */
 function compile(block, index) {
   const [, named] = /^\/\/ ([\w.-]+\.(?:mjs|ts))$/.exec(block.code.split('\n')[0]) ?? []
   const source = named ?? `block-${index}.${block.language === 'ts' ? 'ts' : 'mjs'}`
-  writeFileSync(join(project, source), block.code)
+  writeFileSync(join(project, source), prelude(block.note) + block.code)
   const error = run(bin('tsc'), [...TSC, source])
   return { error, program: source.endsWith('.ts') ? `out/${source.replace('.ts', '.js')}` : source }
 }
