@@ -130,6 +130,26 @@ describe('a guest', () => {
     expect(said).toEqual([0x1042_1af4])
   })
 
+  it('finds the same again after a reset', async () => {
+    const machine = await create(
+      { disks: [disk()], onReset: 'restart' },
+      sayConfig(1, 0x10),
+      sayConfig(1, 4),
+      writeConfig(1, 0x10, 0xe000_0000),
+      guest.resetByChipset,
+    )
+    const chunks: Buffer[] = []
+    machine.console.output.on('data', (chunk: Buffer) => chunks.push(chunk))
+    await machine.start()
+    await until(() => Buffer.concat(chunks).length >= 24, 'two resets')
+    await machine.stop()
+    const said = Buffer.concat(chunks)
+    const round = said.subarray(0, 8)
+    expect(round.readUInt32LE(0)).toBe(WINDOW)
+    expect(said.subarray(8, 16)).toEqual(round)
+    expect(said.subarray(16, 24)).toEqual(round)
+  })
+
   it('resets by port 0xcf9, which lies among those of PCI', async () => {
     const machine = await create({}, guest.resetByChipset)
     await machine.start()

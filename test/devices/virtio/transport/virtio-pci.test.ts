@@ -159,6 +159,29 @@ describe('a virtio-pci device', () => {
     expect(rig.moves).toEqual([WINDOW, undefined, WINDOW, undefined, 0xd000_0000, undefined])
   })
 
+  it('finishes what it was doing while its window is moved, hidden and put over another', async () => {
+    const rig = rigOf()
+    rig.enableMsix()
+    rig.start()
+    rig.device.hold = true
+    const ring = rig.queues[0]!
+    ring.add([{ address: 0x8000, length: 64, writable: true }])
+    rig.kick(0)
+    await until(() => rig.device.seen.length === 1, 'the chain')
+    for (const address of [0, 0xfec0_0000, 0x8000, 0xffff_8000]) {
+      rig.pci.write(SLOT, 0x10, 4, address)
+      rig.pci.write(SLOT, 0x04, 2, 0)
+      rig.pci.write(SLOT, 0x04, 2, 2)
+    }
+    rig.device.finish(0, [rig.device.seen[0]!.id])
+    expect(ring.deviceUsedIdx).toBe(1)
+    expect(rig.sent).toEqual([1, 0])
+    rig.pci.write(SLOT, 0x10, 4, WINDOW)
+    rig.device.hold = false
+    await exchange(rig)
+    expect(rig.sent).toEqual([2, 0])
+  })
+
   it('takes no more queues than its window has room for', () => {
     const queueSizes = Array.from({ length: abi.VIRTIO_PCI_QUEUES_MAX }, () => 16)
     expect(() => rigOf(queueSizes)).not.toThrow()
