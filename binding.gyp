@@ -46,6 +46,7 @@
         'native/support/kick_signal.cc',
         'native/support/loop_handle.cc',
         'native/support/spin.cc',
+        'native/support/thread_filter.cc',
       ],
       'include_dirs': ['native', "<!(node -p \"require('node-addon-api').include_dir\")"],
       'defines': [

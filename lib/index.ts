@@ -46,6 +46,7 @@ export {
 export type { HostFeature } from './doctor/host-features.js'
 export type { KvmFinding, KvmState } from './doctor/kvm-probe.js'
 export { type ErrorCode, type ErrorDetails, errorCodes, KvmError, VmmError } from './errors.js'
+export { type JailLimit, type JailOptions, jailCommand, jailProgram } from './jail/jail.js'
 export type { AttachContext, AttachedDevice } from './machine/attached-devices.js'
 export type { VmConsole } from './machine/console.js'
 export type { CpuModelName, CpuOptions, TopologyOptions } from './machine/cpu-options.js'

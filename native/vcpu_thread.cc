@@ -14,6 +14,7 @@
 #include "kvm_compat.h"
 #include "support/futex.h"
 #include "support/kick_signal.h"
+#include "support/thread_filter.h"
 
 namespace node_kvm {
 namespace {
@@ -123,6 +124,7 @@ bool VcpuThread::Complete(int64_t now) {
 
 void* VcpuThread::Main(void* self) {
   AcceptKicks();
+  RestrictToVcpu();
   static_cast<VcpuThread*>(self)->Loop();
   return nullptr;
 }

@@ -7,7 +7,16 @@ import { pathToFileURL } from 'node:url'
 import { build } from 'esbuild'
 import { packageRoot } from './lib/build-addon.mjs'
 
-const ENTRY_POINTS = ['index', 'kvm', 'devices', 'rootfs', 'testing', 'vitest', 'cli/main']
+const ENTRY_POINTS = [
+  'index',
+  'kvm',
+  'devices',
+  'rootfs',
+  'testing',
+  'vitest',
+  'cli/main',
+  'cli/jail',
+]
 const outdir = join(packageRoot, 'dist/bundle')
 
 /** Packages whose code is in the output, whose licences ask for their notices to go with it. */

@@ -16,7 +16,7 @@ import {
 } from 'node:fs'
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
-import { nodeGypCommand, packageRoot, platformSupported } from './lib/build-addon.mjs'
+import { buildJail, nodeGypCommand, packageRoot, platformSupported } from './lib/build-addon.mjs'
 
 const prebuildify = createRequire(import.meta.url)('prebuildify')
 
@@ -80,6 +80,8 @@ async function build(variant) {
   mkdirSync(target, { recursive: true })
   renameSync(join(work, 'prebuilds/linux-x64', name), join(target, name))
   if (variant.libc === 'glibc') checkSymbols(join(target, name))
+  // Static: one for every C library.
+  if (variant === variants.at(-1)) await buildJail(join(target, 'node-kvm-jail'), true)
   console.log(`prebuilds/linux-x64/${name}${variant.target ? ` (${variant.target})` : ''}`)
 }
 

@@ -44,6 +44,7 @@ const layers: Record<string, { files: RegExp; imports: string[]; packages?: stri
     files: /^lib\/debug\//,
     imports: ['util', 'errors', 'memory', 'mapping', 'kvm', 'kvm/abi'],
   },
+  jail: { files: /^lib\/jail\//, imports: ['errors'] },
   initramfs: { files: /^lib\/initramfs\//, imports: ['util', 'errors'] },
   assets: {
     files: /^lib\/assets\//,

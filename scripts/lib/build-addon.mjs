@@ -41,7 +41,7 @@ export function findAddon() {
 export function addonIsFresh() {
   const addon = findAddon()
   if (!addon) return false
-  return !isCheckout || statSync(addon).mtimeMs >= newestSource()
+  return !isCheckout || (statSync(addon).mtimeMs >= newestSource() && jailIsFresh())
 }
 
 /** Whether the addon that is there can be loaded: a prebuilt one may want a newer C library than this system has. */
@@ -58,8 +58,8 @@ function newestSource() {
   const native = join(packageRoot, 'native')
   const files = readdirSync(native, { recursive: true })
     .map(String)
-    // A program for guests, no part of the addon.
-    .filter((name) => !name.startsWith('guest-agent'))
+    // Programs of their own, no part of the addon.
+    .filter((name) => !name.startsWith('guest-agent') && !name.startsWith('jail/'))
     .map((name) => join(native, name))
   return Math.max(
     ...[join(packageRoot, 'binding.gyp'), ...files].map((file) => statSync(file).mtimeMs),
@@ -97,10 +97,40 @@ export async function buildAddon({ quiet = false, force = false } = {}) {
     const [node, ...args] = nodeGypCommand()
     // Only what has changed is compiled again; a first build or a changed binding.gyp needs the Makefiles.
     await run(node, [...args, 'configure', 'build', ...nodeGypOptions()], quiet)
+    await buildJail(JAIL, quiet)
     return true
   } finally {
     unlock()
   }
+}
+
+const JAIL = join(packageRoot, 'build/Release/node-kvm-jail')
+
+function jailSources() {
+  const folder = join(packageRoot, 'native/jail')
+  return readdirSync(folder).map((name) => join(folder, name))
+}
+
+function jailIsFresh() {
+  const newest = Math.max(...jailSources().map((file) => statSync(file).mtimeMs))
+  return existsSync(JAIL) && statSync(JAIL).mtimeMs >= newest
+}
+
+/** Compiles the launcher `node-kvm-jail`: static, so that it needs nothing of the system that it shuts out. */
+export async function buildJail(target, quiet) {
+  mkdirSync(dirname(target), { recursive: true })
+  const sources = jailSources().filter((name) => name.endsWith('.c'))
+  const flags = [
+    '-std=gnu17',
+    '-D_GNU_SOURCE',
+    '-O2',
+    '-Wall',
+    '-Wextra',
+    '-Werror',
+    '-static',
+    '-s',
+  ]
+  await run(process.env.CC ?? 'gcc', [...flags, '-o', target, ...sources], quiet)
 }
 
 /** node-gyp: the one beside us in a checkout, else the one that npm brings along. */
