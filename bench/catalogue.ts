@@ -80,10 +80,11 @@ export const BENCHMARKS: Readonly<Record<string, Benchmark>> = {
   'event-loop': {
     guest: true,
     roundLimit: 200,
-    figures: each(
-      ['event-loop delay with disk and NIC saturated'],
-      [', p50', ', p99', ', longest'],
-    ),
+    figures: [
+      ...each(['event-loop delay with disk and NIC saturated'], [', p50', ', p99', ', longest']),
+      '4 KiB random read, QD 32, meanwhile',
+      'iperf3 both ways together, meanwhile',
+    ],
   },
   growth: {
     guest: true,

@@ -6,6 +6,7 @@ import { figure, interleaveNamed } from './lib/figure.js'
 import { fioScript } from './lib/fio.js'
 import { execParameter, mountPrograms, networkGuest, programs } from './lib/guest-assets.js'
 import { GuestHere } from './lib/guest-here.js'
+import { readResults } from './lib/guest-session.js'
 import {
   BenchTap,
   HOST_ADDRESS,
@@ -20,18 +21,20 @@ const job = { name: 'load', rw: 'randread', blockSize: '4k', depth: 32 } as cons
 const script = `${mountPrograms('/dev/vdb')}
 /programs/bin/fio --version; /programs/bin/iperf3 --version | head -n 1
 echo BEGIN
-/programs/bin/iperf3 -c ${HOST_ADDRESS} -p ${IPERF_PORT} -t ${SECONDS + 3} --bidir -P 2 >/tmp/iperf 2>&1 &
+/programs/bin/iperf3 -c ${HOST_ADDRESS} -p ${IPERF_PORT} -t ${SECONDS + 3} -f m --bidir -P 2 >/tmp/iperf 2>&1 &
 ${fioScript('/dev/vda', [job], SECONDS)}
 echo END
-wait; grep -E 'SUM.*receiver' /tmp/iperf || tail -n 3 /tmp/iperf`
+wait; tail -n 3 /tmp/iperf
+awk '/SUM.*receiver/{v+=$(NF-2)} END{print "RESULT iperf",v+0}' /tmp/iperf
+echo FINISH`
 
 using folder = new ScratchFolder()
 const image = folder.file('disk.img', 64)
 const tools = (await programs()).image
 using tap = new BenchTap()
-using _servers = await HostServers.start()
 
 async function measure(): Promise<ReadonlyMap<string, number>> {
+  using _servers = await HostServers.start()
   const spec = await networkGuest(`${NETWORK_PARAMETERS} ${execParameter(script)}`)
   await using guest = new GuestHere(
     await VirtualMachine.create({
@@ -49,11 +52,18 @@ async function measure(): Promise<ReadonlyMap<string, number>> {
   delay.enable()
   await guest.said('END')
   delay.disable()
+  await guest.said('FINISH')
+  const load = readResults(guest.output)
+  const [operations = 0, megabits = 0] = [load.get(job.name), load.get('iperf')]
+  if (operations === 0 || megabits === 0)
+    throw new Error(`there was no load:\n${guest.output.slice(-2000)}`)
   const milliseconds = (nanoseconds: number) => nanoseconds / 1e6
   return new Map([
     ['p50', milliseconds(delay.percentile(50))],
     ['p99', milliseconds(delay.percentile(99))],
     ['max', milliseconds(delay.max)],
+    ['operations', operations],
+    ['megabits', megabits],
   ])
 }
 
@@ -63,4 +73,6 @@ print([
   figure(`${name}, p50`, 'ms', undefined, ours!('p50')),
   figure(`${name}, p99`, 'ms', { of: 'ours', bound: 'at most', value: 20 }, ours!('p99')),
   figure(`${name}, longest`, 'ms', undefined, ours!('max')),
+  figure('4 KiB random read, QD 32, meanwhile', 'operations/s', undefined, ours!('operations')),
+  figure('iperf3 both ways together, meanwhile', 'Mbit/s', undefined, ours!('megabits')),
 ])

@@ -89,9 +89,9 @@ try {
     const memory = memoryBesidesGuest('self', MEMORY) / 1024
     const { cpu, wakeups } = await idle()
     const disk = await all(
-      () => `dd if=/dev/vda of=/dev/null bs=4k count=${READS} iflag=direct 2>&-`,
+      () => `dd if=/dev/vda of=/dev/null bs=4k count=${READS} iflag=direct 2>/dev/null`,
     )
-    const net = await all(({ host }) => `ping -q -c ${PINGS} -i 0.002 ${host} >&-`)
+    const net = await all(({ host }) => `ping -q -c ${PINGS} -i 0.002 ${host} >/dev/null`)
     report('memory per VM', count, 'MiB', memory / count)
     report('create and start', count, 'ms', mean(creates) * 1000)
     report('start to ready', count, 's', mean(readies))

@@ -1,7 +1,7 @@
 /** A virtio network card on a TAP interface, against QEMU without vhost on the same one. */
 import { print, quick, rounds } from './lib/cli.js'
 import { mountPrograms, programs } from './lib/guest-assets.js'
-import { session } from './lib/guest-session.js'
+import { type Results, session } from './lib/guest-session.js'
 import {
   BenchTap,
   ECHO_PORT,
@@ -36,7 +36,6 @@ ${streams.map(({ name, options }) => iperfScript(name, `-O 1 -t ${SECONDS} ${opt
 
 const disks = [{ path: (await programs()).image, readOnly: true }]
 using tap = new BenchTap()
-using _servers = await HostServers.start()
 const options = { disks, tap: tap.name, parameters: NETWORK_PARAMETERS }
 const comparisons: readonly Comparison[] = [
   ...streams.map(({ name, title }) => ({
@@ -52,5 +51,8 @@ const comparisons: readonly Comparison[] = [
     target: { of: 'ratio', bound: 'at most', value: 1 } as const,
   })),
 ]
-const measure = (monitor: Monitor) => session(monitor, script, options, LIMIT)
+async function measure(monitor: Monitor): Promise<Results> {
+  using _servers = await HostServers.start() // anew, lest one is at a guest that was killed
+  return await session(monitor, script, options, LIMIT)
+}
 print(await compareMatches(rounds(2), deviceMatches(), measure, comparisons, ' without vhost'))
