@@ -1,3 +1,4 @@
+import { KvmError } from '../errors.js'
 import {
   KVM_IRQCHIP_IOAPIC,
   KVM_IRQCHIP_PIC_MASTER,
@@ -40,12 +41,20 @@ function chipsReset(vm: VmFd): () => void {
   }
 }
 
+/** Pages that are locked, or are huge, are not given back. */
+function discarded(discard: () => void): boolean {
+  try {
+    discard()
+    return true
+  } catch (error) {
+    if (error instanceof KvmError && error.code === 'EINVAL') return false
+    throw error
+  }
+}
+
 function clear(memory: GuestMemory): void {
   for (const { guestAddress, size, discard } of memory.regions) {
-    if (discard) {
-      discard(0, size)
-      continue
-    }
+    if (discard && discarded(() => discard(0, size))) continue
     for (let at = 0; at < size; at += CLEAR_STEP) {
       memory.fill(guestAddress + at, Math.min(CLEAR_STEP, size - at))
     }

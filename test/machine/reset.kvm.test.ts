@@ -55,7 +55,12 @@ describe('a guest that resets the machine', () => {
     expect(vm.console.output.read()?.toString()).toBe('done')
   })
 
-  it('finds memory, registers and devices as at first', async () => {
+  it.each<Partial<VirtualMachineOptions>>([
+    { cpus: 2 },
+    { memory: { size: '32M', kind: 'memfd' } },
+    { memory: { size: '32M', locked: true } },
+    { transport: 'pci', rng: true },
+  ])('finds memory, registers and devices as at first, with %j', async (options) => {
     const address = 0x100_0000
     const code = [
       // Says what memory, a UART register and the FPU's control word hold, then changes them.
@@ -66,7 +71,7 @@ describe('a guest that resets the machine', () => {
       countBoots(3, guest.resetByChipset),
       guest.powerOff,
     ]
-    const vm = await create(code, { onReset: 'restart', cpus: 2 })
+    const vm = await create(code, { onReset: 'restart', ...options })
     await vm.start()
     const said: number[] = []
     for await (const chunk of vm.console.output) said.push(...(chunk as Buffer))
