@@ -19,6 +19,8 @@ const NOT_FOUND = 127
 
 /** Milliseconds for what the command's last words may take, if others hold its outputs open. */
 const LAST_WORDS_MS = 500
+/** Milliseconds for the guest to start in. One whose kernel gives up ends sooner. */
+const START_MS = 600_000
 /** Bytes of what the guest's console said last, for when something goes wrong. */
 const CONSOLE_TAIL = 16384
 
@@ -43,6 +45,7 @@ export async function runRootfs(
     ...given,
     ...rest,
     commandLine: commandLine + append,
+    agent: { startTimeout: START_MS },
     disks: [...disks, ...given.disks],
   })
   return await runIn(vm, program, rootfs.process, options.timeout)
