@@ -20,6 +20,7 @@ export function host(kvm: string): Host {
 
 /** Where this process measures, in words. */
 export function platform(): string {
+  const kernel = /^\d+\.\d+/.exec(release())![0]
   const where = process.env[INSIDE_VARIABLE] ? 'emulated KVM host (QEMU TCG)' : 'this machine'
-  return `${where}, ${cpus().length} CPUs, Linux ${release()}, Node ${process.version}`
+  return `${where}, ${cpus().length} CPUs, Linux ${kernel}, Node ${process.version}`
 }
