@@ -31,7 +31,7 @@ export function plugVirtioPci(
     onNeedsReset: (reason) =>
       platform.warn({ kind: 'device-needs-reset', device: device.name, reason }),
     onError: platform.fail,
-    onMoved: (base) => {
+    onKicks: (base) => {
       for (const [queue, kick] of kicks.entries()) {
         kick.moveTo(base === undefined ? undefined : base + transport.notifyOffset(queue))
       }

@@ -34,7 +34,7 @@ export class VirtioPciRig<T extends VirtioDevice> {
       memory,
       onNeedsReset: (reason) => this.reasons.push(reason),
       onError: (error) => this.errors.push(error),
-      onMoved: (base) => this.moves.push(base),
+      onKicks: (base) => this.moves.push(base),
     })
     this.pci.bus.plug(this.transport, SLOT)
     this.pci.write(SLOT, 0x10, 4, WINDOW)

@@ -40,15 +40,20 @@ export class VirtioPciCommonConfig implements BusDevice {
   configVector = abi.VIRTIO_MSI_NO_VECTOR
   readonly #control: DeviceControl
   readonly #vectors: number
+  readonly #onStatus: () => void
   #deviceFeaturesSelect = 0
   #driverFeaturesSelect = 0
   #queueSelect = 0
 
-  /** @param vectors how many MSI-X vectors there are */
-  constructor(control: DeviceControl, vectors: number) {
+  /**
+   * @param vectors how many MSI-X vectors there are
+   * @param onStatus called after the driver has written the device status
+   */
+  constructor(control: DeviceControl, vectors: number, onStatus: () => void) {
     this.name = `${control.device.name}-common`
     this.#control = control
     this.#vectors = vectors
+    this.#onStatus = onStatus
     this.queueVectors = new Uint16Array(control.queues.length)
     this.reset()
   }
@@ -107,6 +112,7 @@ export class VirtioPciCommonConfig implements BusDevice {
       case abi.VIRTIO_PCI_COMMON_STATUS:
         control.writeStatus(value)
         if (value === 0) this.reset()
+        this.#onStatus()
         return
       case abi.VIRTIO_PCI_COMMON_Q_SELECT:
         this.#queueSelect = value

@@ -17,8 +17,11 @@ export interface VirtioPciOptions extends DeviceControlOptions {
   readonly onNeedsReset?: (reason: string) => void
   /** The device model itself failed. */
   readonly onError?: (error: Error) => void
-  /** The window is at `base` from now on, or nowhere: for whoever puts ioeventfds on {@link VirtioPciTransport.notifyOffset}. */
-  readonly onMoved?: (base: number | undefined) => void
+  /**
+   * A driver at work kicks queues in a window at `base` from now on, or nowhere: for whoever puts ioeventfds on
+   * {@link VirtioPciTransport.notifyOffset}. While drivers look at the device its window comes and goes many times.
+   */
+  readonly onKicks?: (base: number | undefined) => void
 }
 
 /** What a driver tried that the registers do not allow, and how often interrupts were raised. */
@@ -53,6 +56,10 @@ export class VirtioPciTransport extends PciDevice {
   readonly #structures: readonly (BusDevice | undefined)[]
   /** Of the capability VIRTIO_PCI_CAP_PCI_CFG. */
   readonly #cfgAccess: number
+  readonly #onKicks: (base: number | undefined) => void
+  #base: number | undefined
+  /** What `onKicks` was told last. */
+  #kicksAt: number | undefined
   #isr = 0
 
   /** @throws VmmError `ERR_INVALID_OPTION` for a device of more than {@link abi.VIRTIO_PCI_QUEUES_MAX} queues */
@@ -64,7 +71,8 @@ export class VirtioPciTransport extends PciDevice {
       revision: 1, // 4.1.2.1: not a transitional device
       interruptPin: true,
     })
-    const { memory, onNeedsReset, onError, onMoved } = options
+    const { memory, onNeedsReset, onError, onKicks = () => {} } = options
+    this.#onKicks = onKicks
     this.queueCount = device.queueSizes.length
     if (this.queueCount > abi.VIRTIO_PCI_QUEUES_MAX) {
       const expected = `at most ${abi.VIRTIO_PCI_QUEUES_MAX} queues`
@@ -84,7 +92,9 @@ export class VirtioPciTransport extends PciDevice {
       tableOffset: WINDOW.msixTable.offset,
       pbaOffset: WINDOW.msixPba.offset,
     })
-    this.#common = new VirtioPciCommonConfig(this.#control, this.#vectors.vectors)
+    this.#common = new VirtioPciCommonConfig(this.#control, this.#vectors.vectors, () =>
+      this.#updateKicks(),
+    )
     this.#structures = [
       this.#common,
       { name: `${this.name}-isr`, read: (offset) => this.#readIsr(offset), write: () => {} },
@@ -109,7 +119,10 @@ export class VirtioPciTransport extends PciDevice {
       kind: 'memory32',
       size: WINDOW.size,
       device: this.#windowDevice(),
-      ...(onMoved && { moved: onMoved }),
+      moved: (base) => {
+        this.#base = base
+        this.#updateKicks()
+      },
     })
   }
 
@@ -129,6 +142,7 @@ export class VirtioPciTransport extends PciDevice {
     this.#common.reset()
     this.#isr = 0
     void super.reset()
+    this.#updateKicks()
     await drained
   }
 
@@ -212,6 +226,13 @@ export class VirtioPciTransport extends PciDevice {
         write(offset + 4, 4, Number(value >> 32n))
       },
     }
+  }
+
+  #updateKicks(): void {
+    const at = this.#control.driverOk ? this.#base : undefined
+    if (at === this.#kicksAt) return
+    this.#kicksAt = at
+    this.#onKicks(at)
   }
 
   #kick(offset: number): void {
