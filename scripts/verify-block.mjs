@@ -1,7 +1,7 @@
 // npm run verify:block: that disks keep what they are given.
 // Usage: npm run verify:block -- [--operations N] [--engines NAME,...] [--rings NAME,...] [--seed N]
 //          random operations, 1,000,000 unless told, on each engine over each format of ring, against a model in memory
-//        npm run verify:block -- --guest [--size SIZE] [--io SIZE] [--engines NAME,...]
+//        npm run verify:block -- --guest [--size SIZE] [--io SIZE] [--engines NAME,...] [--rings NAME,...]
 //          fio --verify=crc32c in a Linux guest on a sparse file of 4G unless told, of which it writes `--io` in random
 //          places, all unless told; over split and packed rings, in the emulated host where this one runs no guests
 // Status 1 if anything was not what had been written.
