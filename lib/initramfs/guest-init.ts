@@ -126,9 +126,9 @@ case $mode in
     ln -sf /proc/self/fd/0 /dev/stdin
     ln -sf /proc/self/fd/1 /dev/stdout
     ln -sf /proc/self/fd/2 /dev/stderr
-    for directory in dev proc sys; do mount --move /$directory /root.new/$directory; done
-    # Frees what the initramfs holds; the shell goes on with what it has open.
-    exec switch_root /root.new /run/node-kvm/agent
+    # By its path, as the shell finds no command without /proc.
+    for directory in dev sys proc; do /bin/busybox mount --move /$directory /root.new/$directory; done
+    exec /bin/busybox switch_root /root.new /run/node-kvm/agent
     ;;
   none)
     say ready

@@ -9,6 +9,7 @@ import {
   parseMemorySpec,
   parseModuleSpec,
   parseNetSpec,
+  parseShareSpec,
 } from '../../lib/cli/specs.js'
 import { attachTerminal, EscapeFilter } from '../../lib/cli/terminal.js'
 
@@ -231,4 +232,16 @@ describe('exit status', () => {
       expect(EXIT_STATUS_HELP).toMatch(new RegExp(`^ +${status}  \\S`, 'm'))
     }
   })
+})
+
+describe('--share', () => {
+  it.each([
+    ['work=/srv', { tag: 'work', path: '/srv', readOnly: false }],
+    ['a=b,readonly', { tag: 'a', path: 'b', readOnly: true }],
+    ['a=with,,comma=and', { tag: 'a', path: 'with,comma=and', readOnly: false }],
+  ])('takes %s', (text, spec) => expect(parseShareSpec(text)).toEqual(spec))
+
+  it.each(['', 'work', 'work=', '=/srv', 'a=b,rw', 'a=b,'])('refuses %j', (text) =>
+    expect(() => parseShareSpec(text)).toThrow('expected TAG=PATH[,readonly]'),
+  )
 })
