@@ -1,4 +1,4 @@
-import { expect, it } from 'vitest'
+import { expect, it, onTestFailed } from 'vitest'
 import { FileDisk, MemoryDisk, Tap, VirtualMachine, VirtualSwitch } from '../../lib/index.js'
 import { guestInitramfs, kernelAsset } from '../../lib/testing.js'
 import { TapInterface } from '../helpers/tap-interface.js'
@@ -10,14 +10,16 @@ it('a stock kernel has disk, network and sockets on PCI, and takes devices and l
   await using vm = await VirtualMachine.create({
     kernel: asset.vmlinuz,
     initrd: await guestInitramfs(asset, { agent: true }),
-    commandLine: 'console=ttyS0 nodekvm.mode=none',
+    commandLine: 'console=ttyS0 quiet nodekvm.mode=none',
     transport: 'pci',
     agent: true,
-    cpus: 2,
     disks: [new FileDisk(disk.path)],
     nets: [new VirtualSwitch().port()],
   })
   let log = ''
+  onTestFailed(() => {
+    process.stdout.write(`The guest's last words:\n${log.slice(-8000)}\n`)
+  })
   vm.console.output.setEncoding('latin1').on('data', (text: string) => {
     log += text
   })

@@ -29,6 +29,22 @@ export function disassemble(
   }
 }
 
+/**
+ * What ACPICA's interpreter says when it evaluates a method of a DSDT.
+ * @param fill what each byte of every operation region reads as
+ */
+export function evaluate(dsdt: Uint8Array, method: string, fill: number): string {
+  const folder = mkdtempSync(join(tmpdir(), 'node-kvm-acpiexec-'))
+  try {
+    const file = join(folder, 'dsdt.aml')
+    writeFileSync(file, dsdt)
+    const args = ['-b', `evaluate ${method}`, '-fv', `0x${fill.toString(16)}`, file]
+    return execFileSync('acpiexec', args, { cwd: folder, encoding: 'utf8', stdio: 'pipe' })
+  } finally {
+    rmSync(folder, { recursive: true, force: true })
+  }
+}
+
 function run(folder: string, args: readonly string[]): string {
   return execFileSync('sh', ['-c', 'iasl "$@" 2>&1', 'iasl', ...args], {
     cwd: folder,

@@ -11,7 +11,7 @@ import * as pciHost from '../../../../lib/arch/x86-64/acpi/pci-host.js'
 import * as layout from '../../../../lib/arch/x86-64/layout.js'
 import * as pm from '../../../../lib/devices/legacy/acpi-pm.js'
 import { PCI_HOTPLUG_PORTS } from '../../../../lib/devices/pci/pci-hotplug.js'
-import { disassemble, iaslMissing } from '../../../helpers/iasl.js'
+import { disassemble, evaluate, iaslMissing } from '../../../helpers/iasl.js'
 
 const virtioMmio = layout.VIRTIO_MMIO_GSIS.map((gsi, index) => ({
   address: layout.VIRTIO_MMIO_START + index * layout.VIRTIO_MMIO_STRIDE,
@@ -193,6 +193,18 @@ describe('ACPI tables', () => {
     expect(host).toContain('Device (S1E) { Name (_ADR, 0x001E0000)')
     expect(host).toContain('Notify (S1E, 0x03)')
     expect(asl).toContain('Scope (\\_GPE) { Method (_E01, 0, NotSerialized)')
+  })
+
+  it.skipIf(iaslMissing)('tell the guest of the PCI slots whose bits the ports show', () => {
+    const dsdt = tablesOf({ pci }).get('DSDT')!.bytes
+    const notices = (fill: number) =>
+      [...evaluate(dsdt, '\\_GPE._E01', fill).matchAll(/Notify on \[(\w+)\].*Value (\w+)/g)].map(
+        ([, device, value]) => `${device} ${value}`,
+      )
+    expect(notices(0)).toEqual([])
+    expect(notices(0x42)).toEqual(['S01_ 0x01', 'S01_ 0x03', 'S1E_ 0x01', 'S1E_ 0x03'])
+    expect(notices(0x40)).toEqual(['S1E_ 0x01', 'S1E_ 0x03'])
+    expect(evaluate(dsdt, '\\_SB.PCI0.S1E._EJ0', 0)).not.toMatch(/error|exception/i)
   })
 
   it.skipIf(iaslMissing)('make the SCI a level and give every CPU its APIC id', () => {
