@@ -12,6 +12,7 @@ import type { VmBalloon, VmDisk, VmNet, VmVirtioConsole } from './device-handles
 import { deviceStatistics } from './device-stats.js'
 import { attachFirmware } from './firmware.js'
 import { placedByFirmware } from './firmware-pci.js'
+import { GuestClocks } from './guest-clocks.js'
 import { prefault } from './guest-ram.js'
 import { HotPlug } from './hot-plug.js'
 import { attachLegacyDevices } from './legacy-devices.js'
@@ -144,7 +145,7 @@ export async function assemble(
       runLoop.addVcpu(vcpu)
       pinVcpu(runLoop, index, config.cpuAffinity[index])
     }
-    const runControl = new RunControl(runLoop)
+    const runControl = new RunControl(runLoop, new GuestClocks(platform.vm, vcpus, platform.clock))
     const stats = () =>
       collectStats({
         exits: runLoop.exitCounts(),

@@ -31,7 +31,7 @@ const CMOS_PORTS = 2
  * @returns the one with the power button
  */
 export function attachLegacyDevices(
-  { vm, pio, resettable, memory }: Platform,
+  { vm, pio, resettable, memory, clock }: Platform,
   { output, input }: { output: CharSink; input: CharSource },
   config: Pick<MachineConfig, 'cpus'>,
   { onPowerOff, onReset }: { onPowerOff: () => void; onReset: () => void },
@@ -53,7 +53,7 @@ export function attachLegacyDevices(
   attach(POST_CODE_PORT, 1, new PostCodePort())
   attach(SYSTEM_CONTROL_PORT, 1, new SystemControlPort({ onReset }))
   const sci = new IoctlIrqLine(vm, SCI_GSI)
-  const acpiPm = new AcpiPm({ sci, onPowerOff, onReset })
+  const acpiPm = new AcpiPm({ sci, onPowerOff, onReset, clock: () => clock.now() })
   attach(ACPI_PM_PORT, ACPI_PM_PORTS, acpiPm)
   return acpiPm
 }

@@ -19,6 +19,7 @@ import { Kvm } from '../kvm/kvm.js'
 import type { VmFd } from '../kvm/vm-fd.js'
 import type { MappedGuestMemory } from '../memory/mapping.js'
 import type { Cleanup } from '../util/cleanup.js'
+import { SkippingClock } from '../util/skipping-clock.js'
 import type { CoalescingZones } from './device-routes.js'
 import { createGuestRam } from './guest-ram.js'
 import { checkLimits, type MachineConfig } from './machine-config.js'
@@ -41,6 +42,8 @@ export interface Platform {
   readonly mmio: Bus
   /** `undefined` without KVM_CAP_COALESCED_PIO. */
   readonly coalescing: CoalescingZones | undefined
+  /** What devices tell the time by, less what passes while the vCPUs stand. */
+  readonly clock: SkippingClock
   /** KVM_CAP_BINARY_STATS_FD. */
   readonly hasStats: boolean
   readonly supportedCpuid: readonly CpuidEntry[]
@@ -86,6 +89,7 @@ export function createPlatform(
     pio: new Bus('pio'),
     mmio: new Bus('mmio'),
     coalescing: kvm.checkExtension(KVM_CAP_COALESCED_PIO) > 0 ? coalescingZones(vm) : undefined,
+    clock: new SkippingClock(),
     hasStats: kvm.checkExtension(KVM_CAP_BINARY_STATS_FD) > 0,
     supportedCpuid: kvm.getSupportedCpuid(),
     msrs: kvm.getMsrIndexList(),
