@@ -4,6 +4,8 @@ import { defineConfig } from 'vitest/config'
 // Files named *.kvm.test.ts need /dev/kvm, of whatever kind; those in test/guest/ need one that runs stock kernels.
 const KVM = 'test/**/*.kvm.test.ts'
 const GUEST = 'test/guest/**'
+// Those that take longer than a change should wait for: npm test -- --only guest-long.
+const GUEST_LONG = 'test/guest/**/*.long.test.ts'
 // What must come of hostile guests, and of load and faults: docs/hostile-guests.md.
 const HOSTILE = 'test/hostile/**'
 const LOAD = 'test/load/**/*.load.ts'
@@ -12,6 +14,34 @@ const BUILT = fileURLToPath(new URL('dist/bundle/', import.meta.url))
 
 // The addon's threads and the finalizers of its objects want a process of their own for each file.
 const common = { pool: 'forks' as const, execArgv: ['--expose-gc'] }
+
+/**
+ * What is built is what is tested here, as it is what users run; and compiling it again in an emulated host would take
+ * longer than a guest's boot.
+ */
+function guestProject(name: string, include: string[], exclude: string[] = []) {
+  return {
+    resolve: {
+      alias: [
+        {
+          find: /^(\.\.\/)+lib\/(?=(index|devices|rootfs|testing|vitest)\.js$)/,
+          replacement: BUILT,
+        },
+      ],
+    },
+    test: {
+      ...common,
+      name,
+      server: { deps: { external: [/\/dist\/bundle\//] } },
+      include,
+      exclude,
+      // A guest in an emulated host shares its processor with everything else.
+      fileParallelism: false,
+      testTimeout: 240_000,
+      hookTimeout: 240_000,
+    },
+  }
+}
 
 export default defineConfig({
   test: {
@@ -56,28 +86,8 @@ export default defineConfig({
           hookTimeout: 60_000,
         },
       },
-      {
-        // What is built is what is tested here, as it is what users run; and compiling it again in an emulated host
-        // would take longer than a guest's boot.
-        resolve: {
-          alias: [
-            {
-              find: /^(\.\.\/)+lib\/(?=(index|devices|rootfs|testing|vitest)\.js$)/,
-              replacement: BUILT,
-            },
-          ],
-        },
-        test: {
-          ...common,
-          name: 'guest',
-          server: { deps: { external: [/\/dist\/bundle\//] } },
-          include: ['test/guest/**/*.test.ts'],
-          // A guest in an emulated host shares its processor with everything else.
-          fileParallelism: false,
-          testTimeout: 240_000,
-          hookTimeout: 240_000,
-        },
-      },
+      guestProject('guest', ['test/guest/**/*.test.ts'], [GUEST_LONG]),
+      guestProject('guest-long', [GUEST_LONG]),
     ],
     coverage: {
       provider: 'v8',

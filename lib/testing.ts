@@ -2,6 +2,7 @@ export { busyboxAsset } from './assets/busybox.js'
 export type { AssetOptions, Report } from './assets/cache.js'
 export { cacheDirectory } from './assets/cache.js'
 export { type DiskImageOptions, ext4Image } from './assets/disk-image.js'
+export { type GrubDiskOptions, grubDisk } from './assets/grub-disk.js'
 export { guestAgentAsset } from './assets/guest-agent.js'
 export { type GuestInitramfsOptions, guestInitramfs } from './assets/guest-initramfs.js'
 export {
@@ -11,7 +12,13 @@ export {
   type KernelSeries,
   kernelAsset,
 } from './assets/kernel.js'
-export { type FirmwareAsset, firmwareAsset, packageFiles } from './assets/package-files.js'
+export {
+  type FirmwareAsset,
+  firmwareAsset,
+  memtestAsset,
+  packageFiles,
+  xenAsset,
+} from './assets/package-files.js'
 export { prepareGuestAssets } from './assets/prepare.js'
 export {
   type EmulatedHostResult,

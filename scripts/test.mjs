@@ -1,5 +1,5 @@
 // npm test: everything. Stock kernels run on this machine's KVM where it can run them, else in the emulated KVM host.
-// Usage: npm test -- [--no-install] [--only unit|kvm|hostile|load|guest]
+// Usage: npm test -- [--no-install] [--only unit|kvm|hostile|load|guest|guest-long]
 import { spawn } from 'node:child_process'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { constants, tmpdir } from 'node:os'
@@ -18,13 +18,18 @@ const PROGRAMS = [
 const VITEST = join(packageRoot, 'node_modules/vitest/vitest.mjs')
 const REPORTER = join(packageRoot, 'scripts/lib/results-reporter.mjs')
 const SUITES = ['unit', 'kvm', 'hostile', 'load', 'guest']
+/** Run only when asked for: firmware, hypervisors and whatever else takes minutes where KVM is emulated. */
+const LONG = ['guest-long']
 /** Seconds, of one start of the emulated host: far more than the guest tests take. */
 const HOST_LIMIT = 900
 /** What runs in the emulated host: the guests, and what differs between its KVM and one in software. */
-const EMULATED = [
-  'test/guest/',
-  ...['every-ioctl', 'exits', 'run'].map((name) => `test/kvm/${name}.`),
-]
+const EMULATED = {
+  guest: {
+    projects: ['guest', 'kvm'],
+    filters: ['test/guest/', ...['every-ioctl', 'exits', 'run'].map((name) => `test/kvm/${name}.`)],
+  },
+  'guest-long': { projects: ['guest-long'], filters: [] },
+}
 /** Seconds, of a suite on this machine: vitest's own limits cannot end a test that blocks its thread. */
 const SUITE_LIMIT = 400
 
@@ -35,8 +40,9 @@ await main(async () => {
       only: { type: 'string', multiple: true, default: SUITES },
     },
   })
-  const wrong = values.only.find((name) => !SUITES.includes(name))
-  if (wrong !== undefined) throw new Error(`--only: expected ${SUITES.join(', ')}, got ${wrong}`)
+  const all = [...SUITES, ...LONG]
+  const wrong = values.only.find((name) => !all.includes(name))
+  if (wrong !== undefined) throw new Error(`--only: expected ${all.join(', ')}, got ${wrong}`)
   await bootstrap({ programs: PROGRAMS, install: !values['no-install'] })
   const { kvmUsable } = await import('../dist/lib/index.js')
   const testing = await import('../dist/lib/testing.js')
@@ -47,15 +53,18 @@ await main(async () => {
     const { usable, why } = await kvmUsable()
     const own = `this machine's /dev/kvm: ${why}`
     const suites = []
-    for (const name of SUITES.filter((name) => values.only.includes(name))) {
+    for (const name of all.filter((name) => values.only.includes(name))) {
       const results = join(directory, `${name}.jsonl`)
-      const emulated = name === 'guest' && !usable
+      const emulated = name in EMULATED && !usable
       const repeats = emulated
-        ? await runEmulated(results, directory, testing)
+        ? await runEmulated(name, results, directory, testing)
         : await runHere(name, results)
       const kvm = name === 'unit' ? 'none' : emulated ? `the emulated KVM host, as ${own}` : own
       suites.push({ name, kvm, repeats, ...count(readResults(results)) })
     }
+    const left = LONG.filter((name) => !values.only.includes(name))
+    for (const name of left)
+      process.stdout.write(`\n${name}: not run; npm test -- --only ${name}\n`)
     return summarize(suites)
   } finally {
     rmSync(directory, { recursive: true, force: true })
@@ -128,21 +137,24 @@ function killGroup(id) {
  * what such a fault inside a guest looks like, is run again, once. No other test is.
  * @returns {Promise<string[]>} what was repeated, and why
  */
-async function runEmulated(results, directory, testing) {
+async function runEmulated(name, results, directory, testing) {
   const repeats = []
   const start = async (filters) => {
     try {
-      await testing.runInEmulatedHost([process.execPath, ...vitest(['guest', 'kvm'], filters)], {
-        cwd: packageRoot,
-        env: { NODE_KVM_RESULTS: results },
-        shareReadWrite: [directory],
-        stdin: 'ignore',
-        // The emulator's threads race where a kernel patches its code while another processor runs it: with two, one
-        // start in ten or so ends by a fault of the emulator's own.
-        cpus: 1,
-        timeoutSeconds: HOST_LIMIT,
-        repeat: false,
-      })
+      await testing.runInEmulatedHost(
+        [process.execPath, ...vitest(EMULATED[name].projects, filters)],
+        {
+          cwd: packageRoot,
+          env: { NODE_KVM_RESULTS: results },
+          shareReadWrite: [directory],
+          stdin: 'ignore',
+          // The emulator's threads race where a kernel patches its code while another processor runs it: with two, one
+          // start in ten or so ends by a fault of the emulator's own.
+          cpus: 1,
+          timeoutSeconds: HOST_LIMIT,
+          repeat: false,
+        },
+      )
       return true
     } catch (error) {
       if (error.code !== 'ERR_EMULATED_HOST' || !Array.isArray(error.value)) throw error
@@ -152,7 +164,8 @@ async function runEmulated(results, directory, testing) {
     }
   }
   process.stdout.write('\nRunning the guest tests in the emulated KVM host\n')
-  if (!(await start(EMULATED)) && !(await start(readResults(results).undone))) return repeats
+  if (!(await start(EMULATED[name].filters)) && !(await start(readResults(results).undone)))
+    return repeats
   const stalled = stalledTests(readResults(results))
   if (stalled.length > 0) {
     repeats.push(...stalled.map(({ file, name }) => `${file}: ${name}: timed out`))

@@ -1,9 +1,10 @@
 import type { AssetOptions } from './cache.js'
 import { ext4Image } from './disk-image.js'
+import { grubDisk } from './grub-disk.js'
 import { guestAgentAsset } from './guest-agent.js'
 import { guestInitramfs } from './guest-initramfs.js'
 import { KERNEL_SERIES, kernelAsset } from './kernel.js'
-import { firmwareAsset } from './package-files.js'
+import { firmwareAsset, memtestAsset, xenAsset } from './package-files.js'
 
 /** Puts into the cache what the tests of stock guests need, so that none of them has to fetch or to wait. */
 export async function prepareGuestAssets(options: AssetOptions = {}): Promise<void> {
@@ -13,4 +14,7 @@ export async function prepareGuestAssets(options: AssetOptions = {}): Promise<vo
   await guestAgentAsset(options)
   await ext4Image(options)
   await firmwareAsset(options)
+  await grubDisk(await kernelAsset('6.12', 'cloud-amd64', options), options)
+  await memtestAsset(options)
+  await xenAsset(options)
 }
