@@ -13,7 +13,8 @@ const LOAD = 'test/load/**/*.load.ts'
 const BUILT = fileURLToPath(new URL('dist/bundle/', import.meta.url))
 
 // The addon's threads and the finalizers of its objects want a process of their own for each file.
-const common = { pool: 'forks' as const, execArgv: ['--expose-gc'] }
+const flags = process.env.NODE_KVM_V8_FLAGS?.split(' ') ?? []
+const common = { pool: 'forks' as const, execArgv: ['--expose-gc', ...flags] }
 
 /**
  * What is built is what is tested here, as it is what users run; and compiling it again in an emulated host would take

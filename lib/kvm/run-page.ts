@@ -1,5 +1,5 @@
-import { markAsUntransferable } from 'node:worker_threads'
 import { VmmError } from '../errors.js'
+import { keepFromTransfer } from '../util/untransferable.js'
 import * as reason from './abi/exits.js'
 import { KvmRun } from './abi/run.js'
 import { decodeExit } from './decode-exit.js'
@@ -34,7 +34,7 @@ export class RunPage {
   readonly struct: KvmRun
 
   constructor(buffer: ArrayBuffer) {
-    markAsUntransferable(buffer)
+    keepFromTransfer(buffer)
     this.bytes = new Uint8Array(buffer)
     this.u16 = new Uint16Array(buffer)
     this.u32 = new Uint32Array(buffer)

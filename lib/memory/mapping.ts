@@ -1,4 +1,3 @@
-import { markAsUntransferable } from 'node:worker_threads'
 import {
   binding,
   type MappingOptions,
@@ -6,6 +5,7 @@ import {
   type NativeMapping,
 } from '../binding.js'
 import { invalidOption } from '../errors.js'
+import { keepFromTransfer } from '../util/untransferable.js'
 import { GuestMemory } from './guest-memory.js'
 import type { GuestRegion } from './guest-region.js'
 
@@ -113,7 +113,7 @@ function mapRegion(guestAddress: number, size: number, options: GuestMemoryOptio
   const mapping = new (binding().Mapping)(Math.ceil(size / unit) * unit, options)
   try {
     const buffer = mapping.buffer(0, size)
-    markAsUntransferable(buffer)
+    keepFromTransfer(buffer)
     const bytes = new Uint8Array(buffer)
     if (options.locked) mapping.lock()
     const region = { guestAddress, size, buffer, bytes, mapping, close: () => mapping.close() }
