@@ -35,7 +35,7 @@ const option = (name: string, otherwise: number) => {
 const operations = option('--ops', 100_000)
 const pollMicroseconds = option('--poll', 20)
 
-using folder = new ScratchFolder()
+using folder = new ScratchFolder('disk')
 const image = folder.file('disk.img', FILE_MIB)
 const program = await nativeProgram('ring-loop')
 /** Descriptors 3, 4 and 5 of the C program: memory, kicks, interrupts. */

@@ -1,10 +1,19 @@
-import { closeSync, mkdtempSync, openSync, rmSync, writeSync } from 'node:fs'
+import { closeSync, existsSync, mkdtempSync, openSync, rmSync, writeSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
+/** A tmpfs, so that no disk of the host's is measured, nor a file system between. */
+const MEMORY = '/dev/shm'
+
 /** A folder that is removed at the end. */
 export class ScratchFolder implements Disposable {
-  readonly path = mkdtempSync(join(tmpdir(), 'node-kvm-bench-'))
+  readonly path: string
+
+  /** @param where in memory, where that can be, or on the file system of temporary files */
+  constructor(where: 'memory' | 'disk' = 'memory') {
+    const parent = where === 'memory' && existsSync(MEMORY) ? MEMORY : tmpdir()
+    this.path = mkdtempSync(join(parent, 'node-kvm-bench-'))
+  }
 
   /** A file in which every block is there. */
   file(name: string, mebibytes: number): string {
