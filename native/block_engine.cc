@@ -27,7 +27,7 @@ constexpr uint32_t kMaxTags = 65536;
 // A pooled request gives back what a rare long one made it grow to.
 constexpr size_t kSegmentsKept = 64;
 // What one request, and one batch, may copy on the event loop's thread.
-constexpr uint64_t kAtOnceRequest = 64 << 10;
+constexpr uint64_t kAtOnceRequest = 128 << 10;
 constexpr uint64_t kAtOnceBatch = 2 << 20;
 constexpr uint32_t kSkipMax = 64;
 constexpr auto kDrainLimit = std::chrono::seconds(2);
