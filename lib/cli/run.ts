@@ -162,7 +162,7 @@ export function runCommand(): Command {
       }
       const machine = await machineOptions(options, command)
       const written = writableFolders(machine, options)
-      const remote = await runHere(options.emulate, written, kvmUsable)
+      const remote = await runHere(options.emulate, written, kvmUsable, options.gdb && '--gdb')
       process.exitCode = remote ?? (await runGuest(machine, options))
     })
 }

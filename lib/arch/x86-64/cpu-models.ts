@@ -20,7 +20,7 @@ export const CPU_MODELS = ['host', 'x86-64-v1', 'x86-64-v2', 'x86-64-v3', 'x86-6
 
 /** What a system needs, or does no harm and is on every host: those that KVM emulates count as the processor's. */
 const V1: readonly string[] = [
-  ...['fpu', 'vme', 'de', 'pse', 'tsc', 'msr', 'pae', 'mce', 'cx8', 'apic', 'sep', 'mtrr', 'pge'],
+  ...['fpu', 'de', 'pse', 'tsc', 'msr', 'pae', 'mce', 'cx8', 'apic', 'sep', 'mtrr', 'pge'],
   ...['mca', 'cmov', 'pat', 'pse36', 'clflush', 'mmx', 'fxsr', 'sse', 'sse2', 'x2apic'],
   ...['tsc_deadline_timer', 'hypervisor', 'syscall', 'nx', 'lm'],
 ]
