@@ -21,6 +21,12 @@ const range = (start: number, size: number): AddressRange => ({ start, end: star
 const IO_WINDOW = range(layout.PCI_IO_START, layout.PCI_IO_SIZE)
 const MEMORY_WINDOW = range(layout.PCI_MEMORY_START, layout.PCI_MEMORY_SIZE)
 const MEMORY_WINDOW_2 = range(layout.PCI_MEMORY_2_START, layout.PCI_MEMORY_2_SIZE)
+/**
+ * The guest is told of the one bus that there is: Linux looks for devices on every bus that MCFG has, which for 256 buses
+ * is 8,192 reads.
+ */
+const ECAM_BUS_SIZE = 0x10_0000
+
 /** More address bits than this the 64-bit window does not use. */
 const ADDRESS_BITS_MAX = 46
 const ADDRESS_SIZES_LEAF = 0x8000_0008
@@ -71,7 +77,7 @@ export function createPciHost(
     bus,
     hotplug,
     description: {
-      ecam: { address: layout.PCI_ECAM_START, size: layout.PCI_ECAM_SIZE },
+      ecam: { address: layout.PCI_ECAM_START, size: ECAM_BUS_SIZE },
       configPort: layout.PCI_CONFIG_PORT,
       memory: [MEMORY_WINDOW, MEMORY_WINDOW_2, ...(window64 ? [window64] : [])],
       io: IO_WINDOW,
