@@ -5,7 +5,7 @@
 //   <!-- test: file NAME -->      keep it as that file
 //   <!-- test: status 0 1 -->     run it; these exit statuses are fine
 //   <!-- test: skip REASON -->    leave it out, and say why
-// TypeScript and JavaScript are always compiled. A block of these kinds without such a comment is an error.
+// `npm run test:docs -- --no-guests` leaves out what boots stock kernels. TypeScript and JavaScript are always compiled. A block of these kinds without such a comment is an error.
 import { spawnSync } from 'node:child_process'
 import {
   existsSync,
@@ -91,6 +91,7 @@ function compile(block, index) {
 
 const kvm = existsSync('/dev/kvm')
 const guests = []
+const noGuests = process.argv.includes('--no-guests')
 
 function test(block, index) {
   const what = `${block.file}:${block.line} ${block.code.trim().split('\n')[0].slice(0, 60)}`
@@ -108,7 +109,10 @@ function test(block, index) {
   const { error, program } = compile(block, index)
   if (error !== undefined || action === 'types') return result(what, error)
   if (words[0] === 'kvm' && !kvm) return console.log(`skipped ${what}: there is no /dev/kvm`)
-  if (words[0] === 'guest') return guests.push({ what, program })
+  if (words[0] === 'guest') {
+    if (noGuests) return console.log(`skipped ${what}: --no-guests`)
+    return guests.push({ what, program })
+  }
   return result(what, run(process.execPath, [program]))
 }
 

@@ -46,6 +46,7 @@ export interface RunOptions {
   net: NetSpec[]
   share: ShareSpec[]
   rng: boolean
+  agent: boolean
   vsock?: string
   timeout?: number
   stats: boolean
@@ -93,6 +94,7 @@ export async function machineOptions(
     }),
     ...(given('memory') && { memory: options.memory }),
     ...(given('rng') && { rng: options.rng }),
+    ...(options.agent && { agent: true }),
     ...(options.vsock === undefined ? {} : { vsock: { unixSocket: options.vsock } }),
     ...(given('cpus') && options.cpus),
     ...(options.cpu && { cpu: options.cpu }),

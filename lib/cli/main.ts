@@ -3,6 +3,7 @@ import { Command } from 'commander'
 import { completionCommand } from './completion.js'
 import { consoleCommand } from './console.js'
 import { doctorCommand } from './doctor.js'
+import { execCommand } from './exec.js'
 import { EXIT_STATUS } from './exit-status.js'
 import { hostCommand } from './host.js'
 import { inspectCommand } from './inspect.js'
@@ -21,7 +22,7 @@ const program = new Command('node-kvm')
   .exitOverride(({ exitCode }) => process.exit(exitCode === 0 ? 0 : EXIT_STATUS.usage))
 
 const commands = [
-  ...[runCommand(), psCommand(), consoleCommand(), inspectCommand(), stopCommand()],
+  ...[runCommand(), psCommand(), execCommand(), consoleCommand(), inspectCommand(), stopCommand()],
   ...[doctorCommand(), hostCommand(), completionCommand()],
 ]
 for (const command of commands) {

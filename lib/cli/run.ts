@@ -122,6 +122,11 @@ export function runCommand(): Command {
       [],
     )
     .option('--rng', "an entropy device that gives the host's random numbers", false)
+    .option(
+      '--agent',
+      "run programs in the guest by `node-kvm exec`, where node-kvm's agent runs",
+      false,
+    )
     .option('--vsock <path>', 'a socket device, bridged to a Unix socket made at this path')
     .option('-t, --timeout <seconds>', 'stop the guest after so long', wholeNumber)
     .option('--name <name>', 'what `node-kvm ps` and the like call it: vm-PID unless told')

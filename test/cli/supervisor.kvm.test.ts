@@ -116,6 +116,13 @@ describe('a running machine', () => {
     expect((await ended)[0]).toBe(0)
   })
 
+  it('runs programs only if it has the agent', async () => {
+    await start('bare', [guest.spin])
+    const { status, stderr } = await nodeKvm(['exec', 'bare', '--', 'true'])
+    expect(status).toBe(1)
+    expect(stderr).toMatch(/^node-kvm: bare: .*agent/)
+  })
+
   it('keeps its name to itself', async () => {
     await start('only', [guest.spin])
     const kernel = folder.path('kernel-only')
@@ -144,7 +151,7 @@ describe('a running machine', () => {
     for (const line of ['', 'x', 'null', '[]', '{"method":"__proto__"}', '{"method":"stop"}']) {
       expect(await speak(`${line}\n`)).toContain('not understood')
     }
-    expect(await speak(Buffer.alloc(100_000, 'x'))).toContain('too long')
+    expect(await speak(Buffer.alloc(400_000, 'x'))).toContain('too long')
     connect(path)
       .on('error', () => {})
       .destroy()
@@ -166,10 +173,13 @@ describe('without a machine', () => {
     expect(readdirSync(sockets())).toEqual(['not-mine'])
   })
 
-  it.each(['console', 'inspect', 'stop'])('%s says so', async (command) => {
-    const { status, stderr } = await nodeKvm([command, 'nobody'])
-    expect([status, stderr]).toEqual([1, 'node-kvm: no machine called nobody is running\n'])
-  })
+  it.each([['console'], ['inspect'], ['stop'], ['exec', 'true']])(
+    '%s says so',
+    async (command, ...args) => {
+      const { status, stderr } = await nodeKvm([command, 'nobody', ...args])
+      expect([status, stderr]).toEqual([1, 'node-kvm: no machine called nobody is running\n'])
+    },
+  )
 
   it.each(['../x', '.', 'a b', '-x', 'x'.repeat(65)])('refuses the name %j', async (name) => {
     const { status, stderr } = await nodeKvm(['inspect', '--', name])

@@ -1,7 +1,8 @@
 import type { Socket } from 'node:net'
 import type { StopReason } from '../../index.js'
 
-// One request a connection: a line of JSON either way. After `console` the connection is the console's bytes.
+// One request a connection: a line of JSON either way. After `console` the connection is the console's bytes, after `exec`
+// it is frames.
 
 /** What a client may ask. */
 export type Request =
@@ -9,6 +10,16 @@ export type Request =
   | { readonly method: 'inspect' }
   | { readonly method: 'console' }
   | { readonly method: 'stop'; readonly force: boolean; readonly timeout: number }
+  | ExecRequest
+
+/** A program to run in the guest. What of it is no good, the machine refuses. */
+export interface ExecRequest {
+  readonly method: 'exec'
+  readonly argv: readonly string[]
+  readonly env: Readonly<Record<string, string>>
+  readonly cwd?: string
+  readonly tty?: { readonly rows: number; readonly columns: number }
+}
 
 /** What is told of a running machine. */
 export interface MachineStatus {
@@ -27,8 +38,8 @@ export type StopAnswer = { readonly reason: StopReason['kind'] }
 
 export type Answer = { readonly result: unknown } | { readonly error: string }
 
-/** Bytes: a request is short, an answer may have statistics. */
-export const REQUEST_MAX = 4096
+/** Bytes: a request may have a program's arguments and variables, an answer may have statistics. */
+export const REQUEST_MAX = 2 ** 18
 export const ANSWER_MAX = 4 * 2 ** 20
 
 /**
@@ -76,6 +87,8 @@ export function parseRequest(line: string): Request | undefined {
   }
   if (typeof given !== 'object' || given === null) return undefined
   const { method, force, timeout } = given as Readonly<Record<string, unknown>>
+  // The machine checks the rest, as for any program.
+  if (method === 'exec') return given as ExecRequest
   if (method === 'status' || method === 'inspect' || method === 'console') return { method }
   if (method !== 'stop' || typeof force !== 'boolean') return undefined
   const isTime = typeof timeout === 'number' && timeout > 0 && timeout < 2 ** 31

@@ -86,12 +86,17 @@ export class SupervisorServer {
       this.#attach(socket)
       return
     }
+    if (request.method === 'exec') {
+      const { serveExec } = await import('./exec-server.js')
+      await serveExec(this.#vm, socket, request, () => send(socket, { result: null }))
+      return
+    }
     const result = await this.#answer(request)
     send(socket, { result })
     socket.end()
   }
 
-  async #answer(request: Exclude<Request, { method: 'console' }>): Promise<unknown> {
+  async #answer(request: Exclude<Request, { method: 'console' | 'exec' }>): Promise<unknown> {
     if (request.method === 'stop') return await this.#stop(request)
     const status = this.#status()
     return request.method === 'status' ? status : { ...status, ...inspectMachine(this.#vm) }
