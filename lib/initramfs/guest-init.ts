@@ -7,8 +7,8 @@ export const OPTIONAL_GUEST_MODULES = ['virtio_pci']
 /** What the agent in a guest needs. */
 export const AGENT_MODULES = ['vmw_vsock_virtio_transport']
 
-/** What a guest needs whose root is an image under a file system in memory. */
-export const ROOTFS_MODULES = ['erofs', 'overlay']
+/** What a guest needs whose root is an image under a file system in memory, and that may share folders. */
+export const ROOTFS_MODULES = ['erofs', 'overlay', 'virtiofs']
 
 /** Where the guest's init looks for the agent, and starts it. */
 export const AGENT_PATH = 'sbin/node-kvm-agent'
