@@ -21,6 +21,7 @@ const TYPE_LINUX = 0x83
 /** Bytes of GRUB's boot.img that a master boot record takes over. */
 const BOOT_CODE = 440
 
+/** What a disk with GRUB is made of. */
 export interface GrubDiskOptions extends AssetOptions {
   /** The kernel's command line; one for a guest that powers off at once unless told: see `guestInit`. */
   commandLine?: string

@@ -32,6 +32,7 @@ export interface JailOptions {
 }
 
 const LIMITS = ['as', 'core', 'cpu', 'fsize', 'memlock', 'nofile', 'nproc', 'stack'] as const
+/** A resource limit that a jail sets. */
 export type JailLimit = (typeof LIMITS)[number]
 
 /**

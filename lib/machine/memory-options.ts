@@ -26,6 +26,7 @@ export interface MemoryOptions {
   }
 }
 
+/** What backs a guest's memory. */
 export type MemoryKind = 'anonymous' | 'memfd' | 'hugetlb-2M' | 'hugetlb-1G'
 
 /** {@link MemoryOptions} without the size, checked and completed. */

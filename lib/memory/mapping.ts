@@ -17,6 +17,7 @@ export interface GuestRegionOptions {
   size: number
 }
 
+/** What {@link createGuestMemory} makes memory of. */
 export interface GuestMemoryOptions extends MappingOptions {
   /** Keep what is touched from being swapped out (mlock2). `false` unless told. */
   locked?: boolean
