@@ -31,7 +31,13 @@ const CMOS_PORTS = 2
  * @returns the one with the power button
  */
 export function attachLegacyDevices(
-  { vm, pio, resettable, memory, clock }: Platform,
+  {
+    vm,
+    pio,
+    resettable,
+    memory,
+    clock,
+  }: Pick<Platform, 'vm' | 'pio' | 'resettable' | 'memory' | 'clock'>,
   { output, input }: { output: CharSink; input: CharSource },
   config: Pick<MachineConfig, 'cpus'>,
   { onPowerOff, onReset }: { onPowerOff: () => void; onReset: () => void },

@@ -8,9 +8,9 @@ import { createConsole } from '../../lib/machine/console.js'
 import { attachLegacyDevices } from '../../lib/machine/legacy-devices.js'
 import { parseConfig } from '../../lib/machine/machine-config.js'
 import { openBackends } from '../../lib/machine/open-backends.js'
-import type { Platform } from '../../lib/machine/platform.js'
 import type { MappedGuestMemory } from '../../lib/memory/mapping.js'
 import { Cleanup } from '../../lib/util/cleanup.js'
+import { SkippingClock } from '../../lib/util/skipping-clock.js'
 import { nativeMemory } from '../helpers/guest-memories.js'
 import { CountingIrq, turns, until } from '../helpers/virtio-driver.js'
 import { type Bench, benchMachine, SLOTS, windowOf } from './bench.js'
@@ -49,7 +49,7 @@ export async function memoryBench(): Promise<
   console.output.resume()
   // The lines of the interrupt controller, which is KVM's, lead nowhere here.
   const vm = { ioctl: () => {}, closed: true } as unknown as VmFd
-  const platform = { vm, pio, memory, resettable: [] as { reset(): void }[] } as unknown as Platform
+  const platform = { vm, pio, memory, resettable: [], clock: new SkippingClock() }
   attachLegacyDevices(
     platform,
     console,
