@@ -29,7 +29,9 @@ export function execCommand(): Command {
       'after',
       "\nExit status: the program's; 128 and the signal's number if it was killed.",
     )
-    .action(async (name: string, argv: string[], { env, cwd, tty }: ExecOptions) => {
+    .action(async (name: string, words: string[], { env, cwd, tty }: ExecOptions) => {
+      // What is passed through has its -- still.
+      const argv = words[0] === '--' ? words.slice(1) : words
       const { signal, exitCode } = await exec(name, argv, {
         env,
         ...(cwd && { cwd }),
