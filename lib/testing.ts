@@ -15,9 +15,7 @@ export {
 export {
   type FirmwareAsset,
   firmwareAsset,
-  memtestAsset,
   packageFiles,
-  xenAsset,
 } from './assets/package-files.js'
 export { prepareGuestAssets } from './assets/prepare.js'
 export {

@@ -60,7 +60,7 @@ export async function grubDisk(
     }
   }
   const words = commandLine.replace(/[^\w.=-]+/g, '_')
-  const { path } = await cachedFolder(`grub/${kernel.version}-${words}`, build, {
+  const { path } = await cachedFolder(`grub-disk/${kernel.version}-${words}`, build, {
     report,
     verify: () => ['disk.img'],
   })
@@ -76,7 +76,7 @@ async function grubCore(work: string, commandLine: string, options: AssetOptions
   const core = join(work, 'core.img')
   const commands = [
     'serial --unit=0 --speed=115200',
-    'terminal_output serial console',
+    'terminal_output serial',
     'echo GRUB starts the kernel',
     'set root=(hd0,msdos1)',
     `linux /vmlinuz ${commandLine}`,

@@ -20,19 +20,6 @@ export async function packageFiles(
   return folder.path
 }
 
-const MEMTEST = 'boot/memtest86+x64.bin'
-const XEN = 'boot/xen-4.17-amd64.gz'
-
-/** The path of memtest86+, a kernel by Linux's boot protocol. */
-export async function memtestAsset(options: AssetOptions = {}): Promise<string> {
-  return join(await packageFiles('memtest86+', [MEMTEST], options), MEMTEST)
-}
-
-/** The path of Xen's hypervisor, a kernel by PVH or Multiboot, compressed by gzip. */
-export async function xenAsset(options: AssetOptions = {}): Promise<string> {
-  return join(await packageFiles('xen-hypervisor-4.17-amd64', [XEN], options), XEN)
-}
-
 /** Firmware of Debian's packages seabios and ovmf, by path. */
 export interface FirmwareAsset {
   /** For a PC with PCI. */

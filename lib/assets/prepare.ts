@@ -4,7 +4,7 @@ import { grubDisk } from './grub-disk.js'
 import { guestAgentAsset } from './guest-agent.js'
 import { guestInitramfs } from './guest-initramfs.js'
 import { KERNEL_SERIES, kernelAsset } from './kernel.js'
-import { firmwareAsset, memtestAsset, xenAsset } from './package-files.js'
+import { firmwareAsset } from './package-files.js'
 
 /** Puts into the cache what the tests of stock guests need, so that none of them has to fetch or to wait. */
 export async function prepareGuestAssets(options: AssetOptions = {}): Promise<void> {
@@ -15,6 +15,4 @@ export async function prepareGuestAssets(options: AssetOptions = {}): Promise<vo
   await ext4Image(options)
   await firmwareAsset(options)
   await grubDisk(await kernelAsset('6.12', 'cloud-amd64', options), options)
-  await memtestAsset(options)
-  await xenAsset(options)
 }
