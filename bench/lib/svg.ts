@@ -113,6 +113,7 @@ export function svg(figures: readonly Figure[], on: Host): string {
   const second = curves(growing, first.bottom + 20)
   const height = second.bottom + 20
   return `<svg xmlns="http://www.w3.org/2000/svg" width="${WIDTH}" height="${height}" viewBox="0 0 ${WIDTH} ${height}" font-family="sans-serif" font-size="11">
+<title>Benchmarks of node-kvm</title>
 <rect width="100%" height="100%" fill="#fff"/>
 ${text(10, 18, 'node-kvm against its peers: to the right of 1× is better; the black mark is the target', 'font-size="14"')}
 ${text(10, 34, `${on.cpu}, ${on.cpus} CPUs, Node ${on.node}; KVM: ${on.kvm}`)}
