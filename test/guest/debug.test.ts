@@ -1,0 +1,98 @@
+import { execFile } from 'node:child_process'
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { promisify } from 'node:util'
+import { expect, it } from 'vitest'
+import { FileDisk } from '../../lib/index.js'
+import { symbolFile } from '../helpers/symbol-file.js'
+import { exec, StockGuest, temporaryDisk } from './stock-guest.js'
+
+const PAUSES = 100
+/** Milliseconds of one long pause: the guest's clocks must not show it. */
+const LONG_PAUSE = 3000
+
+/** Writes to the disk and reads it back, all the while looking at the clock; says what went wrong. */
+const script = `
+  for cpu in 0 1 2 3; do
+    t=/sys/devices/system/cpu/cpu$cpu/topology
+    echo "place of $cpu: $(cat $t/physical_package_id) $(cat $t/core_id)"
+  done
+  grep -m1 '^model name' /proc/cpuinfo
+  grep -m1 '^flags' /proc/cpuinfo
+  grep -E ' (do_sys_openat2|vfs_read)$' /proc/kallsyms | sed 's/^/symbol: /'
+  ( last=0
+    while [ ! -e /done ]; do
+      read now rest < /proc/uptime
+      now=\${now%.*}\${now#*.}
+      if [ $last -gt 0 ] && [ $((now - last)) -gt ${LONG_PAUSE / 20} ]; then echo "clock jumped: $last $now"; fi
+      last=$now
+    done ) &
+  echo ready
+  i=0
+  while [ $i -lt 40 ]; do
+    dd if=/dev/urandom of=/tmp/a bs=64k count=8 2> /dev/null
+    dd if=/tmp/a of=/dev/vda bs=64k conv=fsync 2> /dev/null || echo "write failed"
+    echo 3 > /proc/sys/vm/drop_caches
+    dd if=/dev/vda bs=64k count=8 2> /dev/null | cmp - /tmp/a || echo "other data"
+    i=$((i + 1))
+  done
+  touch /done
+  wait
+  echo "rounds: $i"`
+
+it('a guest with four processors of a named model is paused a hundred times, and debugged', async () => {
+  using disk = await temporaryDisk()
+  await using guest = await StockGuest.start(`nokaslr ${exec(script)}`, {
+    topology: { sockets: 2, cores: 2 },
+    cpu: { model: 'x86-64-v2', features: { rdrand: false } },
+    disks: [new FileDisk(disk.path)],
+  })
+  const { vm } = guest
+  await guest.said('ready\r\n')
+  for (let i = 0; i < PAUSES; i++) {
+    await vm.pause()
+    if (i === PAUSES / 2) await sleep(LONG_PAUSE)
+    await vm.resume()
+    await sleep(i % 10)
+  }
+
+  const symbols = [...guest.log.matchAll(/^symbol: ([\da-f]{16}) \w (\w+)/gm)].map(
+    ([, address, name]) => ({ name: name!, address: BigInt(`0x${address}`) }),
+  )
+  expect(symbols).toHaveLength(2)
+  const file = join(disk.folder, 'symbols')
+  writeFileSync(file, symbolFile(symbols))
+  const socket = join(disk.folder, 'gdb')
+  await vm.gdb.listen({ path: socket })
+  const commands = [
+    ...[`target remote ${socket}`, 'info threads', 'break do_sys_openat2', 'continue'],
+    ...['x/i $rip', 'p $rip == do_sys_openat2', 'stepi', 'p $rip != do_sys_openat2', 'delete'],
+    ...['break vfs_read', 'continue', 'p $rip == vfs_read', 'p $cs', 'detach'],
+  ]
+  const { stdout } = await promisify(execFile)('gdb', [
+    ...['-nx', '-batch', file],
+    ...commands.flatMap((command) => ['-ex', command]),
+  ])
+  expect(stdout.match(/Thread \d+ \(vCPU \d, \w+\)/g)!.length).toBeGreaterThanOrEqual(4)
+  expect(stdout).toMatch(/hit Breakpoint 1, 0x\w+ in do_sys_openat2 \(\)/)
+  expect(stdout).toMatch(/hit Breakpoint 2, 0x\w+ in vfs_read \(\)/)
+  expect([...stdout.matchAll(/^\$\d+ = (.*)$/gm)].map(([, value]) => value)).toEqual([
+    ...['1', '1', '1', '16'],
+  ])
+
+  expect(await guest.ended()).toEqual({ kind: 'shutdown' })
+  expect(guest.log).toContain('rounds: 40')
+  // Of what a guest says about its TSC at boot, before all this, nothing is wrong.
+  const since = guest.log.slice(guest.log.indexOf('ready\r\n'))
+  for (const wrong of ['clock jumped', 'write failed', 'other data', 'cmp:', 'unstable', 'stall']) {
+    expect(since).not.toContain(wrong)
+  }
+  for (const [cpu, place] of ['0 0', '0 1', '1 0', '1 1'].entries()) {
+    expect(guest.log).toContain(`place of ${cpu}: ${place}\r\n`)
+  }
+  expect(guest.log).toMatch(/^model name\s+: x86-64-v2\r$/m)
+  const flags = /^flags\s+: (.*)$/m.exec(guest.log)![1]!.trim().split(' ')
+  expect(flags).toEqual(expect.arrayContaining(['sse4_2', 'popcnt', 'cx16', 'x2apic']))
+  for (const flag of ['avx', 'rdrand', 'bmi1']) expect(flags).not.toContain(flag)
+})
