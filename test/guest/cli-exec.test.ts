@@ -1,0 +1,54 @@
+import { type ChildProcess, execFile, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { existsSync, mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { expect, it } from 'vitest'
+import { guestInitramfs, kernelAsset } from '../../lib/testing.js'
+
+const CLI = fileURLToPath(new URL('../../dist/bundle/cli/main.js', import.meta.url))
+
+it('node-kvm exec runs programs in a machine that node-kvm run runs', async () => {
+  const runtime = mkdtempSync(join(tmpdir(), 'node-kvm-exec-'))
+  const env = { ...process.env, XDG_RUNTIME_DIR: runtime }
+  const nodeKvm = (args: string[], input = '') =>
+    new Promise<{ status: unknown; stdout: string; stderr: string }>((resolve) => {
+      const child = execFile(process.execPath, [CLI, ...args], { env }, (error, stdout, stderr) =>
+        resolve({ status: error ? error.code : 0, stdout, stderr }),
+      )
+      child.stdin!.end(input)
+    })
+  let machine: ChildProcess | undefined
+  try {
+    const kernel = await kernelAsset('6.12')
+    const initrd = await guestInitramfs(kernel, { agent: true })
+    const guest = ['-k', kernel.vmlinuz, '-i', initrd, '-a', 'quiet nodekvm.mode=none']
+    machine = spawn(process.execPath, [CLI, 'run', ...guest, '--agent', '--name', 'lab'], {
+      env,
+      stdio: ['ignore', 'ignore', 'inherit'],
+    })
+    await expect
+      .poll(() => existsSync(join(runtime, 'node-kvm/lab.sock')), { timeout: 60_000 })
+      .toBe(true)
+    const shell = ['exec', '--env', 'NAME=kvm', 'lab', '--', 'sh', '-c']
+    expect(await nodeKvm([...shell, 'cat; echo "$NAME" >&2; exit 3'], 'through\n')).toEqual({
+      status: 3,
+      stdout: 'through\n',
+      stderr: 'kvm\n',
+    })
+    const bytes = 900_000
+    const flood = await nodeKvm([...shell, `head -c ${bytes} /dev/zero | tr '\\0' x`])
+    expect([flood.status, flood.stdout.length]).toEqual([0, bytes])
+    const missing = await nodeKvm(['exec', 'lab', '--', '/no/such/program'])
+    expect(missing.status).toBe(1)
+    expect(missing.stderr).toContain('/no/such/program')
+    expect((await nodeKvm(['exec', 'lab', '--', 'sh', '-c', 'kill -9 $$'])).status).toBe(137)
+  } finally {
+    if (machine?.exitCode === null) {
+      machine.kill('SIGTERM')
+      await once(machine, 'exit')
+    }
+    rmSync(runtime, { recursive: true })
+  }
+})
