@@ -241,18 +241,11 @@ napi_value ExitChannel::Counters(napi_env env, const Args& args) {
   const std::atomic<uint64_t>* values[] = {&counters.exits,  &counters.latched,
                                            &counters.posted, &counters.synchronous,
                                            &counters.kicks,  &counters.full};
-  void* data = nullptr;
-  napi_value buffer = nullptr;
-  napi_value array = nullptr;
-  if (napi_create_arraybuffer(env, sizeof(double) * std::size(values), &data, &buffer) != napi_ok ||
-      napi_create_typedarray(env, napi_float64_array, std::size(values), buffer, 0, &array) !=
-          napi_ok) {
-    return nullptr;
-  }
+  double numbers[std::size(values)];
   for (size_t i = 0; i < std::size(values); i++) {
-    static_cast<double*>(data)[i] = static_cast<double>(values[i]->load(std::memory_order_relaxed));
+    numbers[i] = static_cast<double>(values[i]->load(std::memory_order_relaxed));
   }
-  return array;
+  return MakeNumbers(env, numbers);
 }
 
 napi_value ExitChannel::SetSpin(napi_env env, const Args& args) {

@@ -1,5 +1,4 @@
 // What a vCPU's exits were for, as JavaScript reads it.
-#include <cstring>
 #include <vector>
 
 #include "exit_channel.h"
@@ -30,17 +29,7 @@ napi_value ExitChannel::ExitCounts(napi_env env, const Args& args) {
     numbers.push_back(static_cast<double>(ExitStats::Address(key)));
     add(place.tally);
   }
-  void* data = nullptr;
-  napi_value buffer = nullptr;
-  napi_value array = nullptr;
-  size_t size = numbers.size() * sizeof(double);
-  if (napi_create_arraybuffer(env, size, &data, &buffer) != napi_ok ||
-      napi_create_typedarray(env, napi_float64_array, numbers.size(), buffer, 0, &array) !=
-          napi_ok) {
-    return nullptr;
-  }
-  std::memcpy(data, numbers.data(), size);
-  return array;
+  return MakeNumbers(env, numbers);
 }
 
 napi_value ExitChannel::Coalesced(napi_env env) {

@@ -218,26 +218,27 @@ napi_value Mapping::Id(napi_env env) {
   return MakeNumber(env, static_cast<double>(memory_->id()));
 }
 
+bool Mapping::GetRange(napi_env env, const Args& args, uint64_t* offset, uint64_t* length) {
+  if (!memory_) {
+    ThrowClosed(env, "mapping");
+    return false;
+  }
+  return GetInteger(env, args[0], "offset", offset, memory_->size()) &&
+         GetInteger(env, args[1], "length", length, memory_->size() - *offset);
+}
+
 napi_value Mapping::Buffer(napi_env env, const Args& args) {
-  if (!memory_) return ThrowClosed(env, "mapping");
   uint64_t offset = 0;
   uint64_t length = 0;
-  if (!GetInteger(env, args[0], "offset", &offset, memory_->size()) ||
-      !GetInteger(env, args[1], "length", &length, memory_->size() - offset)) {
-    return nullptr;
-  }
+  if (!GetRange(env, args, &offset, &length)) return nullptr;
   return buffers_.Make(env, memory_, memory_->data() + offset, length);
 }
 
 // Gives the pages of a range back to the host; they read as zeros afterwards.
 napi_value Mapping::Discard(napi_env env, const Args& args) {
-  if (!memory_) return ThrowClosed(env, "mapping");
   uint64_t offset = 0;
   uint64_t length = 0;
-  if (!GetInteger(env, args[0], "offset", &offset, memory_->size()) ||
-      !GetInteger(env, args[1], "length", &length, memory_->size() - offset)) {
-    return nullptr;
-  }
+  if (!GetRange(env, args, &offset, &length)) return nullptr;
   if (offset % kPage || length % kPage) {
     return ThrowInvalidOption(env, offset % kPage ? "offset" : "length",
                               args[offset % kPage ? 0 : 1], "a multiple of 4096");

@@ -112,6 +112,9 @@ class Mapping {
   napi_value Close(napi_env env, const Args& args);
 
  private:
+  // The arguments offset and length, inside the memory; false with an exception pending.
+  bool GetRange(napi_env env, const Args& args, uint64_t* offset, uint64_t* length);
+
   std::shared_ptr<MappedMemory> memory_;
   BufferSet buffers_;
 };

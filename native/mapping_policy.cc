@@ -44,13 +44,9 @@ napi_value Mapping::Lock(napi_env env, const Args&) {
 }
 
 napi_value Mapping::Populate(napi_env env, const Args& args) {
-  if (!memory_) return ThrowClosed(env, "mapping");
   uint64_t offset = 0;
   uint64_t length = 0;
-  if (!GetInteger(env, args[0], "offset", &offset, memory_->size()) ||
-      !GetInteger(env, args[1], "length", &length, memory_->size() - offset)) {
-    return nullptr;
-  }
+  if (!GetRange(env, args, &offset, &length)) return nullptr;
   uint64_t page = static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
   if (offset % page) return ThrowInvalidOption(env, "offset", args[0], "a multiple of 4096");
   uint8_t* start = memory_->data() + offset;

@@ -1,5 +1,6 @@
 #include "support/args.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 
@@ -130,6 +131,19 @@ napi_value MakeNumber(napi_env env, double value) {
   napi_value result = nullptr;
   napi_create_double(env, value, &result);
   return result;
+}
+
+napi_value MakeNumbers(napi_env env, std::span<const double> values) {
+  void* data = nullptr;
+  napi_value buffer = nullptr;
+  napi_value array = nullptr;
+  if (napi_create_arraybuffer(env, values.size_bytes(), &data, &buffer) != napi_ok ||
+      napi_create_typedarray(env, napi_float64_array, values.size(), buffer, 0, &array) !=
+          napi_ok) {
+    return nullptr;
+  }
+  std::copy(values.begin(), values.end(), static_cast<double*>(data));
+  return array;
 }
 
 napi_value MakeBool(napi_env env, bool value) {

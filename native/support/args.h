@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <string>
 
 namespace node_kvm {
@@ -46,6 +47,8 @@ bool IsFunction(napi_env env, napi_value value);
 
 napi_value MakeInt32(napi_env env, int32_t value);
 napi_value MakeNumber(napi_env env, double value);
+// A Float64Array.
+napi_value MakeNumbers(napi_env env, std::span<const double> values);
 napi_value MakeBool(napi_env env, bool value);
 
 }  // namespace node_kvm
