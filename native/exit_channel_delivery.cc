@@ -27,7 +27,7 @@ void ExitChannel::TakePostedWrites() {
     const RouteTable& table = group_.routes.table();
     PostedQueue::Wake wake = PostedQueue::Wake::kNo;
     group_.coalesced.Drain(
-        [&](const kvm_coalesced_mmio& write) { return group_.PostCoalesced(table, write, &wake); });
+        [&](const kvm_coalesced_mmio& write) { return group_.TryPost(table, write, &wake); });
   }
   mailbox_->posted_count = group_.posted.Take(mailbox_->posted);
 }

@@ -10,7 +10,7 @@ bool PostedQueue::TryPush(const PostedWrite& write, Wake* wake) {
   if (count == kCapacity) return false;
   writes_[count] = write;
   count_.store(++count, std::memory_order_release);
-  *wake = !polling_ || count == kCapacity / 2 ? Wake::kYes : Wake::kNo;
+  if (!polling_ || count == kCapacity / 2) *wake = Wake::kYes;
   polling_ = true;
   return true;
 }

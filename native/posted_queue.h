@@ -29,8 +29,8 @@ class PostedQueue {
 
   enum class Wake : bool { kNo, kYes };
 
-  // vCPU threads. Appends without waiting; false if full. `*wake` tells if JavaScript must be
-  // woken: it does not poll, or half of the queue is in use.
+  // Appends without waiting; false if full. Sets `*wake` to kYes if JavaScript must be woken: it
+  // does not poll, or half of the queue is in use.
   bool TryPush(const PostedWrite& write, Wake* wake);
   // Waits until there is room; false if the queue was ended.
   bool WaitForRoom();

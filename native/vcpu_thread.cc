@@ -43,16 +43,30 @@ bool IsShortWidth(uint32_t width) { return width == 1 || width == 2 || width == 
 
 }  // namespace
 
-bool VcpuGroup::PostCoalesced(const RouteTable& table, const kvm_coalesced_mmio& write,
-                              PostedQueue::Wake* wake) {
+bool VcpuGroup::TryPost(const Route& route, uint64_t offset, uint32_t width, uint32_t value,
+                        PostedQueue::Wake* wake) {
+  bool settling = route.IsSettling(offset);
+  if (settling) route.Unsettle();
+  if (!posted.TryPush({route.id(), static_cast<uint32_t>(offset), width, value}, wake)) {
+    if (settling) route.Settle();
+    return false;
+  }
+  if (settling) {
+    urgent.store(true, std::memory_order_seq_cst);
+    *wake = PostedQueue::Wake::kYes;
+  }
+  return true;
+}
+
+bool VcpuGroup::TryPost(const RouteTable& table, const kvm_coalesced_mmio& write,
+                        PostedQueue::Wake* wake) {
   Space space = write.pio ? Space::kPio : Space::kMmio;
   // Its device may have left the bus, and with it the zone, since.
   if (!IsShortWidth(write.len)) return true;
   const Route* route = table.Find(space, write.phys_addr, write.len);
   if (!route) return true;
-  return posted.TryPush({route->id(), static_cast<uint32_t>(write.phys_addr - route->base()),
-                         write.len, Load(write.data, write.len)},
-                        wake);
+  return TryPost(*route, write.phys_addr - route->base(), write.len, Load(write.data, write.len),
+                 wake);
 }
 
 VcpuThread::VcpuThread(VcpuGroup* group, std::shared_ptr<Vcpu> vcpu, uint32_t index)
@@ -229,7 +243,7 @@ bool VcpuThread::ServeIo() {
   }
   if (!route->IsPosted(offset)) return false;
   for (uint64_t i = 0; i < count; i++) {
-    Post(*route, static_cast<uint32_t>(offset), width, Load(data + i * width, width));
+    Post(*route, offset, width, Load(data + i * width, width));
   }
   Count(&counters_.posted);
   return true;
@@ -264,43 +278,36 @@ bool VcpuThread::ServeMmio() {
     return true;
   }
   if (!route->IsPosted(offset)) return false;
-  Post(*route, static_cast<uint32_t>(offset), width, Load(run->mmio.data, width));
+  Post(*route, offset, width, Load(run->mmio.data, width));
   Count(&counters_.posted);
   return true;
+}
+
+bool VcpuThread::WaitForRoom() {
+  Count(&counters_.full);
+  group_->Wake();
+  return group_->posted.WaitForRoom();
 }
 
 void VcpuThread::PostCoalesced() {
   const RouteTable* table = group_->routes.Acquire(&hazard_);
   PostedQueue::Wake wake = PostedQueue::Wake::kNo;
   auto hand = [&](const kvm_coalesced_mmio& write) {
-    PostedQueue::Wake more = PostedQueue::Wake::kNo;
-    bool handed = group_->PostCoalesced(*table, write, &more);
-    if (more == PostedQueue::Wake::kYes) wake = more;
-    return handed;
+    return group_->TryPost(*table, write, &wake);
   };
   // The ring's lock is not held while waiting: JavaScript, which makes the room, takes it too.
-  while (!group_->coalesced.Drain(hand)) {
-    Count(&counters_.full);
-    group_->Wake();
-    if (!group_->posted.WaitForRoom()) break;
+  while (!group_->coalesced.Drain(hand) && WaitForRoom()) {
   }
   CurrentRoutes::Release(&hazard_);
   if (wake == PostedQueue::Wake::kYes) group_->Wake();
 }
 
-void VcpuThread::Post(const Route& route, uint32_t offset, uint32_t width, uint32_t value) {
-  const PostedWrite write = {route.id(), offset, width, value};
-  bool settling = route.IsSettling(offset);
-  if (settling) route.Unsettle();
+void VcpuThread::Post(const Route& route, uint64_t offset, uint32_t width, uint32_t value) {
   PostedQueue::Wake wake = PostedQueue::Wake::kNo;
-  while (!group_->posted.TryPush(write, &wake)) {
-    Count(&counters_.full);
-    group_->Wake();
-    // The VM ends: what it writes now no longer matters.
-    if (!group_->posted.WaitForRoom()) return;
+  while (!group_->TryPost(route, offset, width, value, &wake)) {
+    if (!WaitForRoom()) return;
   }
-  if (settling) group_->urgent.store(true, std::memory_order_seq_cst);
-  if (settling || wake == PostedQueue::Wake::kYes) group_->Wake();
+  if (wake == PostedQueue::Wake::kYes) group_->Wake();
 }
 
 bool VcpuThread::Publish(int error) {

@@ -54,9 +54,12 @@ struct VcpuGroup {
   // A posted write that is not to wait for JavaScript to look: it ends a spin of next().
   std::atomic<bool> urgent{false};
 
-  // Appends a coalesced write to the posted ones; false if these have no room.
-  bool PostCoalesced(const RouteTable& table, const kvm_coalesced_mmio& write,
-                     PostedQueue::Wake* wake);
+  // Appends a write to the posted ones; false if these have no room. Sets `*wake` to kYes if
+  // JavaScript must be woken for it.
+  bool TryPost(const Route& route, uint64_t offset, uint32_t width, uint32_t value,
+               PostedQueue::Wake* wake);
+  // The same of a coalesced write.
+  bool TryPost(const RouteTable& table, const kvm_coalesced_mmio& write, PostedQueue::Wake* wake);
 
   void Wake() {
     if (!js_awake.load(std::memory_order_seq_cst)) wake.Send();
@@ -131,7 +134,9 @@ class VcpuThread {
   bool ServeMmio();
   // Before the exit that came after them is handled.
   void PostCoalesced();
-  void Post(const Route& route, uint32_t offset, uint32_t width, uint32_t value);
+  void Post(const Route& route, uint64_t offset, uint32_t width, uint32_t value);
+  // After a post that found no room; false if the VM ends: what it writes no longer matters.
+  bool WaitForRoom();
   // Hands the exit over and waits; false if the thread is to end.
   bool Publish(int error);
 
