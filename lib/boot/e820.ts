@@ -3,6 +3,9 @@ import { BASE_MEMORY_END, HIGH_MEMORY_START } from '../arch/x86-64/layout.js'
 export const E820_RAM = 1
 export const E820_RESERVED = 2
 
+/** Of `struct boot_e820_entry`: address, size and type, packed. */
+export const E820_ENTRY_SIZE = 20
+
 export interface E820Entry {
   readonly address: number
   readonly size: number
@@ -35,4 +38,14 @@ export function e820Map(ram: readonly { guestAddress: number; size: number }[]):
     }
   }
   return entries
+}
+
+/** Writes the entries as `struct boot_e820_entry`, one behind the other, from offset `at` on. */
+export function writeE820(view: DataView, at: number, entries: readonly E820Entry[]): void {
+  for (const { address, size, type } of entries) {
+    view.setBigUint64(at, BigInt(address), true)
+    view.setBigUint64(at + 8, BigInt(size), true)
+    view.setUint32(at + 16, type, true)
+    at += E820_ENTRY_SIZE
+  }
 }

@@ -39,5 +39,4 @@ export const ENTRY_64 = 0x200
 export const ACPI_RSDP_ADDR = 0x070
 export const E820_ENTRIES = 0x1e8
 export const E820_TABLE = 0x2d0
-export const E820_ENTRY_SIZE = 20
 export const SETUP_HEADER_START = 0x1f1

@@ -1,6 +1,6 @@
 import { PAGE_SIZE, ZERO_PAGE_START } from '../arch/x86-64/layout.js'
 import type { GuestMemory } from '../memory/guest-memory.js'
-import { e820Map } from './e820.js'
+import { e820Map, writeE820 } from './e820.js'
 import type { MemoryRange } from './initrd.js'
 import * as setup from './linux-setup.js'
 
@@ -30,10 +30,5 @@ export function writeZeroPage(memory: GuestMemory, header: Uint8Array, page: Zer
   view.setBigUint64(setup.ACPI_RSDP_ADDR, BigInt(page.rsdp ?? 0), true)
   const entries = e820Map(memory.regions)
   view.setUint8(setup.E820_ENTRIES, entries.length)
-  for (const [i, { address, size, type }] of entries.entries()) {
-    const at = setup.E820_TABLE + i * setup.E820_ENTRY_SIZE
-    view.setBigUint64(at, BigInt(address), true)
-    view.setBigUint64(at + 8, BigInt(size), true)
-    view.setUint32(at + 16, type, true)
-  }
+  writeE820(view, setup.E820_TABLE, entries)
 }

@@ -4,6 +4,7 @@ import { KVM_EXIT_HLT } from '../kvm/abi/exits.js'
 import { Kvm } from '../kvm/kvm.js'
 import type { VcpuFd } from '../kvm/vcpu-fd.js'
 import { createGuestMemory } from '../memory/mapping.js'
+import { littleEndian } from '../util/bits.js'
 
 /**
  * - `fine`: stock kernels run
@@ -114,7 +115,7 @@ function loopsPerSecond(vcpu: VcpuFd, loops: number): number {
 
 /** mov ecx, loops; dec ecx; jnz -2; hlt, in 16-bit code. */
 function countdown(loops: number): Uint8Array {
-  return Uint8Array.from([0x66, 0xb9, ...littleEndian32(loops), 0x66, 0x49, 0x75, 0xfc, 0xf4])
+  return Uint8Array.from([0x66, 0xb9, ...littleEndian(loops, 4), 0x66, 0x49, 0x75, 0xfc, 0xf4])
 }
 
 function findingOfError(error: unknown): KvmFinding {
@@ -146,8 +147,4 @@ function kvmModule(): string {
 
 function millions(rate: number): string {
   return (rate / 1e6).toFixed(rate < 1e7 ? 1 : 0)
-}
-
-function littleEndian32(value: number): number[] {
-  return [value & 0xff, (value >> 8) & 0xff, (value >> 16) & 0xff, value >>> 24]
 }

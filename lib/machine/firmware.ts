@@ -7,6 +7,7 @@ import {
   LOW_ROM_SIZE,
   ROM_END,
 } from '../arch/x86-64/layout.js'
+import { E820_ENTRY_SIZE, E820_RAM, writeE820 } from '../boot/e820.js'
 import { ImageFile } from '../boot/image-file.js'
 import {
   FW_CFG_MAX_CPUS,
@@ -24,6 +25,7 @@ import { KVM_CAP_READONLY_MEM } from '../kvm/abi/capabilities.js'
 import { KVM_MEM_READONLY } from '../kvm/abi/memory.js'
 import type { GuestMemory } from '../memory/guest-memory.js'
 import { createGuestMemory, type MappedGuestMemory } from '../memory/mapping.js'
+import { littleEndian } from '../util/bits.js'
 import type { Cleanup } from '../util/cleanup.js'
 import { type FirmwareConfig, ROM_MIN, ROM_SIZE_MAX } from './firmware-options.js'
 import type { MachineConfig } from './machine-config.js'
@@ -70,15 +72,15 @@ export function attachFirmware(
   const fwCfg = new FwCfg({
     memory,
     items: {
-      [FW_CFG_RAM_SIZE]: littleEndian(BigInt(memory.size), 8),
-      [FW_CFG_NOGRAPHIC]: littleEndian(1n, 2),
-      [FW_CFG_NB_CPUS]: littleEndian(BigInt(config.cpus), 2),
-      [FW_CFG_MAX_CPUS]: littleEndian(BigInt(config.cpus), 2),
+      [FW_CFG_RAM_SIZE]: number(memory.size, 8),
+      [FW_CFG_NOGRAPHIC]: number(1, 2),
+      [FW_CFG_NB_CPUS]: number(config.cpus, 2),
+      [FW_CFG_MAX_CPUS]: number(config.cpus, 2),
     },
     files: {
       'etc/e820': e820File(memory),
       // SeaBIOS shows what it would show on a screen on this serial port.
-      'etc/sercon-port': littleEndian(BigInt(COM1_PORT), 2),
+      'etc/sercon-port': number(COM1_PORT, 2),
       ...(config.acpi ? acpiFiles(acpi) : {}),
     },
   })
@@ -188,18 +190,16 @@ function writeAll(file: number, bytes: Uint8Array, position: number): void {
   }
 }
 
-/** `struct e820_entry` for each range of RAM: address, size and type 1, packed. */
-function e820File(memory: GuestMemory): Uint8Array {
-  const file = new Uint8Array(memory.regions.length * 20)
-  const view = new DataView(file.buffer)
-  for (const [i, { guestAddress, size }] of memory.regions.entries()) {
-    view.setBigUint64(i * 20, BigInt(guestAddress), true)
-    view.setBigUint64(i * 20 + 8, BigInt(size), true)
-    view.setUint32(i * 20 + 16, 1, true)
-  }
+/** All RAM, also what e820Map() keeps from a kernel below 1 MiB: firmware makes its own map of that. */
+function e820File({ regions }: GuestMemory): Uint8Array {
+  const file = new Uint8Array(regions.length * E820_ENTRY_SIZE)
+  const entries = regions.map(({ guestAddress: address, size }) => ({
+    address,
+    size,
+    type: E820_RAM,
+  }))
+  writeE820(new DataView(file.buffer), 0, entries)
   return file
 }
 
-function littleEndian(value: bigint, bytes: number): Uint8Array {
-  return Uint8Array.from({ length: bytes }, (_, i) => Number((value >> BigInt(8 * i)) & 0xffn))
-}
+const number = (value: number, bytes: number) => Uint8Array.from(littleEndian(value, bytes))

@@ -12,6 +12,12 @@ export function isPowerOfTwo(value: number): boolean {
   return Number.isSafeInteger(value) && value > 0 && 2 ** Math.round(Math.log2(value)) === value
 }
 
+/** The low `length` bytes of `value`, the lowest first. */
+export function littleEndian(value: number | bigint, length: number): number[] {
+  const big = BigInt(value)
+  return Array.from({ length }, (_, i) => Number((big >> BigInt(8 * i)) & 0xffn))
+}
+
 /** `0xfee00000`: an address as messages and logs show it. */
 export function hex(value: number | bigint): string {
   return value < 0 ? `-0x${(-value).toString(16)}` : `0x${value.toString(16)}`

@@ -1,4 +1,5 @@
-import { ascii, littleEndian } from './acpi/aml.js'
+import { littleEndian } from '../../util/bits.js'
+import { ascii } from './acpi/aml.js'
 import { setChecksum } from './acpi/sdt.js'
 import { LAPIC_START } from './layout.js'
 

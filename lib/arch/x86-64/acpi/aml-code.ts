@@ -1,4 +1,5 @@
-import { type Aml, buffer, integer, littleEndian, nameString, withLength } from './aml.js'
+import { littleEndian } from '../../../util/bits.js'
+import { type Aml, buffer, integer, nameString, withLength } from './aml.js'
 
 // What methods are made of (ACPI 6.5, sections 20.2.5 and 20.2.6).
 

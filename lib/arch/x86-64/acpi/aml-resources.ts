@@ -1,4 +1,5 @@
-import { type Aml, buffer, littleEndian } from './aml.js'
+import { littleEndian } from '../../../util/bits.js'
+import { type Aml, buffer } from './aml.js'
 
 // Resource descriptors, what `_CRS` is made of (ACPI 6.5, section 6.4).
 

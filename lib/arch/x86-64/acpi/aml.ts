@@ -1,3 +1,5 @@
+import { littleEndian } from '../../../util/bits.js'
+
 /**
  * An assembler for ACPI Machine Language (ACPI 6.5, chapter 20): each function gives the bytes of one term.
  * The bytes of what it encloses are arguments, so that tables read as ASL does.
@@ -88,11 +90,6 @@ export function eisaId(id: string): Aml {
   const vendor = (a << 10) | (b << 5) | c
   const product = Number.parseInt(id.slice(3), 16)
   return [DWORD_PREFIX, vendor >> 8, vendor & 0xff, product >> 8, product & 0xff]
-}
-
-export function littleEndian(value: number | bigint, length: number): Aml {
-  const big = BigInt(value)
-  return Array.from({ length }, (_, i) => Number((big >> BigInt(8 * i)) & 0xffn))
 }
 
 export function ascii(text: string): number[] {

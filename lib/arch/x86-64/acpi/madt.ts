@@ -1,4 +1,5 @@
-import { type Aml, littleEndian } from './aml.js'
+import { littleEndian } from '../../../util/bits.js'
+import type { Aml } from './aml.js'
 import { systemTable } from './sdt.js'
 
 // Multiple APIC Description Table (ACPI 6.5, section 5.2.12). Polarity and trigger modes: table 5.26.

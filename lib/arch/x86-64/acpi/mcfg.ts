@@ -1,4 +1,4 @@
-import { littleEndian } from './aml.js'
+import { littleEndian } from '../../../util/bits.js'
 import { systemTable } from './sdt.js'
 
 /** Bytes of configuration space in memory for each bus. */
