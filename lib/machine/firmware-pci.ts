@@ -1,22 +1,18 @@
 import type { PciHostOptions } from '../arch/x86-64/acpi/pci-host.js'
-import { IOAPIC_START, MMIO_HOLE_END, MMIO_HOLE_START } from '../arch/x86-64/layout.js'
-import { HostBridge } from '../devices/pci/host-bridge.js'
-import type { PciHost } from './pci-host.js'
+import { IOAPIC_START, MMIO_HOLE_END } from '../arch/x86-64/layout.js'
+import { lowRamEnd, type PciHost } from './pci-host.js'
 import type { Platform } from './platform.js'
 
 /** What a machine's ACPI tables tell of PCI after firmware has placed the ECAM window: devices lie beside it. */
 export function placedByFirmware(
-  { bus, description }: PciHost,
+  { bridge, description }: PciHost,
   { memory }: Pick<Platform, 'memory'>,
 ): PciHostOptions {
-  const bridge = bus.devices.map(([, device]) => device).find((each) => each instanceof HostBridge)
-  const ecam = bridge?.ecam
+  const { ecam } = bridge
   // Tables that nobody reads yet, as their size is wanted first.
   if (ecam === undefined || ecam.base > MMIO_HOLE_END - ecam.size) return description
   const { base, size } = ecam
-  const ends = memory.regions.map(({ guestAddress, size }) => guestAddress + size)
-  const ramEnd = Math.max(...ends.filter((end) => end <= MMIO_HOLE_START))
-  const below = { start: Math.max(ramEnd, LOWEST), end: base }
+  const below = { start: Math.max(lowRamEnd(memory), LOWEST), end: base }
   const above = { start: base + size, end: IOAPIC_START }
   return {
     ...description,

@@ -13,6 +13,7 @@ import { GsiRouting } from '../interrupt/gsi-routing.js'
 import { IoctlIrqLine } from '../interrupt/ioctl-irq.js'
 import { IrqfdMsi } from '../interrupt/irqfd-msi.js'
 import type { CpuidEntry } from '../kvm/abi/cpuid.js'
+import type { GuestMemory } from '../memory/guest-memory.js'
 import { DEVICE_SLOTS, HOST_BRIDGE_SLOT } from './pci-slots.js'
 import type { Platform } from './platform.js'
 
@@ -34,6 +35,7 @@ const ADDRESS_SIZES_LEAF = 0x8000_0008
 /** A machine's PCI: its one bus, and the ways to it. */
 export interface PciHost {
   readonly bus: PciBus
+  readonly bridge: HostBridge
   readonly hotplug: PciHotplug
   /** For the DSDT and MCFG. */
   readonly description: PciHostOptions
@@ -46,16 +48,14 @@ export function createPciHost(
   { vm, memory, pio, mmio, supportedCpuid, resettable }: Platform,
   { acpiPm, onEject }: { acpiPm: AcpiPm; onEject: (slot: number) => void },
 ): PciHost {
-  const ends = memory.regions.map(({ guestAddress, size }) => guestAddress + size)
-  const lowEnd = Math.max(...ends.filter((end) => end <= layout.MMIO_HOLE_START))
-  const highEnd = Math.max(layout.MMIO_HOLE_END, ...ends)
+  const highEnd = Math.max(layout.MMIO_HOLE_END, ...ramEnds(memory))
   const routing = new GsiRouting(vm)
   const bus = new PciBus({
     pio,
     mmio,
     ranges: {
       memory: [
-        { start: lowEnd, end: layout.IOAPIC_START },
+        { start: lowRamEnd(memory), end: layout.IOAPIC_START },
         { start: highEnd, end: 2 ** 52 },
       ],
       io: [IO_WINDOW],
@@ -71,10 +71,12 @@ export function createPciHost(
   const hotplug = new PciHotplug({ onEvent: () => acpiPm.raiseGpe(PCI_HOTPLUG_GPE), onEject })
   pio.attach(layout.PCI_HOTPLUG_PORT, PCI_HOTPLUG_PORTS, hotplug)
   resettable.push(configPorts, hotplug, bus)
-  bus.plug(new HostBridge(bus), HOST_BRIDGE_SLOT)
+  const bridge = new HostBridge(bus)
+  bus.plug(bridge, HOST_BRIDGE_SLOT)
   const window64 = highWindow(supportedCpuid, highEnd)
   return {
     bus,
+    bridge,
     hotplug,
     description: {
       ecam: { address: layout.PCI_ECAM_START, size: ECAM_BUS_SIZE },
@@ -94,6 +96,14 @@ export function createPciHost(
     },
   }
 }
+
+/** Where RAM below the hole ends. */
+export function lowRamEnd(memory: GuestMemory): number {
+  return Math.max(...ramEnds(memory).filter((end) => end <= layout.MMIO_HOLE_START))
+}
+
+const ramEnds = ({ regions }: GuestMemory) =>
+  regions.map(({ guestAddress, size }) => guestAddress + size)
 
 /** The upper half of what the processor can address, if no RAM is there. */
 function highWindow(cpuid: readonly CpuidEntry[], ramEnd: number): AddressRange | undefined {

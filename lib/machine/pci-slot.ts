@@ -8,6 +8,7 @@ import type { Cleanup } from '../util/cleanup.js'
 import type { MachineConfig } from './machine-config.js'
 import type { PciHost } from './pci-host.js'
 import type { Platform } from './platform.js'
+import { transportOptions } from './transport-options.js'
 
 /**
  * Plugs a virtio device into a PCI slot, with an ioeventfd for each queue, so that a kick costs the guest no exit to this
@@ -19,18 +20,13 @@ export function plugVirtioPci(
   platform: Platform,
   pci: PciHost,
   device: VirtioDevice,
-  { packedQueues: packed, inOrderQueues: inOrder }: MachineConfig,
+  config: MachineConfig,
   cleanup: Cleanup,
 ): VirtioPciTransport {
-  const { memory, vm } = platform
+  const { vm } = platform
   const kicks: Kick[] = []
   const transport = new VirtioPciTransport(device, {
-    memory,
-    packed,
-    inOrder,
-    onNeedsReset: (reason) =>
-      platform.warn({ kind: 'device-needs-reset', device: device.name, reason }),
-    onError: platform.fail,
+    ...transportOptions(platform, device, config),
     onKicks: (base) => {
       for (const [queue, kick] of kicks.entries()) {
         kick.moveTo(base === undefined ? undefined : base + transport.notifyOffset(queue))

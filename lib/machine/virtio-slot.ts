@@ -9,6 +9,7 @@ import type { Cleanup } from '../util/cleanup.js'
 import type { DeviceSlot } from './device-slots.js'
 import type { MachineConfig } from './machine-config.js'
 import type { Platform } from './platform.js'
+import { transportOptions } from './transport-options.js'
 
 /**
  * Plugs a virtio device into a slot: its registers on the MMIO bus, its interrupt by irqfd, and an ioeventfd for each
@@ -18,22 +19,13 @@ export function plugVirtioDevice(
   platform: Platform,
   slot: DeviceSlot,
   device: VirtioDevice,
-  { packedQueues: packed, inOrderQueues: inOrder }: MachineConfig,
+  config: MachineConfig,
   cleanup: Cleanup,
 ): VirtioMmioTransport {
-  const { vm, memory, mmio } = platform
-  const onNeedsReset = (reason: string) =>
-    platform.warn({ kind: 'device-needs-reset', device: device.name, reason })
+  const { vm, mmio } = platform
   const irq = cleanup.own(new IrqfdLine(vm, slot.gsi))
   const transport = cleanup.own(
-    new VirtioMmioTransport(device, {
-      memory,
-      irq,
-      packed,
-      inOrder,
-      onNeedsReset,
-      onError: platform.fail,
-    }),
+    new VirtioMmioTransport(device, { ...transportOptions(platform, device, config), irq }),
   )
   mmio.attach(slot.address, slot.size, transport)
   platform.resettable.push(transport)
