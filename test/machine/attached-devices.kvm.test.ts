@@ -1,24 +1,8 @@
-import { afterEach, describe, expect, it } from 'vitest'
-import { type AttachedDevice, VirtualMachine } from '../../lib/index.js'
+import { describe, expect, it } from 'vitest'
+import { tinyMachines } from './machines.js'
 import * as guest from './tiny-guest.js'
 
-const machines: VirtualMachine[] = []
-
-async function create(code: number[][], attach: readonly AttachedDevice[]) {
-  const kernel = guest.kernel(...code)
-  const vm = await VirtualMachine.create({
-    kernel,
-    memory: '32M',
-    attach,
-    devices: { debugExit: true },
-  })
-  machines.push(vm)
-  return vm
-}
-
-afterEach(async () => {
-  for (const vm of machines.splice(0)) await vm.close()
-})
+const create = tinyMachines({ devices: { debugExit: true } })
 
 const nothing = { name: 'nothing', read: () => 0, write: () => {} }
 
@@ -27,10 +11,9 @@ describe("a device of a program's own", () => {
     const written: number[] = []
     const write = (_offset: number, _width: number, value: number) => void written.push(value)
     const device = { ...nothing, write }
-    const vm = await create(
-      [guest.outb(0x2f0, 7), guest.powerOff],
-      [{ device, port: 0x2f0, size: 8 }],
-    )
+    const vm = await create([guest.outb(0x2f0, 7), guest.powerOff], {
+      attach: [{ device, port: 0x2f0, size: 8 }],
+    })
     await vm.start()
     await vm.stopped
     expect(written).toEqual([7])
@@ -41,18 +24,20 @@ describe("a device of a program's own", () => {
     const lines: number[] = []
     const vm = await create(
       [guest.store(0xd800_0004, 0x50_0000), guest.say(0x50_0000), guest.powerOff],
-      [
-        {
-          mmio: 0xd800_0000,
-          size: 0x1000,
-          device: ({ memory, irqLine }) => {
-            lines.push(irqLine(6).gsi)
-            const write = (_offset: number, _width: number, address: number) =>
-              memory.write(address, Buffer.from('!'))
-            return { ...nothing, write }
+      {
+        attach: [
+          {
+            mmio: 0xd800_0000,
+            size: 0x1000,
+            device: ({ memory, irqLine }) => {
+              lines.push(irqLine(6).gsi)
+              const write = (_offset: number, _width: number, address: number) =>
+                memory.write(address, Buffer.from('!'))
+              return { ...nothing, write }
+            },
           },
-        },
-      ],
+        ],
+      },
     )
     let said = ''
     vm.console.output.on('data', (bytes) => {
@@ -81,7 +66,7 @@ describe("a device of a program's own", () => {
       [{ device: ({ irqLine }: never) => (irqLine as (n: number) => void)(24), size: 1, port: 1 }],
     ],
   ])('is refused: %s of %o', async (option, attach) => {
-    await expect(create([guest.spin], attach as never)).rejects.toMatchObject({
+    await expect(create([guest.spin], { attach: attach as never })).rejects.toMatchObject({
       code: 'ERR_INVALID_OPTION',
       option,
     })
@@ -89,7 +74,7 @@ describe("a device of a program's own", () => {
 
   it('is refused where another is', async () => {
     const attach = [{ device: nothing, size: 1, port: 0x3f8 }]
-    await expect(create([guest.spin], attach)).rejects.toMatchObject({
+    await expect(create([guest.spin], { attach })).rejects.toMatchObject({
       code: 'ERR_BUS_CONFLICT',
       option: 'attach[0]',
     })

@@ -2,25 +2,14 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { writeFileSync } from 'node:fs'
 import { Worker } from 'node:worker_threads'
-import { afterEach, describe, expect, it } from 'vitest'
-import { VirtualMachine, type VirtualMachineOptions } from '../../lib/index.js'
+import { describe, expect, it } from 'vitest'
 import { collect, guestMemories, openFds } from '../helpers/process-state.js'
 import { temporaryFolder } from '../helpers/temporary-folder.js'
+import { tinyMachines } from './machines.js'
 import * as guest from './tiny-guest.js'
 
 const LIBRARY = new URL('../../dist/lib/index.js', import.meta.url).href
-const machines: VirtualMachine[] = []
-
-async function create(code: number[][], options: Partial<VirtualMachineOptions> = {}) {
-  const kernel = guest.kernel(...code)
-  const vm = await VirtualMachine.create({ kernel, memory: '32M', ...options })
-  machines.push(vm)
-  return vm
-}
-
-afterEach(async () => {
-  for (const vm of machines.splice(0)) await vm.close()
-})
+const create = tinyMachines()
 
 describe("a guest's panic", () => {
   const panic = guest.print('Kernel panic - not syncing: no init\r\n')

@@ -1,23 +1,15 @@
-import { afterEach, describe, expect, it } from 'vitest'
-import { VirtualMachine, type VirtualMachineOptions, type VmWarning } from '../../lib/index.js'
+import { describe, expect, it } from 'vitest'
+import { VirtualMachine, type VmWarning } from '../../lib/index.js'
+import { tinyMachines } from './machines.js'
 import * as guest from './tiny-guest.js'
 
-const machines: VirtualMachine[] = []
+const create = tinyMachines()
 
-async function start(code: number[][], options: Partial<VirtualMachineOptions>) {
-  const vm = await VirtualMachine.create({
-    kernel: guest.kernel(...code),
-    memory: '32M',
-    ...options,
-  })
-  machines.push(vm)
+async function start(...given: Parameters<typeof create>) {
+  const vm = await create(...given)
   await vm.start()
   return vm
 }
-
-afterEach(async () => {
-  for (const vm of machines.splice(0)) await vm.close()
-})
 
 const text = async (stream: AsyncIterable<unknown>) => {
   let all = ''

@@ -1,29 +1,16 @@
 import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll, afterEach, describe, expect, it } from 'vitest'
-import { VirtualMachine, type VirtualMachineOptions } from '../../lib/index.js'
+import { afterAll, describe, expect, it } from 'vitest'
+import type { VirtualMachineOptions } from '../../lib/index.js'
 import { until } from '../helpers/virtio-driver.js'
+import { tinyMachines } from './machines.js'
 import * as guest from './tiny-guest.js'
 
 const folder = mkdtempSync(join(tmpdir(), 'node-kvm-reset-'))
 afterAll(() => rmSync(folder, { recursive: true }))
 
-const machines: VirtualMachine[] = []
-
-async function create(code: number[][], options: Partial<VirtualMachineOptions> = {}) {
-  const vm = await VirtualMachine.create({
-    kernel: guest.kernel(...code),
-    memory: '32M',
-    ...options,
-  })
-  machines.push(vm)
-  return vm
-}
-
-afterEach(async () => {
-  for (const vm of machines.splice(0)) await vm.close()
-})
+const create = tinyMachines()
 
 /** Counts in the CMOS memory, which a reset leaves, and goes on after the instructions that follow the last time. */
 const countBoots = (times: number, reset: number[]) => [
@@ -98,8 +85,7 @@ describe('a guest that resets the machine', () => {
   it('ends the machine if its kernel is gone by then', async () => {
     const kernel = join(folder, 'kernel')
     writeFileSync(kernel, guest.kernel(guest.resetByChipset))
-    const vm = await VirtualMachine.create({ kernel, memory: '32M', onReset: 'restart' })
-    machines.push(vm)
+    const vm = await create([], { kernel, onReset: 'restart' })
     rmSync(kernel)
     await vm.start()
     expect(await vm.stopped).toMatchObject({ kind: 'error', error: { code: 'ERR_KERNEL_IMAGE' } })

@@ -1,22 +1,12 @@
 import { once } from 'node:events'
 import { Worker } from 'node:worker_threads'
-import { afterEach, describe, expect, it } from 'vitest'
-import { VirtualMachine, type VirtualMachineOptions } from '../../lib/index.js'
+import { describe, expect, it } from 'vitest'
+import { VirtualMachine } from '../../lib/index.js'
 import { collect, guestMemories, openFds, threads } from '../helpers/process-state.js'
+import { tinyMachines } from './machines.js'
 import * as guest from './tiny-guest.js'
 
-const machines: VirtualMachine[] = []
-
-async function create(code: number[][], options: Partial<VirtualMachineOptions> = {}) {
-  const kernel = guest.kernel(...code)
-  const vm = await VirtualMachine.create({ kernel, memory: '32M', ...options })
-  machines.push(vm)
-  return vm
-}
-
-afterEach(async () => {
-  for (const vm of machines.splice(0)) await vm.close()
-})
+const create = tinyMachines()
 
 const METHODS = ['start', 'pause', 'resume'] as const
 type Step = 'start' | 'pause' | 'resume' | 'stop' | 'close'
@@ -103,14 +93,14 @@ describe('close', () => {
   })
 
   it.each(['stopped', 'closed'])('gives memory back if a listener throws at %s', async (state) => {
-    const vm = await create([guest.spin])
+    // Not closed again after the test, which would throw again.
+    const vm = await VirtualMachine.create({ kernel: guest.kernel(guest.spin), memory: '32M' })
     const throwing = (now: string) => {
       if (now === state) throw new Error('from the listener')
     }
     vm.on('state', throwing)
     await vm.start()
     await expect(vm.close()).rejects.toThrow('from the listener')
-    machines.pop()
     expect(vm.state).toBe('closed')
     expect(await vm.stopped).toEqual({ kind: 'killed' })
     expect(() => vm.memory.read(0, 1)).toThrow(expect.objectContaining({ code: 'ERR_CLOSED' }))

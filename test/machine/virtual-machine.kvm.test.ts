@@ -1,28 +1,15 @@
-import { afterEach, describe, expect, it } from 'vitest'
-import { VirtualMachine, type VirtualMachineOptions } from '../../lib/index.js'
+import { describe, expect, it } from 'vitest'
+import { VirtualMachine } from '../../lib/index.js'
+import { tinyMachines } from './machines.js'
 import * as guest from './tiny-guest.js'
 
-const machines: VirtualMachine[] = []
-
-async function create(code: number[][], options: Partial<VirtualMachineOptions> = {}) {
-  const vm = await VirtualMachine.create({
-    kernel: guest.kernel(...code),
-    memory: '32M',
-    ...options,
-  })
-  machines.push(vm)
-  return vm
-}
+const create = tinyMachines()
 
 async function output(vm: VirtualMachine): Promise<string> {
   let text = ''
   for await (const chunk of vm.console.output) text += (chunk as Buffer).toString('latin1')
   return text
 }
-
-afterEach(async () => {
-  for (const vm of machines.splice(0)) await vm.close()
-})
 
 describe('how a guest ends', () => {
   it.each([

@@ -1,6 +1,6 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { readFileSync } from 'node:fs'
-import { afterEach, describe, expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import {
   EXIT_CHANNEL,
   type ExitMessage,
@@ -9,32 +9,20 @@ import {
   metricsText,
   serveMetrics,
   Trace,
-  VirtualMachine,
-  type VirtualMachineOptions,
 } from '../../lib/index.js'
 import { exitChannel } from '../../lib/util/diagnostics.js'
 import { temporaryFolder } from '../helpers/temporary-folder.js'
+import { tinyMachines } from '../machine/machines.js'
 import * as guest from '../machine/tiny-guest.js'
 
-const machines: VirtualMachine[] = []
+const create = tinyMachines({ name: 'watched' })
 
-async function create(code: number[][], options: Partial<VirtualMachineOptions> = {}) {
-  const kernel = guest.kernel(...code)
-  const vm = await VirtualMachine.create({ kernel, memory: '32M', name: 'watched', ...options })
-  machines.push(vm)
-  return vm
-}
-
-async function run(code: number[][], options: Partial<VirtualMachineOptions> = {}) {
-  const vm = await create(code, options)
+async function run(...given: Parameters<typeof create>) {
+  const vm = await create(...given)
   await vm.start()
   await vm.stopped
   return vm
 }
-
-afterEach(async () => {
-  for (const vm of machines.splice(0)) await vm.close()
-})
 
 const line = (text: string, name: string) =>
   text.split('\n').find((each) => each.startsWith(name)) ?? `no ${name}`
