@@ -1,5 +1,4 @@
 /** Boot time: from a process's start, and from `VirtualMachine.create` in a warm process, to the guest's init. */
-import { VirtualMachine } from '../lib/index.js'
 import { print, rounds } from './lib/cli.js'
 import { type Figure, figure, interleave, type Target } from './lib/figure.js'
 import { benchmarkGuest } from './lib/guest-assets.js'
@@ -26,12 +25,9 @@ async function fromProcessStart(monitor: Monitor, guest: GuestSpec): Promise<num
 }
 
 /** Seconds from `create` to init, in this process. */
-async function fromCreate({ kernel, initrd, commandLine, memoryMiB }: GuestSpec): Promise<number> {
+async function fromCreate(spec: GuestSpec): Promise<number> {
   const start = performance.now()
-  const memory = `${memoryMiB}M`
-  await using guest = new GuestHere(
-    await VirtualMachine.create({ kernel, initrd, commandLine, memory }),
-  )
+  await using guest = await GuestHere.create(spec)
   await guest.vm.start()
   await guest.said(INIT_MARKER)
   return (performance.now() - start) / 1000

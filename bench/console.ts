@@ -11,13 +11,9 @@ sleep 1; echo BEGIN; cat /tmp/text; echo FINISH; sleep 1`
 
 /** KB/s from the first byte's coming to the last's. */
 async function rate(monitor: Monitor): Promise<number> {
-  const process = new GuestProcess(monitor.command(guest))
-  try {
-    const begin = await process.waitFor('BEGIN')
-    return BYTES / ((await process.waitFor('FINISH')) - begin)
-  } finally {
-    await process.kill()
-  }
+  await using process = new GuestProcess(monitor.command(guest))
+  const begin = await process.waitFor('BEGIN')
+  return BYTES / ((await process.waitFor('FINISH')) - begin)
 }
 
 const guest = await benchmarkGuest(execParameter(script))

@@ -1,6 +1,6 @@
 /** How late the event loop of the process comes to its own work while a guest's disk and network card are saturated. */
 import { monitorEventLoopDelay } from 'node:perf_hooks'
-import { FileDisk, Tap, VirtualMachine } from '../lib/index.js'
+import { FileDisk, Tap } from '../lib/index.js'
 import { print, quick, rounds } from './lib/cli.js'
 import { figure, interleaveNamed } from './lib/figure.js'
 import { fioScript } from './lib/fio.js'
@@ -36,16 +36,10 @@ using tap = new BenchTap()
 async function measure(): Promise<ReadonlyMap<string, number>> {
   using _servers = await HostServers.start()
   const spec = await networkGuest(`${NETWORK_PARAMETERS} ${execParameter(script)}`)
-  await using guest = new GuestHere(
-    await VirtualMachine.create({
-      kernel: spec.kernel,
-      initrd: spec.initrd,
-      commandLine: spec.commandLine,
-      memory: `${spec.memoryMiB}M`,
-      disks: [new FileDisk(image), new FileDisk(tools, { readOnly: true })],
-      nets: [new Tap(tap.name)],
-    }),
-  )
+  await using guest = await GuestHere.create(spec, {
+    disks: [new FileDisk(image), new FileDisk(tools, { readOnly: true })],
+    nets: [new Tap(tap.name)],
+  })
   await guest.vm.start()
   await guest.said('BEGIN')
   const delay = monitorEventLoopDelay({ resolution: 1 })

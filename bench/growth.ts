@@ -1,5 +1,5 @@
 /** What machines cost as they get more: 1 to 32 in one process, each with a disk and a network card. */
-import { FileDisk, Tap, VirtualMachine } from '../lib/index.js'
+import { FileDisk, Tap } from '../lib/index.js'
 import { print, quick } from './lib/cli.js'
 import { type Figure, figure } from './lib/figure.js'
 import { execParameter, networkGuest } from './lib/guest-assets.js'
@@ -33,17 +33,14 @@ async function add(): Promise<{ create: number; ready: number }> {
   const host = `10.220.${i}.1`
   const parameters = `nodekvm.ip=10.220.${i}.2/24 ${execParameter(script)}`
   const start = performance.now()
-  const vm = await VirtualMachine.create({
-    kernel: spec.kernel,
-    initrd: spec.initrd,
+  const guest = await GuestHere.create(spec, {
     commandLine: `${spec.commandLine} ${parameters}`,
     memory: MEMORY,
     disks: [new FileDisk(folder.file(`disk${i}.img`, DISK_MIB))],
     nets: [new Tap('nkb%d', { create: true, address: `${host}/24` })],
   })
-  const guest = new GuestHere(vm)
   members.push({ guest, host })
-  await vm.start()
+  await guest.vm.start()
   const create = (performance.now() - start) / 1000
   await guest.said('READY', 300)
   return { create, ready: (performance.now() - start) / 1000 }

@@ -1,8 +1,8 @@
 /** Memory of a monitor's process besides the guest's RAM, with an idle guest that has reached init. */
-import { VirtualMachine } from '../lib/index.js'
 import { print, rounds } from './lib/cli.js'
 import { figure, interleave } from './lib/figure.js'
 import { benchmarkGuest } from './lib/guest-assets.js'
+import { GuestHere } from './lib/guest-here.js'
 import { GuestProcess } from './lib/guest-process.js'
 import { type Monitor, nodeKvm, qemuMicrovm, qemuQ35 } from './lib/peers.js'
 import { memoryBesidesGuest } from './lib/process-memory.js'
@@ -15,45 +15,29 @@ const guestBytes = guest.memoryMiB * 2 ** 20
 
 /** MiB of a process with one guest. */
 async function ofProcess(monitor: Monitor): Promise<number> {
-  const process = new GuestProcess(monitor.command(guest))
-  try {
-    await process.waitFor(READY)
-    return memoryBesidesGuest(process.pid, guestBytes) / 1024
-  } finally {
-    await process.kill()
-  }
+  await using process = new GuestProcess(monitor.command(guest))
+  await process.waitFor(READY)
+  return memoryBesidesGuest(process.pid, guestBytes) / 1024
 }
 
-async function bootHere(): Promise<VirtualMachine> {
-  const vm = await VirtualMachine.create({
-    kernel: guest.kernel,
-    initrd: guest.initrd,
-    commandLine: guest.commandLine,
-    memory: guestBytes,
-  })
-  let log = ''
-  const ready = new Promise<void>((resolve) => {
-    vm.console.output.on('data', (data: Buffer) => {
-      log += data.toString('latin1')
-      if (log.includes(READY)) resolve()
-    })
-  })
-  await vm.start()
-  await ready
-  return vm
+async function bootHere(): Promise<GuestHere> {
+  const here = await GuestHere.create(guest)
+  await here.vm.start()
+  await here.said(READY)
+  return here
 }
 
 /** MiB that each of some further guests adds to this process, which has one. */
 async function ofFurtherGuests(): Promise<number> {
-  const vms = [await bootHere()]
+  const guests = [await bootHere()]
   try {
     globalThis.gc?.()
     const before = memoryBesidesGuest('self', guestBytes)
-    for (let i = 0; i < FURTHER; i++) vms.push(await bootHere())
+    for (let i = 0; i < FURTHER; i++) guests.push(await bootHere())
     globalThis.gc?.()
     return (memoryBesidesGuest('self', guestBytes) - before) / 1024 / FURTHER
   } finally {
-    for (const vm of vms) await vm.close()
+    for (const { vm } of guests) await vm.close()
   }
 }
 

@@ -2,7 +2,7 @@
 import { once } from 'node:events'
 import { type AddressInfo, createServer } from 'node:net'
 import type { Duplex } from 'node:stream'
-import { Tap, VirtualMachine } from '../lib/index.js'
+import { Tap } from '../lib/index.js'
 import { print, quick, rounds } from './lib/cli.js'
 import { figure, interleaveNamed } from './lib/figure.js'
 import { execParameter, networkGuest } from './lib/guest-assets.js'
@@ -71,16 +71,10 @@ async function measure(): Promise<ReadonlyMap<string, number>> {
     )
     .join('\n')
   const spec = await networkGuest(`${NETWORK_PARAMETERS} ${execParameter(script)}`)
-  await using guest = new GuestHere(
-    await VirtualMachine.create({
-      kernel: spec.kernel,
-      initrd: spec.initrd,
-      commandLine: spec.commandLine,
-      memory: `${spec.memoryMiB}M`,
-      nets: [new Tap(tap.name)],
-      vsock: {},
-    }),
-  )
+  await using guest = await GuestHere.create(spec, {
+    nets: [new Tap(tap.name)],
+    vsock: {},
+  })
   guest.vm.vsock!.listen(PORT, handle)
   const results = new Map<string, number>()
   try {

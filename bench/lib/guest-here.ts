@@ -1,5 +1,6 @@
-import type { VirtualMachine } from '../../lib/index.js'
+import { VirtualMachine, type VirtualMachineOptions } from '../../lib/index.js'
 import { overheard } from './cli.js'
+import type { GuestSpec } from './peers.js'
 
 /** Seconds for anything that is waited for, unless told. */
 const LIMIT = 120
@@ -11,7 +12,7 @@ export class GuestHere implements AsyncDisposable {
   readonly #ended: Promise<never>
   readonly #looks = new Set<() => void>()
 
-  constructor(vm: VirtualMachine) {
+  private constructor(vm: VirtualMachine) {
     this.vm = vm
     vm.console.output.on('data', (data: Buffer) => {
       this.output += data.toString('latin1')
@@ -22,6 +23,17 @@ export class GuestHere implements AsyncDisposable {
       throw new Error(`the guest ended: ${reason.kind}\n${this.output.slice(-2000)}`)
     })
     this.#ended.catch(() => {})
+  }
+
+  /** Creates a machine with the kernel and memory of the guest that every monitor boots. */
+  static async create(
+    { kernel, initrd, commandLine, memoryMiB }: GuestSpec,
+    options: Partial<VirtualMachineOptions> = {},
+  ): Promise<GuestHere> {
+    const memory = `${memoryMiB}M`
+    return new GuestHere(
+      await VirtualMachine.create({ kernel, initrd, commandLine, memory, ...options }),
+    )
   }
 
   /** Resolves when the guest has said it, rejects if it ends before or the time, in seconds, is up. */

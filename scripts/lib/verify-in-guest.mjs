@@ -36,13 +36,13 @@ export async function verifyInGuest(options, { script, step }) {
 }
 
 async function verified({ engine, ring, size, io }) {
-  const { FileDisk, VirtualMachine, parseByteSize } = await import('../../dist/lib/index.js')
+  const { FileDisk, parseByteSize } = await import('../../dist/lib/index.js')
   const assets = await import('../../dist/bench/lib/guest-assets.js')
   const { GuestHere } = await import('../../dist/bench/lib/guest-here.js')
   const job =
     '--name=verify --rw=randwrite --bsrange=4k-64k --direct=1 --ioengine=libaio --thread --iodepth=16'
   const check = `--verify=crc32c --verify_fatal=1 --size=${parseByteSize(size)} --io_size=${parseByteSize(io)}`
-  const { kernel, initrd, commandLine, memoryMiB } = await assets.benchmarkGuest(
+  const spec = await assets.benchmarkGuest(
     assets.execParameter(`${assets.mountPrograms('/dev/vdb')}
 /programs/bin/fio ${job} ${check} --filename=/dev/vda --output=/tmp/fio
 status=$?
@@ -50,7 +50,7 @@ grep -E 'err=|READ:|WRITE:|verify' /tmp/fio
 echo VERIFY-STATUS $status.`),
   )
   const folder = mkdtempSync(join(tmpdir(), 'node-kvm-verify-'))
-  let vm
+  let guest
   try {
     const path = join(folder, 'disk.img')
     writeFileSync(path, '')
@@ -59,15 +59,8 @@ echo VERIFY-STATUS $status.`),
       new FileDisk(path, { engine }),
       new FileDisk((await assets.programs()).image, { readOnly: true }),
     ]
-    vm = await VirtualMachine.create({
-      kernel,
-      initrd,
-      commandLine,
-      memory: `${memoryMiB}M`,
-      disks,
-      packedQueues: ring === 'packed',
-    })
-    const guest = new GuestHere(vm)
+    guest = await GuestHere.create(spec, { disks, packedQueues: ring === 'packed' })
+    const { vm } = guest
     await vm.start()
     void vm.stopped.then(({ error }) => error && console.error(error))
     await guest.said('VERIFY-STATUS', LIMIT)
@@ -80,7 +73,7 @@ echo VERIFY-STATUS $status.`),
     if (!good) console.log(guest.output.slice(-3000))
     return good
   } finally {
-    await vm?.close()
+    await guest?.vm.close()
     rmSync(folder, { recursive: true, force: true })
   }
 }
