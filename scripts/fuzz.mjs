@@ -3,14 +3,12 @@
 //        npm run fuzz -- [TARGET...] [--seconds N] [--jobs N] [--seed N] [--collect]
 // All targets unless some are named, 60 seconds each, one at a time. `--collect` adds to the corpus what reaches code that
 // nothing in it reached before. A failure prints the smallest input that was found for it, as a line for the corpus.
-import { existsSync, readFileSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { writeFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import { Worker } from 'node:worker_threads'
-import { build } from 'esbuild'
-import { packageRoot } from './lib/build-addon.mjs'
+import { bundleTests } from './lib/bundle-tests.mjs'
+import { corpusFile, readCorpus } from './lib/fuzz-corpus.mjs'
 
-const OUT = join(packageRoot, 'build-fuzz')
 const INPUT_MAX = 65_536
 /** Seconds that one input may take. */
 const HANG = 10
@@ -27,17 +25,12 @@ const { values, positionals } = parseArgs({
     collect: { type: 'boolean', default: false },
   },
 })
-await build({
-  entryPoints: ['names.ts', 'worker.ts'].map((file) => join(packageRoot, 'test/fuzz', file)),
-  outdir: OUT,
-  outExtension: { '.js': '.mjs' },
-  bundle: true,
-  platform: 'node',
-  format: 'esm',
-  target: 'node20',
-  packages: 'external',
+const [namesModule, workerModule] = await bundleTests({
+  folder: 'build-fuzz',
+  files: ['fuzz/names.ts', 'fuzz/worker.ts'],
+  withLibrary: true,
 })
-const { about } = await import(join(OUT, 'names.mjs'))
+const { about } = await import(namesModule)
 if (values.list) {
   for (const [name, text] of Object.entries(about)) console.log(`${name.padEnd(16)}${text}`)
 } else {
@@ -62,16 +55,6 @@ if (values.list) {
   process.exitCode = failed === 0 ? 0 : 1
 }
 
-function corpusFile(name) {
-  return join(packageRoot, 'test/fuzz/corpus', `${name}.hex`)
-}
-
-function readCorpus(name) {
-  const file = corpusFile(name)
-  const lines = existsSync(file) ? readFileSync(file, 'utf8').split('\n') : []
-  return lines.filter(Boolean).map((line) => Uint8Array.from(Buffer.from(line, 'hex')))
-}
-
 function fuzz(name) {
   const progress = new SharedArrayBuffer(8 + INPUT_MAX)
   const counters = new Uint32Array(progress, 0, 2)
@@ -79,7 +62,7 @@ function fuzz(name) {
   const seed = values.seed === undefined ? (Math.random() * 0x7fff_ffff) | 0 : Number(values.seed)
   const seconds = Number(values.seconds)
   return new Promise((resolve) => {
-    const worker = new Worker(join(OUT, 'worker.mjs'), {
+    const worker = new Worker(workerModule, {
       workerData: { name, seconds, seed, corpus, collect: values.collect, progress },
     })
     let seen = -1

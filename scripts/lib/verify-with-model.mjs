@@ -2,40 +2,12 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { build } from 'esbuild'
-import { packageRoot } from './build-addon.mjs'
-
-const OUT = join(packageRoot, 'build-verify')
-
-/** The tests' own modules, bundled; the library is that in dist/. */
-async function modules() {
-  await build({
-    entryPoints: [join(packageRoot, 'test/verify/main.ts')],
-    outdir: OUT,
-    outExtension: { '.js': '.mjs' },
-    bundle: true,
-    platform: 'node',
-    format: 'esm',
-    target: 'node20',
-    packages: 'external',
-    plugins: [
-      {
-        name: 'compiled library',
-        setup({ onResolve }) {
-          onResolve({ filter: /^(\.\.\/)+lib\// }, ({ path }) => ({
-            path: join(packageRoot, 'dist', path.replace(/^(\.\.\/)+/, '')),
-            external: true,
-          }))
-        },
-      },
-    ],
-  })
-  return import(join(OUT, 'main.mjs'))
-}
+import { bundleTests } from './bundle-tests.mjs'
 
 /** @returns the status for the shell */
 export async function verifyWithModel(options) {
-  const { ENGINES, RINGS, verifyBlock } = await modules()
+  const [path] = await bundleTests({ folder: 'build-verify', files: ['verify/main.ts'] })
+  const { ENGINES, RINGS, verifyBlock } = await import(path)
   const { engines = ENGINES, rings = RINGS } = options
   for (const [given, known] of [
     [engines, ENGINES],

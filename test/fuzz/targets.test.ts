@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
-import { readCorpus } from './corpus.js'
+// @ts-expect-error: plain JavaScript, as the scripts are
+import { readCorpus } from '../../scripts/lib/fuzz-corpus.mjs'
 import { targets } from './targets/all.js'
 
 describe.each(Object.entries(targets))('the fuzz target %s', (name, target) => {

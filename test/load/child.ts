@@ -1,37 +1,14 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdirSync } from 'node:fs'
-import { join } from 'node:path'
-import { build } from 'esbuild'
+// @ts-expect-error: plain JavaScript, as the scripts are
+import { bundleTests } from '../../scripts/lib/bundle-tests.mjs'
 import { root } from '../helpers/imports.js'
 import { limit } from '../helpers/process-state.js'
 
-const OUT = join(root, 'build-load')
-
 /** Compiles a program of `test/load/programs`, with what it imports from `test`; the library it takes as it is built. */
 export async function compileProgram(name: string): Promise<string> {
-  mkdirSync(OUT, { recursive: true })
-  const outfile = join(OUT, `${name}.mjs`)
-  await build({
-    entryPoints: [join(root, 'test/load/programs', `${name}.ts`)],
-    outfile,
-    bundle: true,
-    platform: 'node',
-    format: 'esm',
-    target: 'node20',
-    packages: 'external',
-    plugins: [
-      {
-        name: 'built library',
-        setup: ({ onResolve }) =>
-          onResolve({ filter: /^(\.\.\/)+lib\// }, ({ path }) => ({
-            path: join(root, 'dist', path.replace(/^(\.\.\/)+/, '')),
-            external: true,
-          })),
-      },
-    ],
-  })
-  return outfile
+  const [path] = await bundleTests({ folder: 'build-load', files: [`load/programs/${name}.ts`] })
+  return path
 }
 
 export interface Ended {

@@ -1,0 +1,38 @@
+// Programs of test/ as JavaScript that Node runs, for what is started outside of the test runner.
+import { basename, join } from 'node:path'
+import { build } from 'esbuild'
+import { packageRoot } from './build-addon.mjs'
+
+/** Leaves the library out: it is the compiled one in dist/. */
+const compiledLibrary = {
+  name: 'compiled library',
+  setup({ onResolve }) {
+    onResolve({ filter: /^(\.\.\/)+lib\// }, ({ path }) => ({
+      path: join(packageRoot, 'dist', path.replace(/^(\.\.\/)+/, '')),
+      external: true,
+    }))
+  },
+}
+
+/**
+ * Bundles each of `files`, paths in test/, into `folder`, a path in the package.
+ * @param {{ folder: string, files: string[], withLibrary?: boolean }} options
+ *   `withLibrary`: the library's sources are bundled too, and not taken from dist/
+ * @returns {Promise<string[]>} the paths of what was made
+ */
+export async function bundleTests({ folder, files, withLibrary = false }) {
+  const outdir = join(packageRoot, folder)
+  await build({
+    entryPoints: files.map((file) => join(packageRoot, 'test', file)),
+    outdir,
+    entryNames: '[name]',
+    outExtension: { '.js': '.mjs' },
+    bundle: true,
+    platform: 'node',
+    format: 'esm',
+    target: 'node20',
+    packages: 'external',
+    plugins: withLibrary ? [] : [compiledLibrary],
+  })
+  return files.map((file) => join(outdir, `${basename(file, '.ts')}.mjs`))
+}
