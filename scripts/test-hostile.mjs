@@ -6,9 +6,8 @@ import { join } from 'node:path'
 import { bootstrap, main } from './bootstrap.mjs'
 import { packageRoot } from './lib/build-addon.mjs'
 import { count, readResults } from './lib/results.mjs'
+import { vitest } from './lib/vitest.mjs'
 
-const VITEST = join(packageRoot, 'node_modules/vitest/vitest.mjs')
-const REPORTER = join(packageRoot, 'scripts/lib/results-reporter.mjs')
 const PROJECTS = ['hostile', 'load', 'unit', 'kvm']
 
 await main(async () => {
@@ -19,17 +18,11 @@ await main(async () => {
   const directory = mkdtempSync(join(tmpdir(), 'node-kvm-hostile-'))
   try {
     const results = join(directory, 'results.jsonl')
-    const projects = PROJECTS.map((name) => `--project=${name}`)
-    const reporters = ['--reporter=default', `--reporter=${REPORTER}`]
-    spawnSync(
-      process.execPath,
-      [VITEST, 'run', ...projects, ...reporters, 'test/hostile/', ...files],
-      {
-        cwd: packageRoot,
-        stdio: ['ignore', 'inherit', 'inherit'],
-        env: { ...process.env, NODE_KVM_RESULTS: results },
-      },
-    )
+    spawnSync(process.execPath, vitest(PROJECTS, ['test/hostile/', ...files]), {
+      cwd: packageRoot,
+      stdio: ['ignore', 'inherit', 'inherit'],
+      env: { ...process.env, NODE_KVM_RESULTS: results },
+    })
     const { passed, failed } = count(readResults(results))
     process.stdout.write(`\n${passed} passed, ${failed} failed\n`)
     return failed === 0 && passed > 0 ? 0 : 1

@@ -9,14 +9,13 @@ import { bootstrap, main, step } from './bootstrap.mjs'
 import { packageRoot } from './lib/build-addon.mjs'
 import { describeGroup } from './lib/processes.mjs'
 import { count, readResults, stalledTests } from './lib/results.mjs'
+import { vitest } from './lib/vitest.mjs'
 
 const PROGRAMS = [
   ...['qemu-system-x86_64', 'ip', 'mkfs.ext4', 'dpkg-deb'],
   // What some tests compare with.
   ...['passt', 'tcpdump', 'iasl', 'lz4', 'zstd', 'gdb'],
 ]
-const VITEST = join(packageRoot, 'node_modules/vitest/vitest.mjs')
-const REPORTER = join(packageRoot, 'scripts/lib/results-reporter.mjs')
 const SUITES = ['unit', 'kvm', 'hostile', 'load', 'guest']
 /** Run only when asked for: firmware, hypervisors and whatever else takes minutes where KVM is emulated. */
 const LONG = ['guest-long']
@@ -70,11 +69,6 @@ await main(async () => {
     rmSync(directory, { recursive: true, force: true })
   }
 })
-
-function vitest(projects, filters = []) {
-  const reporters = ['--reporter=default', `--reporter=${REPORTER}`]
-  return [VITEST, 'run', ...projects.map((name) => `--project=${name}`), ...reporters, ...filters]
-}
 
 /**
  * A suite on this machine. What blocks its process for good, as a guest in a software KVM has been seen to, is ended
