@@ -48,16 +48,9 @@ export class PackedVirtqueue implements Virtqueue {
   readonly #entries: Uint16Array
   #entriesInFlight = 0
   readonly #order: UsedOrder | undefined
-  /** Ring entries of the chains freed since the last used entry. */
-  #batch = 0
   readonly #sink: BatchSink = {
-    free: (id) => {
-      this.#batch += this.#free(id)
-    },
-    use: (id, written) => {
-      this.#use(id, written, this.#batch)
-      this.#batch = 0
-    },
+    free: (id) => this.#free(id),
+    use: (id, written, entries) => this.#use(id, written, entries),
   }
   #nextAvail = 0
   #availWrap = 1

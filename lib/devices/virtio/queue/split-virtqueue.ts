@@ -49,17 +49,9 @@ export class SplitVirtqueue implements Virtqueue {
   readonly #chain: DescriptorChain
   readonly #busy: Uint8Array
   readonly #order: UsedOrder | undefined
-  /** Chains freed since the last used entry. */
-  #batch = 0
   readonly #sink: BatchSink = {
-    free: (id) => {
-      this.#busy[id] = 0
-      this.#batch++
-    },
-    use: (id, written) => {
-      this.#use(id, written, this.#batch)
-      this.#batch = 0
-    },
+    free: (id) => this.#free(id),
+    use: (id, written, chains) => this.#use(id, written, chains),
   }
   /** The next entry of the available ring to take, modulo 2^16. */
   #nextAvail = 0
@@ -134,9 +126,8 @@ export class SplitVirtqueue implements Virtqueue {
       if (order.done(id, written)) this.inFlight--
       return
     }
-    this.#busy[id] = 0
     this.inFlight--
-    this.#use(id, written, 1)
+    this.#use(id, written, this.#free(id))
   }
 
   publish(): void {
@@ -165,6 +156,12 @@ export class SplitVirtqueue implements Virtqueue {
 
   stop(): void {
     this.stopped = true
+  }
+
+  /** @returns the chains that this counts for */
+  #free(id: number): number {
+    this.#busy[id] = 0
+    return 1
   }
 
   #use(id: number, written: number, chains: number): void {

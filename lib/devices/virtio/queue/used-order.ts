@@ -2,8 +2,10 @@ const IN_FLIGHT = -1
 
 /** How chains go back to the driver: each is freed, and the last of a batch gets a used entry that counts for all. */
 export interface BatchSink {
-  free(id: number): void
-  use(id: number, written: number): void
+  /** @returns the places in the ring by which the used entry of the batch moves on for this chain */
+  free(id: number): number
+  /** @param places of all chains of the batch */
+  use(id: number, written: number, places: number): void
 }
 
 /**
@@ -49,15 +51,17 @@ export class UsedOrder {
    * were filled to their ends.
    */
   release(sink: BatchSink): void {
+    let places = 0
     while (this.#count > 0) {
       const id = this.#ids[this.#first]!
       const written = this.#written[id]!
       if (written === IN_FLIGHT) return
       this.#first = (this.#first + 1) % this.#ids.length
       this.#count--
-      sink.free(id)
-      const skippable = written === this.#writable[id] && this.#nextIsDone()
-      if (!skippable) sink.use(id, written)
+      places += sink.free(id)
+      if (written === this.#writable[id] && this.#nextIsDone()) continue
+      sink.use(id, written, places)
+      places = 0
     }
   }
 
