@@ -12,25 +12,33 @@ export const TESTDEV_IRQ_LINES = 24
 export const TESTDEV_IOMEM = 0xff00_0000
 export const TESTDEV_IOMEM_SIZE = 0x1_0000
 
-/** A register of 4 bytes that reads back what was written, by accesses of any width. */
-export class TestdevIoport implements BusDevice {
+/** Bytes that read back what was written, by accesses of any width. */
+class TestdevBytes implements BusDevice {
   readonly name: string
-  readonly #bytes = new Uint8Array(TESTDEV_PORTS)
+  protected readonly bytes: Uint8Array<ArrayBuffer>
 
-  constructor(name = 'testdev-ioport') {
+  constructor(name: string, size: number) {
     this.name = name
+    this.bytes = new Uint8Array(size)
   }
 
   reset(): void {
-    this.#bytes.fill(0)
+    this.bytes.fill(0)
   }
 
   read(offset: number, width: 1 | 2 | 4): number {
-    return readLittleEndian(this.#bytes, offset, width)
+    return readLittleEndian(this.bytes, offset, width)
   }
 
   write(offset: number, width: 1 | 2 | 4, value: number): void {
-    writeLittleEndian(this.#bytes, offset, width, value)
+    writeLittleEndian(this.bytes, offset, width, value)
+  }
+}
+
+/** A register of 4 bytes. */
+export class TestdevIoport extends TestdevBytes {
+  constructor() {
+    super('testdev-ioport', TESTDEV_PORTS)
   }
 }
 
@@ -79,21 +87,11 @@ export class TestdevIrq implements BusDevice {
 }
 
 /** 64 KiB behind which there is no memory slot: every access is an MMIO exit. */
-export class TestdevIomem implements BusDevice {
-  readonly name = 'testdev-iomem'
-  readonly #bytes = new Uint8Array(TESTDEV_IOMEM_SIZE)
-  readonly #view = new DataView(this.#bytes.buffer)
+export class TestdevIomem extends TestdevBytes {
+  readonly #view = new DataView(this.bytes.buffer)
 
-  reset(): void {
-    this.#bytes.fill(0)
-  }
-
-  read(offset: number, width: 1 | 2 | 4): number {
-    return readLittleEndian(this.#bytes, offset, width)
-  }
-
-  write(offset: number, width: 1 | 2 | 4, value: number): void {
-    writeLittleEndian(this.#bytes, offset, width, value)
+  constructor() {
+    super('testdev-iomem', TESTDEV_IOMEM_SIZE)
   }
 
   read64(offset: number): bigint {
