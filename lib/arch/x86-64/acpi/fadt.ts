@@ -101,7 +101,8 @@ export function buildFadt(options: FadtOptions): Uint8Array {
   view.setUint16(SCI_INT, sciGsi, true)
   view.setUint32(PM1A_EVT_BLK, event, true)
   view.setUint8(PM1_EVT_LEN, 4)
-  setGenericAddress(view, X_PM1A_EVT_BLK, event, 4)
+  // An event block is two registers, of half its size each.
+  setGenericAddress(view, X_PM1A_EVT_BLK, event, 4, 2)
   view.setUint32(PM1A_CNT_BLK, control, true)
   view.setUint8(PM1_CNT_LEN, 2)
   setGenericAddress(view, X_PM1A_CNT_BLK, control, 2)
@@ -112,7 +113,7 @@ export function buildFadt(options: FadtOptions): Uint8Array {
   }
   view.setUint32(GPE0_BLK, gpe0, true)
   view.setUint8(GPE0_BLK_LEN, 2)
-  setGenericAddress(view, X_GPE0_BLK, gpe0, 2)
+  setGenericAddress(view, X_GPE0_BLK, gpe0, 2, 1)
   setGenericAddress(view, RESET_REG, reset, 1)
   view.setUint8(RESET_VALUE, resetValue)
   view.setUint16(P_LVL2_LAT, NO_C2, true)
@@ -143,14 +144,20 @@ export function buildFadt(options: FadtOptions): Uint8Array {
   return systemTable('FACP', REVISION, table.subarray(SDT_HEADER_SIZE))
 }
 
-/** Generic Address Structure (ACPI 6.5, section 5.2.3.2); the access size is the register's. */
-function setGenericAddress(view: DataView, offset: number, port: number, bytes: 1 | 2 | 4): void {
-  const access = { 1: 1, 2: 2, 4: 3 }[bytes]
-  // An event block is two registers, of half its size each.
-  const isEventBlock = offset === X_PM1A_EVT_BLK || offset === X_GPE0_BLK
+/**
+ * Generic Address Structure (ACPI 6.5, section 5.2.3.2).
+ * @param accessBytes bytes of one access; those of the register unless told
+ */
+function setGenericAddress(
+  view: DataView,
+  offset: number,
+  port: number,
+  bytes: 1 | 2 | 4,
+  accessBytes = bytes,
+): void {
   view.setUint8(offset, SYSTEM_IO)
   view.setUint8(offset + 1, bytes * 8)
-  view.setUint8(offset + 3, isEventBlock ? access - 1 : access)
+  view.setUint8(offset + 3, { 1: 1, 2: 2, 4: 3 }[accessBytes])
   view.setBigUint64(offset + 4, BigInt(port), true)
 }
 
