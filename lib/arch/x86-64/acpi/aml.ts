@@ -96,6 +96,11 @@ export function ascii(text: string): number[] {
   return [...text].map((character) => character.charCodeAt(0) & 0x7f)
 }
 
+/** The digits that tell devices of one kind apart by their names. */
+export function hexDigits(value: number, digits: number): string {
+  return value.toString(16).toUpperCase().padStart(digits, '0')
+}
+
 /** `\_SB.COM1`: segments of four characters, short ones filled up with underscores. */
 export function nameString(path: string): Aml {
   const isRooted = path.startsWith('\\')

@@ -1,4 +1,4 @@
-import { type Aml, device, eisaId, integer, name, pkg, scope, string } from './aml.js'
+import { type Aml, device, eisaId, hexDigits, integer, name, pkg, scope, string } from './aml.js'
 import { edgeInterrupt, ioPorts, isaIrq, memory32Fixed, resourceTemplate } from './aml-resources.js'
 import { PCI_HOTPLUG_PORTS, type PciHostOptions, pciHost } from './pci-host.js'
 import { systemTable } from './sdt.js'
@@ -131,8 +131,4 @@ function virtioMmioDevice({ address, size, gsi }: MemoryDevice, uid: number): Am
     name('_CCA', integer(1)),
     name('_CRS', resourceTemplate(memory32Fixed(address, size), edgeInterrupt(gsi))),
   )
-}
-
-function hexDigits(value: number, digits: number): string {
-  return value.toString(16).toUpperCase().padStart(digits, '0')
 }

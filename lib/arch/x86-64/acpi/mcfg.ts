@@ -2,7 +2,7 @@ import { littleEndian } from '../../../util/bits.js'
 import { systemTable } from './sdt.js'
 
 /** Bytes of configuration space in memory for each bus. */
-const BUS_SIZE = 0x10_0000
+export const ECAM_BUS_SIZE = 0x10_0000
 
 /** Where PCI's configuration space is in memory, from bus 0 on. */
 export interface EcamWindow {
@@ -19,7 +19,7 @@ export function buildMcfg({ address, size }: EcamWindow): Uint8Array {
     ...littleEndian(0, 8),
     ...littleEndian(address, 8),
     ...littleEndian(segment, 2),
-    ...[firstBus, size / BUS_SIZE - 1],
+    ...[firstBus, size / ECAM_BUS_SIZE - 1],
     ...littleEndian(0, 4),
   ])
 }

@@ -2,6 +2,7 @@ import {
   type Aml,
   device,
   eisaId,
+  hexDigits,
   integer,
   method,
   name,
@@ -19,7 +20,7 @@ import {
   type ResourceRange,
   resourceTemplate,
 } from './aml-resources.js'
-import type { EcamWindow } from './mcfg.js'
+import { ECAM_BUS_SIZE, type EcamWindow } from './mcfg.js'
 
 /** A PCI host bridge with one bus, as the DSDT tells of it. */
 export interface PciHostOptions {
@@ -56,7 +57,7 @@ const EJECT_REQUEST = 3
 /** `\_SB.PCI0`, to be put into `\_SB`, and what handles its events, to be put beside that. */
 export function pciHost(options: PciHostOptions): { device: Aml; events: Aml } {
   const { ecam, configPort, memory, io, gsis, hotplugPort, hotplugSlots = [] } = options
-  const buses = ecam.size / 0x10_0000
+  const buses = ecam.size / ECAM_BUS_SIZE
   const resources = resourceTemplate(
     busNumbers(0, buses - 1),
     ioPorts(configPort, CONFIG_PORTS),
@@ -152,5 +153,5 @@ function hotplugEvent(): Aml {
 }
 
 function slotName(slot: number): string {
-  return `S${slot.toString(16).toUpperCase().padStart(2, '0')}`
+  return `S${hexDigits(slot, 2)}`
 }

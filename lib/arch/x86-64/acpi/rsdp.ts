@@ -3,7 +3,10 @@ import { OEM_ID, SDT_HEADER_SIZE, setChecksum, systemTable } from './sdt.js'
 
 export const RSDP_SIZE = 36
 /** The part that ACPI 1.0 had has a checksum of its own. */
-const RSDP_V1_SIZE = 20
+export const RSDP_V1_SIZE = 20
+export const RSDP_CHECKSUM = 8
+export const RSDP_XSDT_ADDRESS = 24
+export const RSDP_EXTENDED_CHECKSUM = 32
 
 /** Root System Description Pointer, revision 2 (ACPI 6.5, section 5.2.5.3). */
 export function buildRsdp(xsdtAddress: number): Uint8Array {
@@ -13,9 +16,9 @@ export function buildRsdp(xsdtAddress: number): Uint8Array {
   table.set(ascii(OEM_ID), 9)
   view.setUint8(15, 2)
   view.setUint32(20, RSDP_SIZE, true)
-  view.setBigUint64(24, BigInt(xsdtAddress), true)
-  setChecksum(table, 8, RSDP_V1_SIZE)
-  setChecksum(table, 32, RSDP_SIZE)
+  view.setBigUint64(RSDP_XSDT_ADDRESS, BigInt(xsdtAddress), true)
+  setChecksum(table, RSDP_CHECKSUM, RSDP_V1_SIZE)
+  setChecksum(table, RSDP_EXTENDED_CHECKSUM, RSDP_SIZE)
   return table
 }
 

@@ -2,7 +2,7 @@ import { ascii } from './aml.js'
 
 /** Bytes of the header that every table but RSDP and FACS begins with (ACPI 6.5, table 5.4). */
 export const SDT_HEADER_SIZE = 36
-const CHECKSUM_OFFSET = 9
+export const CHECKSUM_OFFSET = 9
 
 export const OEM_ID = 'NODKVM'
 const OEM_TABLE_ID = 'NODEKVM '

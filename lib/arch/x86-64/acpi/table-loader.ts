@@ -1,4 +1,6 @@
 import { type AcpiOptions, buildAcpiTables } from './acpi-tables.js'
+import { RSDP_CHECKSUM, RSDP_EXTENDED_CHECKSUM, RSDP_V1_SIZE, RSDP_XSDT_ADDRESS } from './rsdp.js'
+import { CHECKSUM_OFFSET, SDT_HEADER_SIZE } from './sdt.js'
 
 /** Files from which firmware puts together the ACPI tables (QEMU hw/acpi/bios-linker-loader.c). */
 export const ACPI_TABLES_FILE = 'etc/acpi/tables'
@@ -16,12 +18,6 @@ const ZONE_FSEG = 2
 const TABLES_ALIGNMENT = 64
 
 // What of the tables is a pointer. XSDT entries are of 8 bytes, from its header on.
-const HEADER_SIZE = 36
-const CHECKSUM = 9
-const RSDP_XSDT = 24
-const RSDP_CHECKSUM = 8
-const RSDP_V1_SIZE = 20
-const RSDP_EXTENDED_CHECKSUM = 32
 const FADT_POINTERS = [
   [36, 4], // FIRMWARE_CTRL
   [40, 4], // DSDT
@@ -40,22 +36,27 @@ export function acpiLoaderFiles(options: Omit<AcpiOptions, 'address'>): Record<s
   for (const { address, bytes } of pieces) if (address > 0) tables.set(bytes, address)
   const rsdp = pieces.find(({ address }) => address === 0)!.bytes
   const view = new DataView(tables.buffer)
-  const xsdt = Number(new DataView(rsdp.buffer).getBigUint64(RSDP_XSDT, true))
+  const xsdt = Number(new DataView(rsdp.buffer).getBigUint64(RSDP_XSDT_ADDRESS, true))
   const xsdtSize = view.getUint32(xsdt + 4, true)
   const script = new LoaderScript()
   script.allocate(ACPI_RSDP_FILE, 16, ZONE_FSEG)
   script.allocate(ACPI_TABLES_FILE, TABLES_ALIGNMENT, ZONE_HIGH)
-  for (let at = xsdt + HEADER_SIZE; at < xsdt + xsdtSize; at += 8) {
+  for (let at = xsdt + SDT_HEADER_SIZE; at < xsdt + xsdtSize; at += 8) {
     script.addPointer(ACPI_TABLES_FILE, at, 8)
     const table = Number(view.getBigUint64(at, true))
     if (String.fromCharCode(...tables.subarray(table, table + 4)) !== 'FACP') continue
     for (const [offset, size] of FADT_POINTERS) {
       script.addPointer(ACPI_TABLES_FILE, table + offset, size)
     }
-    script.addChecksum(ACPI_TABLES_FILE, table, table + CHECKSUM, view.getUint32(table + 4, true))
+    script.addChecksum(
+      ACPI_TABLES_FILE,
+      table,
+      table + CHECKSUM_OFFSET,
+      view.getUint32(table + 4, true),
+    )
   }
-  script.addChecksum(ACPI_TABLES_FILE, xsdt, xsdt + CHECKSUM, xsdtSize)
-  script.addPointer(ACPI_RSDP_FILE, RSDP_XSDT, 8)
+  script.addChecksum(ACPI_TABLES_FILE, xsdt, xsdt + CHECKSUM_OFFSET, xsdtSize)
+  script.addPointer(ACPI_RSDP_FILE, RSDP_XSDT_ADDRESS, 8)
   script.addChecksum(ACPI_RSDP_FILE, 0, RSDP_CHECKSUM, RSDP_V1_SIZE)
   script.addChecksum(ACPI_RSDP_FILE, 0, RSDP_EXTENDED_CHECKSUM, rsdp.length)
   return {
