@@ -30,11 +30,6 @@ export class WindowDecoder {
     this.#ranges = ranges
   }
 
-  /** Where a window is on its bus. */
-  baseOf(window: AddressWindow): number | undefined {
-    return this.#windows.get(window)?.base
-  }
-
   add(windows: readonly AddressWindow[]): void {
     for (const window of windows) this.#windows.set(window, undefined)
     this.update()
