@@ -56,6 +56,7 @@ export class DeviceControl {
   readonly deviceFeatures: FeatureBits
 
   readonly #memory: GuestMemory
+  readonly #access: GuestAccess
   readonly #events: DeviceControlEvents
   readonly #queueEvents: VirtqueueEvents
   #configGeneration = 0
@@ -87,6 +88,7 @@ export class DeviceControl {
       (device.resetQueue ? featureBits(VIRTIO_F_RING_RESET) : 0n)
     this.queues = device.queueSizes.map((maxSize) => new QueueSetup(maxSize))
     this.#memory = memory
+    this.#access = new GuestAccess(memory)
     this.#events = events
     this.#configSeen = device.config.slice()
     this.#queueEvents = {
@@ -287,15 +289,11 @@ export class DeviceControl {
       this.#needsReset(rule)
       return
     }
-    const features = this.#driverFeatures
-    const access = new GuestAccess(this.#memory)
-    const virtqueues = this.queues.map((setup, index) =>
-      activateQueue(index, setup, features, access, this.#queueEvents),
-    )
+    const virtqueues = this.queues.map((_, index) => this.#openQueue(index))
     this.#virtqueues = virtqueues
     const context: DeviceContext = {
       memory: this.#memory,
-      features: features & this.device.features,
+      features: this.#driverFeatures & this.device.features,
       queues: virtqueues,
       configChanged: () => this.#configChanged(context),
       schedule: (queueIndex) => this.#schedule(queueIndex),
@@ -316,23 +314,19 @@ export class DeviceControl {
   #activateAgain(queueIndex: number): void {
     if ((this.#status & VIRTIO_CONFIG_S_NEEDS_RESET) !== 0) return
     this.#queueResets.delete(queueIndex)
-    const features = this.#driverFeatures
-    const rule = brokenQueueRule(this.queues, features, this.#memory)
+    const rule = brokenQueueRule(this.queues, this.#driverFeatures, this.#memory)
     if (rule !== undefined) {
       this.#needsReset(`queue ${queueIndex}: ${rule}`)
       return
     }
-    const setup = this.queues[queueIndex]!
-    const access = new GuestAccess(this.#memory)
-    this.#virtqueues[queueIndex] = activateQueue(
-      queueIndex,
-      setup,
-      features,
-      access,
-      this.#queueEvents,
-    )
+    this.#virtqueues[queueIndex] = this.#openQueue(queueIndex)
     this.#guard(() => this.device.activateQueue?.(queueIndex))
     this.#schedule(queueIndex)
+  }
+
+  #openQueue(index: number): Virtqueue | undefined {
+    const setup = this.queues[index]!
+    return activateQueue(index, setup, this.#driverFeatures, this.#access, this.#queueEvents)
   }
 
   #deactivate(): void {
