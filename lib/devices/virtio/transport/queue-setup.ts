@@ -2,15 +2,20 @@ import { guestAddress } from '../queue/guest-access.js'
 import type { QueueGeometry } from '../queue/queue-geometry.js'
 
 /** The three address registers of a queue, by the part of the queue that each points at. */
-export type QueueArea = 'descriptorArea' | 'driverArea' | 'deviceArea'
+type QueueArea = 'descriptorArea' | 'driverArea' | 'deviceArea'
+
+/** One of the two words of an address register. */
+export type QueueAddressWord = readonly [area: QueueArea, half: 'low' | 'high']
 
 /** One queue's registers, as the driver fills them in before DRIVER_OK. Checked as a whole only then. */
 export class QueueSetup {
   readonly maxSize: number
   size: number
   #ready = false
-  readonly #low: Record<QueueArea, number> = { descriptorArea: 0, driverArea: 0, deviceArea: 0 }
-  readonly #high: Record<QueueArea, number> = { descriptorArea: 0, driverArea: 0, deviceArea: 0 }
+  readonly #address: Readonly<Record<'low' | 'high', Record<QueueArea, number>>> = {
+    low: { descriptorArea: 0, driverArea: 0, deviceArea: 0 },
+    high: { descriptorArea: 0, driverArea: 0, deviceArea: 0 },
+  }
 
   constructor(maxSize: number) {
     this.maxSize = maxSize
@@ -26,20 +31,17 @@ export class QueueSetup {
     this.#ready = ready && this.size !== 0
   }
 
-  setAddressLow(area: QueueArea, value: number): void {
-    this.#low[area] = value
+  address([area, half]: QueueAddressWord): number {
+    return this.#address[half][area]
   }
 
-  setAddressHigh(area: QueueArea, value: number): void {
-    this.#high[area] = value
-  }
-
-  address(area: QueueArea): { low: number; high: number } {
-    return { low: this.#low[area], high: this.#high[area] }
+  setAddress([area, half]: QueueAddressWord, value: number): void {
+    this.#address[half][area] = value
   }
 
   geometry(): QueueGeometry {
-    const at = (area: QueueArea) => guestAddress(this.#low[area], this.#high[area])
+    const { low, high } = this.#address
+    const at = (area: QueueArea) => guestAddress(low[area], high[area])
     return {
       size: this.size,
       descriptorArea: at('descriptorArea'),
@@ -52,8 +54,8 @@ export class QueueSetup {
     this.size = this.maxSize
     this.#ready = false
     for (const area of ['descriptorArea', 'driverArea', 'deviceArea'] as const) {
-      this.#low[area] = 0
-      this.#high[area] = 0
+      this.#address.low[area] = 0
+      this.#address.high[area] = 0
     }
   }
 }

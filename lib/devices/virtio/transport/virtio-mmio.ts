@@ -3,7 +3,7 @@ import type { IrqLine } from '../../../interrupt/irq-line.js'
 import type { GuestMemory } from '../../../memory/guest-memory.js'
 import type { VirtioDevice } from '../virtio-device.js'
 import { DeviceControl, type DeviceControlOptions } from './device-control.js'
-import type { QueueArea, QueueSetup } from './queue-setup.js'
+import type { QueueAddressWord, QueueSetup } from './queue-setup.js'
 
 // Virtio 1.2, 4.2.2, table 4.1: MMIO device register layout
 export const VIRTIO_MMIO_MAGIC_VALUE = 0x000
@@ -45,13 +45,13 @@ export const VIRTIO_MMIO_WINDOW = 0x200
 const MAGIC = 0x74726976 // "virt"
 const VENDOR_ID = 0x4d564b4e // "NKVM"
 
-const addressRegisters: ReadonlyMap<number, readonly [area: QueueArea, high: boolean]> = new Map([
-  [VIRTIO_MMIO_QUEUE_DESC_LOW, ['descriptorArea', false]],
-  [VIRTIO_MMIO_QUEUE_DESC_HIGH, ['descriptorArea', true]],
-  [VIRTIO_MMIO_QUEUE_AVAIL_LOW, ['driverArea', false]],
-  [VIRTIO_MMIO_QUEUE_AVAIL_HIGH, ['driverArea', true]],
-  [VIRTIO_MMIO_QUEUE_USED_LOW, ['deviceArea', false]],
-  [VIRTIO_MMIO_QUEUE_USED_HIGH, ['deviceArea', true]],
+const addressRegisters: ReadonlyMap<number, QueueAddressWord> = new Map([
+  [VIRTIO_MMIO_QUEUE_DESC_LOW, ['descriptorArea', 'low']],
+  [VIRTIO_MMIO_QUEUE_DESC_HIGH, ['descriptorArea', 'high']],
+  [VIRTIO_MMIO_QUEUE_AVAIL_LOW, ['driverArea', 'low']],
+  [VIRTIO_MMIO_QUEUE_AVAIL_HIGH, ['driverArea', 'high']],
+  [VIRTIO_MMIO_QUEUE_USED_LOW, ['deviceArea', 'low']],
+  [VIRTIO_MMIO_QUEUE_USED_HIGH, ['deviceArea', 'high']],
 ])
 
 /** What {@link VirtioMmioTransport} takes. */
@@ -239,8 +239,7 @@ export class VirtioMmioTransport implements BusDevice {
     if (queue === undefined) return false
     const address = addressRegisters.get(offset)
     if (address !== undefined) {
-      if (address[1]) queue.setAddressHigh(address[0], value)
-      else queue.setAddressLow(address[0], value)
+      queue.setAddress(address, value)
       return true
     }
     if (offset !== VIRTIO_MMIO_QUEUE_NUM) return false

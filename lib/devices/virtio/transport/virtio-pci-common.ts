@@ -1,15 +1,15 @@
 import type { BusDevice } from '../../../bus/bus-device.js'
 import type { DeviceControl } from './device-control.js'
-import type { QueueArea, QueueSetup } from './queue-setup.js'
+import type { QueueAddressWord, QueueSetup } from './queue-setup.js'
 import * as abi from './virtio-pci-abi.js'
 
-const addressRegisters: ReadonlyMap<number, readonly [area: QueueArea, high: boolean]> = new Map([
-  [abi.VIRTIO_PCI_COMMON_Q_DESCLO, ['descriptorArea', false]],
-  [abi.VIRTIO_PCI_COMMON_Q_DESCHI, ['descriptorArea', true]],
-  [abi.VIRTIO_PCI_COMMON_Q_AVAILLO, ['driverArea', false]],
-  [abi.VIRTIO_PCI_COMMON_Q_AVAILHI, ['driverArea', true]],
-  [abi.VIRTIO_PCI_COMMON_Q_USEDLO, ['deviceArea', false]],
-  [abi.VIRTIO_PCI_COMMON_Q_USEDHI, ['deviceArea', true]],
+const addressRegisters: ReadonlyMap<number, QueueAddressWord> = new Map([
+  [abi.VIRTIO_PCI_COMMON_Q_DESCLO, ['descriptorArea', 'low']],
+  [abi.VIRTIO_PCI_COMMON_Q_DESCHI, ['descriptorArea', 'high']],
+  [abi.VIRTIO_PCI_COMMON_Q_AVAILLO, ['driverArea', 'low']],
+  [abi.VIRTIO_PCI_COMMON_Q_AVAILHI, ['driverArea', 'high']],
+  [abi.VIRTIO_PCI_COMMON_Q_USEDLO, ['deviceArea', 'low']],
+  [abi.VIRTIO_PCI_COMMON_Q_USEDHI, ['deviceArea', 'high']],
 ])
 
 /** 4.1.3.1: each register is accessed with its own width, a 64-bit one as two of 32 bits. */
@@ -135,10 +135,7 @@ export class VirtioPciCommonConfig implements BusDevice {
     const queue = this.#queue
     const address = addressRegisters.get(offset)
     if (queue === undefined) return offset === abi.VIRTIO_PCI_COMMON_Q_MSIX ? 0xffff : 0
-    if (address !== undefined) {
-      const { low, high } = queue.address(address[0])
-      return address[1] ? high : low
-    }
+    if (address !== undefined) return queue.address(address)
     switch (offset) {
       case abi.VIRTIO_PCI_COMMON_Q_SIZE:
         return queue.size & 0xffff
@@ -161,8 +158,7 @@ export class VirtioPciCommonConfig implements BusDevice {
     if (queue === undefined) return
     const address = addressRegisters.get(offset)
     if (address !== undefined) {
-      if (address[1]) queue.setAddressHigh(address[0], value)
-      else queue.setAddressLow(address[0], value)
+      queue.setAddress(address, value)
     } else if (offset === abi.VIRTIO_PCI_COMMON_Q_SIZE) {
       queue.size = value
     } else if (offset === abi.VIRTIO_PCI_COMMON_Q_ENABLE && value === 1) {
