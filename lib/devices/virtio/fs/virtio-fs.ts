@@ -35,8 +35,6 @@ export class VirtioFs implements VirtioDevice {
   #context: DeviceContext | undefined
   #access: GuestAccess | undefined
   #busy = 0
-  /** Which activation it is: answers that come after a reset belong to none. */
-  #activation = 0
 
   /** @throws VmmError `ERR_INVALID_OPTION` */
   constructor(backend: ShareBackend, { name = 'fs', tag }: VirtioFsOptions) {
@@ -55,7 +53,6 @@ export class VirtioFs implements VirtioDevice {
   activate(context: DeviceContext): void {
     this.#context = context
     this.#access = new GuestAccess(context.memory)
-    this.#activation++
   }
 
   notify(queueIndex: number): boolean {
@@ -71,7 +68,6 @@ export class VirtioFs implements VirtioDevice {
   reset(): void {
     this.#context = undefined
     this.#access = undefined
-    this.#activation++
     this.#busy = 0
     this.#backend.reset()
   }
@@ -93,10 +89,10 @@ export class VirtioFs implements VirtioDevice {
   }
 
   #wait(queue: Virtqueue, chain: DescriptorChain, pending: Promise<Buffer>): void {
-    const activation = this.#activation
+    const context = this.#context
     this.#busy++
     void pending.then((answer) => {
-      if (activation !== this.#activation) return
+      if (context !== this.#context) return // it was for who has been reset since
       this.#busy--
       this.#answer(queue, chain, answer)
       queue.publish()
