@@ -18,6 +18,13 @@ export function littleEndian(value: number | bigint, length: number): number[] {
   return Array.from({ length }, (_, i) => Number((big >> BigInt(8 * i)) & 0xffn))
 }
 
+/** An unsigned little-endian integer of `width` bytes, up to 6. Bytes past the end are 0. */
+export function readLittleEndian(bytes: ArrayLike<number>, offset: number, width: number): number {
+  let value = 0
+  for (let i = width - 1; i >= 0; i--) value = value * 256 + (bytes[offset + i] ?? 0)
+  return value
+}
+
 /** `0xfee00000`: an address as messages and logs show it. */
 export function hex(value: number | bigint): string {
   return value < 0 ? `-0x${(-value).toString(16)}` : `0x${value.toString(16)}`

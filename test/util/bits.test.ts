@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest'
-import { alignDown, alignUp, hex, isPowerOfTwo } from '../../lib/util/bits.js'
+import { alignDown, alignUp, hex, isPowerOfTwo, readLittleEndian } from '../../lib/util/bits.js'
 
 it('alignUp and alignDown', () => {
   expect([alignUp(0, 4096), alignUp(1, 4096), alignUp(4096, 4096)]).toEqual([0, 4096, 4096])
@@ -12,6 +12,12 @@ it('isPowerOfTwo', () => {
   for (const value of [0, -1, 3, 257, 2 ** 52 - 1, 2 ** 53 - 1, 0.5, Number.NaN, Infinity]) {
     expect(isPowerOfTwo(value)).toBe(false)
   }
+})
+
+it('readLittleEndian', () => {
+  const bytes = [1, 2, 0xfc, 0xff]
+  expect([1, 2, 4].map((width) => readLittleEndian(bytes, 0, width))).toEqual([1, 513, 0xfffc_0201])
+  expect([readLittleEndian(bytes, 3, 2), readLittleEndian(bytes, 4, 4)]).toEqual([0xff, 0])
 })
 
 it('hex', () => {

@@ -1,5 +1,6 @@
 import type { BusDevice } from '../../bus/bus-device.js'
 import type { IrqLine } from '../../interrupt/irq-line.js'
+import { readLittleEndian } from '../../util/bits.js'
 
 // QEMU's pc-testdev (hw/misc/pc-testdev.c), which kvm-unit-tests ask for: where each part of it lies.
 export const TESTDEV_IOPORT = 0xe0
@@ -101,12 +102,6 @@ export class TestdevIomem extends TestdevBytes {
   write64(offset: number, value: bigint): void {
     this.#view.setBigUint64(offset, value, true)
   }
-}
-
-function readLittleEndian(bytes: Uint8Array, offset: number, width: number): number {
-  let value = 0
-  for (let i = width - 1; i >= 0; i--) value = value * 256 + bytes[offset + i]!
-  return value
 }
 
 function writeLittleEndian(bytes: Uint8Array, offset: number, width: number, value: number): void {

@@ -1,6 +1,7 @@
 import type { BusDevice } from '../../bus/bus-device.js'
 import { VmmError } from '../../errors.js'
 import type { GuestMemory } from '../../memory/guest-memory.js'
+import { readLittleEndian } from '../../util/bits.js'
 
 // QEMU's firmware configuration device (QEMU docs/specs/fw_cfg.rst), as x86 has it: offsets from port 0x510.
 export const FW_CFG_SELECTOR = 0x0
@@ -103,11 +104,7 @@ export class FwCfg implements BusDevice {
   read(offset: number, width: 1 | 2 | 4): number {
     if (offset === FW_CFG_DATA && width === 1) return this.#item?.[this.#offset++] ?? 0
     if (offset < FW_CFG_DMA) return offset === FW_CFG_SELECTOR ? 0 : 2 ** (8 * width) - 1
-    let value = 0
-    for (let i = width - 1; i >= 0; i--) {
-      value = value * 256 + (DMA_SIGNATURE[offset + i - FW_CFG_DMA] ?? 0)
-    }
-    return value
+    return readLittleEndian(DMA_SIGNATURE, offset - FW_CFG_DMA, width)
   }
 
   write(offset: number, width: 1 | 2 | 4, value: number): void {

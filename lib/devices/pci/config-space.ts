@@ -1,3 +1,4 @@
+import { readLittleEndian } from '../../util/bits.js'
 import { PCI_CFG_SPACE_SIZE } from './abi.js'
 
 /**
@@ -24,9 +25,7 @@ export class ConfigSpace {
 
   /** An unsigned integer. Bytes past the end read 0. */
   get(offset: number, width: 1 | 2 | 4): number {
-    let value = 0
-    for (let i = width - 1; i >= 0; i--) value = value * 256 + (this.bytes[offset + i] ?? 0)
-    return value
+    return readLittleEndian(this.bytes, offset, width)
   }
 
   /** A write of the guest's: changes the bits that it may change. */

@@ -1,4 +1,5 @@
 import type { GuestMemory } from '../../../memory/guest-memory.js'
+import { readLittleEndian } from '../../../util/bits.js'
 import {
   type FeatureBits,
   featureBits,
@@ -221,10 +222,7 @@ export class DeviceControl {
   }
 
   readConfig(offset: number, width: number): number {
-    const { config } = this.device
-    let value = 0
-    for (let i = width - 1; i >= 0; i--) value = value * 256 + (config[offset + i] ?? 0)
-    return value
+    return readLittleEndian(this.device.config, offset, width)
   }
 
   writeConfig(offset: number, width: 1 | 2 | 4, value: number): void {
