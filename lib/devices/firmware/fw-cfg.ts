@@ -1,5 +1,5 @@
 import type { BusDevice } from '../../bus/bus-device.js'
-import { VmmError } from '../../errors.js'
+import { invalidOption } from '../../errors.js'
 import type { GuestMemory } from '../../memory/guest-memory.js'
 import { readLittleEndian } from '../../util/bits.js'
 
@@ -81,11 +81,7 @@ export class FwCfg implements BusDevice {
       const at = 4 + i * FILE_SIZE
       const key = FW_CFG_FILE_FIRST + i
       if (name.length > FILE_NAME_MAX) {
-        throw new VmmError('ERR_INVALID_OPTION', `files: the name ${name} is too long`, {
-          option: 'files',
-          value: name,
-          expected: `at most ${FILE_NAME_MAX} characters`,
-        })
+        throw invalidOption('files', name, `at most ${FILE_NAME_MAX} characters`)
       }
       view.setUint32(at, file instanceof Uint8Array ? file.length : file.size)
       view.setUint16(at + 4, key)
