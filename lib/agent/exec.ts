@@ -1,4 +1,4 @@
-import type { Readable, Writable } from 'node:stream'
+import { finished, type Readable, Writable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { invalidOption, VmmError } from '../errors.js'
 import type { SpawnOptions } from './exec-request.js'
@@ -84,7 +84,7 @@ async function drain(
   maxBuffer: number,
 ): Promise<Buffer> {
   if (into) {
-    await pipeline(output, into, { end: false })
+    await pour(output, into)
     return Buffer.alloc(0)
   }
   const chunks: Buffer[] = []
@@ -98,4 +98,21 @@ async function drain(
     }
   }
   return Buffer.concat(chunks)
+}
+
+/** Resolves when `into` has taken all: `pipeline` that is not to end it does not wait for what it still holds. */
+async function pour(output: Readable, into: Writable): Promise<void> {
+  const passed = new Writable({
+    write: (chunk, encoding, done) => {
+      into.write(chunk, encoding, done)
+    },
+  })
+  const release = finished(into, (error) => {
+    passed.destroy(error ?? new Error('the stream was ended'))
+  })
+  try {
+    await pipeline(output, passed)
+  } finally {
+    release()
+  }
 }

@@ -1,3 +1,4 @@
+import { once } from 'node:events'
 import {
   chmodSync,
   existsSync,
@@ -32,6 +33,34 @@ describe('exec', () => {
       signal: null,
     })
     expect(await sh('kill -TERM $$')).toMatchObject({ exitCode: null, signal: 'SIGTERM' })
+  })
+
+  it('has ended when the stream that takes its output has taken all of it', async () => {
+    let taken = 0
+    const slow = new Writable({
+      highWaterMark: 2 ** 20,
+      write(chunk: Buffer, _encoding, done) {
+        setTimeout(() => {
+          taken += chunk.length
+          done()
+        }, 50)
+      },
+    })
+    const result = await sh('for i in 1 2 3; do echo $i; sleep 0.01; done', { stdout: slow })
+    expect([taken, result.stdout, slow.writableEnded]).toEqual([6, '', false])
+  })
+
+  it('ends with the error of a stream that takes its output, ended or destroyed too', async () => {
+    const failing = new Writable({ write: (_chunk, _encoding, done) => done(new Error('full')) })
+    await expect(sh('echo; sleep 60', { stdout: failing })).rejects.toThrow('full')
+    for (const stop of ['end', 'destroy'] as const) {
+      const stream = new PassThrough()
+      const ended = sh('echo; sleep 60', { stdout: stream })
+      await once(stream, 'readable')
+      stream[stop]()
+      stream.resume()
+      await expect(ended).rejects.toThrow()
+    }
   })
 
   it('finds programs by PATH, and says what is missing', async () => {
