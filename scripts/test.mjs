@@ -8,7 +8,7 @@ import { parseArgs } from 'node:util'
 import { bootstrap, main, step } from './bootstrap.mjs'
 import { packageRoot } from './lib/build-addon.mjs'
 import { describeGroup } from './lib/processes.mjs'
-import { count, readResults, stalledTests } from './lib/results.mjs'
+import { count, failures, readResults, stalledTests } from './lib/results.mjs'
 import { vitest } from './lib/vitest.mjs'
 
 const PROGRAMS = [
@@ -59,7 +59,8 @@ await main(async () => {
         ? await runEmulated(name, results, directory, testing)
         : await runHere(name, results)
       const kvm = name === 'unit' ? 'none' : emulated ? `the emulated KVM host, as ${own}` : own
-      suites.push({ name, kvm, repeats, ...count(readResults(results)) })
+      const done = readResults(results)
+      suites.push({ name, kvm, repeats, failures: failures(done), ...count(done) })
     }
     const left = LONG.filter((name) => !values.only.includes(name))
     for (const name of left)
@@ -177,12 +178,13 @@ function escapeRegExp(text) {
 function summarize(suites) {
   const sum = (field) => suites.reduce((total, suite) => total + suite[field], 0)
   const lines = ['']
-  for (const { name, kvm, passed, failed, skipped, repeats } of suites) {
+  for (const { name, kvm, passed, failed, skipped, repeats, failures } of suites) {
     lines.push(`${name}: ${passed} passed, ${failed} failed, ${skipped} skipped; KVM: ${kvm}`)
     if (repeats.length > 0) {
       lines.push(`${name}: ${repeats.length} repeated:`)
       lines.push(...repeats.map((repeat) => `  ${repeat}`))
     }
+    lines.push(...failures.map((failure) => `  FAILED ${failure}`))
   }
   lines.push(`${sum('passed')} passed, ${sum('failed')} failed`, '')
   process.stdout.write(lines.join('\n'))

@@ -59,6 +59,19 @@ export function count({ tests, files, ended, unhandled }) {
   }
 }
 
+/** What failed, and the first line of why, one of each a line: whoever reads only the end of a log has it. */
+export function failures({ tests, files, ended, unhandled }) {
+  const first = (error) => String(error?.message ?? error).split('\n', 1)[0]
+  return [
+    ...tests
+      .filter(({ state }) => state === 'failed')
+      .map(({ file, name, errors }) => `${file}: ${name}: ${first(errors[0])}`),
+    ...files.flatMap(({ file, errors }) => errors.map((error) => `${file}: ${first(error)}`)),
+    ...unhandled.map((error) => `outside of any test: ${first(error)}`),
+    ...(ended ? [] : ['the run has no end']),
+  ]
+}
+
 /**
  * Tests that failed for nothing but a time limit: what a guest that the emulator deadlocked looks like, and the one
  * thing that is worth another try there.
