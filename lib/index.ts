@@ -35,8 +35,6 @@ export type { BalloonStatistics } from './devices/virtio/balloon/virtio-balloon.
 export type { BlockLimitChange } from './devices/virtio/block/virtio-block.js'
 export type { NetLimitChange } from './devices/virtio/net/virtio-net.js'
 export type { Rate, RateLimit } from './devices/virtio/rate-limiter.js'
-export type { VirtioVsock, VsockListener } from './devices/virtio/vsock/virtio-vsock.js'
-export type { VsockStream } from './devices/virtio/vsock/vsock-stream.js'
 export {
   type Diagnosis,
   diagnose,
@@ -53,9 +51,13 @@ export type { CpuModelName, CpuOptions, TopologyOptions } from './machine/cpu-op
 export type {
   VmBalloon,
   VmConsolePort,
+  VmDebugConsole,
   VmDisk,
   VmNet,
   VmVirtioConsole,
+  VmVsock,
+  VsockListener,
+  VsockStream,
 } from './machine/device-handles.js'
 export type {
   AgentOptions,
@@ -89,7 +91,7 @@ export {
   type VirtualMachineEvents,
   type VmState,
 } from './machine/virtual-machine.js'
-export type { GdbAddress, GdbListenOptions, VmGdb } from './machine/vm-gdb.js'
+export type { GdbAddress, GdbListenOptions, GdbStub, VmGdb } from './machine/vm-gdb.js'
 export type { Log } from './machine/vm-log.js'
 export type {
   AccessStatistics,

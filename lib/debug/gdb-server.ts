@@ -1,5 +1,6 @@
 import { once } from 'node:events'
 import { createServer, type Server, type Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
 import type { DebugSupport } from './debug-support.js'
 import type { DebugTarget } from './debug-target.js'
 import { Debugger } from './debugger.js'
@@ -10,17 +11,16 @@ export type ListenAddress =
   | { readonly host: string; readonly port: number }
   | { readonly path: string }
 
-/** Listens for one GDB at a time, and lets it debug a machine: GDB's remote serial protocol over a stream socket. */
+/** Listens for one GDB at a time. */
 export class GdbServer {
-  readonly #target: DebugTarget
-  readonly #support: DebugSupport
+  readonly #serve: (client: Duplex) => Promise<void>
   readonly #server: Server
   #client: Socket | undefined
   #serving: Promise<void> = Promise.resolve()
 
-  constructor(target: DebugTarget, support: DebugSupport) {
-    this.#target = target
-    this.#support = support
+  /** @param serve speaks with a client until it leaves: {@link serveGdb} */
+  constructor(serve: (client: Duplex) => Promise<void>) {
+    this.#serve = serve
     this.#server = createServer((socket) => this.#accept(socket))
   }
 
@@ -57,34 +57,39 @@ export class GdbServer {
       this.#client = undefined
     })
   }
+}
 
-  async #serve(socket: Socket): Promise<void> {
-    const connection = new GdbConnection(socket)
-    const debug = await Debugger.attach(this.#target, this.#support, (stop) => {
-      connection.send(session.stopped(stop))
-      if (stop.kind === 'ended') connection.end()
-    })
-    const session = new GdbSession(debug)
-    let outcome: Outcome = 'go-on'
-    try {
-      outcome = await connection.converse(session)
-    } catch {
-      // The client is gone.
-    } finally {
-      await debug.detach()
-    }
-    if (outcome === 'kill') this.#target.kill()
+/** Lets a client debug a machine, by GDB's remote serial protocol. Resolves when it has left. */
+export async function serveGdb(
+  target: DebugTarget,
+  support: DebugSupport,
+  client: Duplex,
+): Promise<void> {
+  const connection = new GdbConnection(client)
+  const debug = await Debugger.attach(target, support, (stop) => {
+    connection.send(session.stopped(stop))
+    if (stop.kind === 'ended') connection.end()
+  })
+  const session = new GdbSession(debug)
+  let outcome: Outcome = 'go-on'
+  try {
+    outcome = await connection.converse(session)
+  } catch {
+    // The client is gone.
+  } finally {
+    await debug.detach()
   }
+  if (outcome === 'kill') target.kill()
 }
 
 /** Packets and acknowledgements on a socket. */
 class GdbConnection {
-  readonly #socket: Socket
+  readonly #socket: Duplex
   /** For a client that asks for it again. */
   #last: Buffer | undefined
   #acks = true
 
-  constructor(socket: Socket) {
+  constructor(socket: Duplex) {
     this.#socket = socket
   }
 
@@ -143,7 +148,7 @@ class GdbConnection {
   }
 }
 
-async function drained(socket: Socket): Promise<void> {
+async function drained(socket: Duplex): Promise<void> {
   if (socket.destroyed) return
   await new Promise<void>((resolve) => {
     const done = () => {

@@ -1,12 +1,12 @@
 import { AgentLink } from '../agent/agent-link.js'
 import { GuestAgent } from '../agent/guest-agent.js'
 import { AGENT_PORT, RESERVED_PORTS_END } from '../agent/protocol.js'
-import type { VirtioVsock } from '../devices/virtio/vsock/virtio-vsock.js'
 import { VmmError } from '../errors.js'
+import type { VmVsock } from './device-handles.js'
 import type { MachineConfig } from './machine-config.js'
 
 /** Takes the connections of a guest's agent, if the machine is to have one. */
-export function openAgent(config: MachineConfig, vsock: VirtioVsock | undefined) {
+export function openAgent(config: MachineConfig, vsock: VmVsock | undefined) {
   if (!config.agent || !vsock) return { agent: undefined, endAgent: () => {} }
   const link = new AgentLink()
   vsock.listen(AGENT_PORT, (stream) => {

@@ -7,9 +7,10 @@ import type { GuestMemory } from '../memory/guest-memory.js'
 import type { Cleanup } from '../util/cleanup.js'
 import { openAgent } from './agent.js'
 import { attachOwnDevices } from './attached-devices.js'
-import { createConsole, type VmConsole } from './console.js'
+import { createConsole, type SerialConsole } from './console.js'
 import type { VmBalloon, VmDisk, VmNet, VmVirtioConsole } from './device-handles.js'
 import { deviceStatistics } from './device-stats.js'
+import type { EngineEvents } from './engine.js'
 import { attachFirmware } from './firmware.js'
 import { placedByFirmware } from './firmware-pci.js'
 import { GuestClocks } from './guest-clocks.js'
@@ -30,12 +31,11 @@ import { afterPanic, type StopReason, stopReason } from './stop-reason.js'
 import { createVcpus, enterAt, pinVcpu } from './vcpu-setup.js'
 import { VirtioDevices } from './virtio-devices.js'
 import { collectStats, type VmStatistics } from './vm-stats.js'
-import type { VmWarning } from './vm-warning.js'
 
-/** A machine's parts, as {@link VirtualMachine} drives them. */
+/** A machine's parts, as its engine drives them. */
 export interface Assembly {
   readonly memory: GuestMemory
-  readonly console: VmConsole
+  readonly console: SerialConsole
   readonly disks: readonly VmDisk[]
   readonly nets: readonly VmNet[]
   readonly vsock: VirtioVsock | undefined
@@ -59,15 +59,6 @@ export interface Assembly {
   reset(): Promise<void>
 }
 
-/** What a machine's parts tell of. */
-export interface AssemblyEvents {
-  /** Called once, when the guest ends by itself or by a failure. */
-  onEnd(reason: StopReason): void
-  /** The guest, or a debugger, asks for the machine to be started anew. Resolves when it is, or has ended. */
-  restart(): Promise<void>
-  onWarning(warning: VmWarning): void
-}
-
 /**
  * Puts a machine together, from what can fail for the user's mistakes to what can't: images, backends, KVM, devices,
  * guest memory, vCPUs. Every step defers its own undoing, and all is undone in reverse.
@@ -75,7 +66,7 @@ export interface AssemblyEvents {
 export async function assemble(
   config: MachineConfig,
   cleanup: Cleanup,
-  { onEnd, restart, onWarning }: AssemblyEvents,
+  { onEnd, restart, onWarning }: Pick<EngineEvents, 'onEnd' | 'restart' | 'onWarning'>,
 ): Promise<Assembly> {
   const images = openImages(config)
   try {

@@ -1,3 +1,4 @@
+import type { Writable } from 'node:stream'
 import { ConsoleInput } from '../backends/char/console-input.js'
 import { ConsoleOutput } from '../backends/char/console-output.js'
 import type { Cleanup } from '../util/cleanup.js'
@@ -11,10 +12,15 @@ export interface VmConsole {
    */
   readonly output: ConsoleOutput
   /** What the guest reads: a write is done when the guest has taken it. */
+  readonly input: Writable
+}
+
+/** The same with the ends that the UART has of it. */
+export interface SerialConsole extends VmConsole {
   readonly input: ConsoleInput
 }
 
-export function createConsole(config: MachineConfig, cleanup: Cleanup): VmConsole {
+export function createConsole(config: MachineConfig, cleanup: Cleanup): SerialConsole {
   const output = new ConsoleOutput({ capacity: config.consoleBufferSize })
   const input = new ConsoleInput()
   cleanup.defer(() => void input.destroy())

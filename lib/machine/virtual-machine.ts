@@ -5,21 +5,27 @@ import type { GuestAgent, WriteFileOptions } from '../agent/guest-agent.js'
 import type { GuestProcess } from '../agent/guest-process.js'
 import type { LimitOptions } from '../agent/limit.js'
 import type { BlockBackend } from '../backends/block/block-backend.js'
-import type { ConsoleOutput } from '../backends/char/console-output.js'
 import type { NetBackend } from '../backends/net/net-backend.js'
-import type { VirtioVsock } from '../devices/virtio/vsock/virtio-vsock.js'
 import { VmmError } from '../errors.js'
 import type { GuestMemory } from '../memory/guest-memory.js'
 import { Cleanup } from '../util/cleanup.js'
-import { type Assembly, assemble } from './assemble.js'
 import type { VmConsole } from './console.js'
-import type { VmBalloon, VmDisk, VmNet, VmVirtioConsole } from './device-handles.js'
+import type {
+  VmBalloon,
+  VmDebugConsole,
+  VmDisk,
+  VmNet,
+  VmVirtioConsole,
+  VmVsock,
+} from './device-handles.js'
 import type { DiskOptions, NetOptions } from './device-options.js'
+import type { Engine, EngineEvents } from './engine.js'
 import { formatStats } from './format-stats.js'
+import { LocalEngine } from './local-engine.js'
 import { type MachineConfig, parseConfig, type VirtualMachineOptions } from './machine-config.js'
 import * as check from './option-checks.js'
 import { awaitStop, type WaitLimits } from './stop-limits.js'
-import { describeStopReason, type StopReason } from './stop-reason.js'
+import type { StopReason } from './stop-reason.js'
 import { VmGdb } from './vm-gdb.js'
 import { VmLog } from './vm-log.js'
 import type { VmStatistics } from './vm-stats.js'
@@ -81,7 +87,7 @@ export class VirtualMachine extends EventEmitter<VirtualMachineEvents> implement
    * Connections between this program and programs in the guest, as Node streams: `connect(port)`, `listen(port, …)`.
    * `undefined` without the option `vsock`.
    */
-  readonly vsock: VirtioVsock | undefined
+  readonly vsock: VmVsock | undefined
   /** The agent in the guest, which runs programs there and copies files. `undefined` without the option `agent`. */
   readonly agent: GuestAgent | undefined
   /** The guest's `hvc0`, and its ports as Node streams. `undefined` without the option `virtioConsole`. */
@@ -92,13 +98,13 @@ export class VirtualMachine extends EventEmitter<VirtualMachineEvents> implement
    */
   readonly balloon: VmBalloon | undefined
   /** What the guest writes to its debug console. `undefined` without the option `devices.debugcon`. */
-  readonly debugcon: ConsoleOutput | undefined
+  readonly debugcon: VmDebugConsole | undefined
   /** Lets GDB debug the guest: `await vm.gdb.listen({ port: 1234 })`. */
   readonly gdb: VmGdb
   /** Why the guest ended. Never rejects: a failure of the host is a reason too. */
   readonly stopped: Promise<StopReason>
 
-  readonly #assembly: Assembly
+  readonly #engine: Engine
   readonly #cleanup: Cleanup
   readonly #settle: (reason: StopReason) => void
   readonly #log: VmLog
@@ -108,24 +114,24 @@ export class VirtualMachine extends EventEmitter<VirtualMachineEvents> implement
 
   private constructor(
     config: MachineConfig,
-    assembly: Assembly,
+    engine: Engine,
     cleanup: Cleanup,
     ended: Promise<StopReason>,
   ) {
     super()
     this.config = config
-    this.#assembly = assembly
+    this.#engine = engine
     this.#cleanup = cleanup
     this.#log = new VmLog(config.log, config.name)
-    this.console = assembly.console
-    this.disks = assembly.disks
-    this.nets = assembly.nets
-    this.vsock = assembly.vsock
-    this.agent = assembly.agent
-    this.virtioConsole = assembly.virtioConsole
-    this.balloon = assembly.balloon
-    this.debugcon = assembly.debugcon
-    this.gdb = new VmGdb(assembly.debugTarget)
+    this.console = engine.console
+    this.disks = engine.disks
+    this.nets = engine.nets
+    this.vsock = engine.vsock
+    this.agent = engine.agent
+    this.virtioConsole = engine.virtioConsole
+    this.balloon = engine.balloon
+    this.debugcon = engine.debugcon
+    this.gdb = new VmGdb(engine.gdb)
     const { promise, resolve } = withResolvers<StopReason>()
     this.stopped = promise
     this.#settle = resolve
@@ -143,23 +149,33 @@ export class VirtualMachine extends EventEmitter<VirtualMachineEvents> implement
    * @throws the reason of the option `signal`, if it is aborted meanwhile
    */
   static async create(options: VirtualMachineOptions): Promise<VirtualMachine> {
-    const config = parseConfig(options)
+    return await VirtualMachine.fromConfig(parseConfig(options))
+  }
+
+  /**
+   * {@link create} for options that have been checked.
+   * @internal
+   */
+  static async fromConfig(config: MachineConfig): Promise<VirtualMachine> {
     config.signal?.throwIfAborted()
     const cleanup = new Cleanup()
     const { promise: ended, resolve: end } = withResolvers<StopReason>()
     try {
       let vm: VirtualMachine | undefined
-      const assembly = await assemble(config, cleanup, {
+      const engine = await openEngine(config, cleanup, {
         onEnd: end,
         restart: async () => {
           if (vm) await vm.#reset()
+        },
+        onReset: () => {
+          if (vm) vm.#wasReset()
         },
         onWarning: (warning) => {
           if (vm) vm.#warn(warning)
         },
       })
       config.signal?.throwIfAborted()
-      vm = new VirtualMachine(config, assembly, cleanup, ended)
+      vm = new VirtualMachine(config, engine, cleanup, ended)
       return vm
     } catch (error) {
       await cleanup.run().catch(() => {}) // the first error is the one to report
@@ -173,7 +189,7 @@ export class VirtualMachine extends EventEmitter<VirtualMachineEvents> implement
 
   /** The guest's physical memory. Usable until `close()`. */
   get memory(): GuestMemory {
-    return this.#assembly.memory
+    return this.#engine.memory
   }
 
   /**
@@ -183,7 +199,7 @@ export class VirtualMachine extends EventEmitter<VirtualMachineEvents> implement
    */
   stats(): VmStatistics {
     if (this.#state === 'closed') throw new VmmError('ERR_CLOSED', 'the machine is closed')
-    return this.#assembly.stats()
+    return this.#engine.stats()
   }
 
   /** {@link VirtualMachine.stats} as a table for people: what took the host's time first. */
@@ -202,7 +218,7 @@ export class VirtualMachine extends EventEmitter<VirtualMachineEvents> implement
     signal?.throwIfAborted()
     this.#stopWith(signal)
     this.#enter('running')
-    this.#assembly.runControl.release('program')
+    this.#engine.run()
   }
 
   /**
@@ -212,8 +228,7 @@ export class VirtualMachine extends EventEmitter<VirtualMachineEvents> implement
   async pause(): Promise<void> {
     this.#require('pause', 'running')
     this.#enter('paused')
-    this.#assembly.watchdog?.pause()
-    await this.#assembly.runControl.hold('program')
+    await this.#engine.pause()
     await this.#resetting
   }
 
@@ -224,8 +239,7 @@ export class VirtualMachine extends EventEmitter<VirtualMachineEvents> implement
   async resume(): Promise<void> {
     this.#require('resume', 'paused')
     this.#enter('running')
-    this.#assembly.watchdog?.resume()
-    this.#assembly.runControl.release('program')
+    this.#engine.run()
   }
 
   /**
@@ -244,7 +258,7 @@ export class VirtualMachine extends EventEmitter<VirtualMachineEvents> implement
     const wait = awaitStop(this.stopped, limits)
     if (this.#state === 'stopped') return wait()
     this.#require('shutdown', 'running')
-    this.#assembly.acpiPm.pressPowerButton()
+    this.#engine.pressPowerButton()
     return wait()
   }
 
@@ -273,13 +287,13 @@ export class VirtualMachine extends EventEmitter<VirtualMachineEvents> implement
 
   /** A running machine keeps the process alive: the default. */
   ref(): this {
-    this.#assembly.runLoop.ref()
+    this.#engine.ref()
     return this
   }
 
   /** The process may end while the machine runs, if nothing else keeps it alive; the machine ends with it. */
   unref(): this {
-    this.#assembly.runLoop.unref()
+    this.#engine.unref()
     return this
   }
 
@@ -317,13 +331,13 @@ export class VirtualMachine extends EventEmitter<VirtualMachineEvents> implement
    */
   async plugDisk(disk: BlockBackend | DiskOptions): Promise<VmDisk> {
     this.#require('plugDisk', 'created', 'running', 'paused')
-    return await this.#assembly.hotPlug.plugDisk(disk)
+    return await this.#engine.plugDisk(disk)
   }
 
   /** Opens a network backend and plugs in a card for it: as {@link plugDisk}, for {@link nets}. */
   async plugNet(net: NetBackend | NetOptions): Promise<VmNet> {
     this.#require('plugNet', 'created', 'running', 'paused')
-    return await this.#assembly.hotPlug.plugNet(net)
+    return await this.#engine.plugNet(net)
   }
 
   /**
@@ -339,7 +353,7 @@ export class VirtualMachine extends EventEmitter<VirtualMachineEvents> implement
    */
   async unplug(device: VmDisk | VmNet, limits: WaitLimits = {}): Promise<void> {
     this.#require('unplug', 'created', 'running', 'paused')
-    await this.#assembly.hotPlug.unplug(device, limits)
+    await this.#engine.unplug(device, limits)
   }
 
   /**
@@ -347,6 +361,7 @@ export class VirtualMachine extends EventEmitter<VirtualMachineEvents> implement
    */
   async stop(): Promise<void> {
     this.#end({ kind: 'killed' })
+    await this.#engine.settled
   }
 
   /**
@@ -379,19 +394,17 @@ export class VirtualMachine extends EventEmitter<VirtualMachineEvents> implement
   }
 
   async #resetOnce(): Promise<void> {
-    const { runControl } = this.#assembly
     try {
-      await runControl.hold('reset')
-      if (this.#hasEnded) return
-      await this.#assembly.reset()
+      await this.#engine.reset()
     } catch (error) {
       this.#end({ kind: 'error', error: error as Error })
-      return
     }
+  }
+
+  #wasReset(): void {
     if (this.#hasEnded) return
     this.#log.reset()
     this.emit('reset')
-    runControl.release('reset')
   }
 
   async #close(): Promise<void> {
@@ -413,12 +426,7 @@ export class VirtualMachine extends EventEmitter<VirtualMachineEvents> implement
 
   #end(reason: StopReason): void {
     if (this.#hasEnded) return
-    this.#assembly.runLoop.stop()
-    this.#assembly.hotPlug.end()
-    this.#assembly.endAgent(describeStopReason(reason))
-    this.#assembly.debugTarget.end(reason)
-    this.console.output.end()
-    this.debugcon?.end()
+    this.#engine.end(reason)
     this.#log.stopped(reason)
     this.#settle(reason)
     this.#enter('stopped')
@@ -456,6 +464,14 @@ export class VirtualMachine extends EventEmitter<VirtualMachineEvents> implement
       { value: this.#state, expected },
     )
   }
+}
+
+function openEngine(
+  config: MachineConfig,
+  cleanup: Cleanup,
+  events: EngineEvents,
+): Promise<Engine> {
+  return LocalEngine.create(config, cleanup, events)
 }
 
 /** Promise.withResolvers, which Node 20 lacks. */

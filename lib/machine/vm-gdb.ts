@@ -1,5 +1,4 @@
-import { debugSupport } from '../debug/debug-support.js'
-import type { DebugTarget } from '../debug/debug-target.js'
+import type { Duplex } from 'node:stream'
 import { GdbServer, type ListenAddress } from '../debug/gdb-server.js'
 import { invalidOption, VmmError } from '../errors.js'
 import * as check from './option-checks.js'
@@ -14,6 +13,15 @@ export interface GdbListenOptions {
   path?: string
   /** Keep the guest from running until a client lets it go on. `false` unless told. */
   wait?: boolean
+}
+
+/** What of a machine its GDB stub needs. */
+export interface GdbStub {
+  /** Speaks with a client until it leaves; without its breakpoints the guest goes on then. */
+  serve(stream: Duplex): Promise<void>
+  /** Keeps the guest from running, and lets it go on. */
+  hold(): Promise<void>
+  release(): void
 }
 
 /** Where GDB is to connect to: `target remote HOST:PORT`, `target remote PATH`. */
@@ -45,12 +53,18 @@ const checkOptions = check.object({
  * Hardware breakpoints and watchpoints are there if the host's KVM has them; in an emulated host it has not.
  */
 export class VmGdb {
-  readonly #target: DebugTarget
+  readonly #stub: GdbStub
   #server: GdbServer | undefined
   #closed = false
 
-  constructor(target: DebugTarget) {
-    this.#target = target
+  /** @internal */
+  constructor(stub: GdbStub) {
+    this.#stub = stub
+  }
+
+  /** @internal */
+  get stub(): GdbStub {
+    return this.#stub
   }
 
   /**
@@ -71,11 +85,11 @@ export class VmGdb {
     }
     if (this.#closed) throw new VmmError('ERR_CLOSED', 'the machine is closed')
     if (this.#server) throw new VmmError('ERR_STATE', 'the stub listens already')
-    const server = new GdbServer(this.#target, debugSupport())
+    const server = new GdbServer((stream) => this.#stub.serve(stream))
     this.#server = server
     try {
       const address = await server.listen(path === undefined ? { host, port: port! } : { path })
-      if (wait) await this.#target.hold()
+      if (wait) await this.#stub.hold()
       return address
     } catch (cause) {
       this.#server = undefined
@@ -92,7 +106,7 @@ export class VmGdb {
     if (server === undefined) return
     await server.close()
     // It may wait for the client that never came.
-    this.#target.release()
+    this.#stub.release()
   }
 
   /** The machine closes. */

@@ -1,0 +1,116 @@
+import { debugSupport } from '../debug/debug-support.js'
+import { serveGdb } from '../debug/gdb-server.js'
+import type { Cleanup } from '../util/cleanup.js'
+import { type Assembly, assemble } from './assemble.js'
+import type { Engine, EngineEvents } from './engine.js'
+import type { MachineConfig } from './machine-config.js'
+import type { WaitLimits } from './stop-limits.js'
+import { describeStopReason, type StopReason } from './stop-reason.js'
+import type { GdbStub } from './vm-gdb.js'
+
+/** A machine in this process. */
+export class LocalEngine implements Engine {
+  readonly console
+  readonly disks
+  readonly nets
+  readonly vsock
+  readonly agent
+  readonly virtioConsole
+  readonly balloon
+  readonly debugcon
+  readonly gdb: GdbStub
+  readonly settled = Promise.resolve()
+  readonly #assembly: Assembly
+  readonly #events: EngineEvents
+  #ended = false
+
+  private constructor(assembly: Assembly, events: EngineEvents) {
+    this.#assembly = assembly
+    this.#events = events
+    this.console = assembly.console
+    this.disks = assembly.disks
+    this.nets = assembly.nets
+    this.vsock = assembly.vsock
+    this.agent = assembly.agent
+    this.virtioConsole = assembly.virtioConsole
+    this.balloon = assembly.balloon
+    this.debugcon = assembly.debugcon
+    const { debugTarget } = assembly
+    this.gdb = {
+      serve: (stream) => serveGdb(debugTarget, debugSupport(), stream),
+      hold: () => debugTarget.hold(),
+      release: () => debugTarget.release(),
+    }
+  }
+
+  /** @throws what {@link assemble} throws */
+  static async create(
+    config: MachineConfig,
+    cleanup: Cleanup,
+    events: EngineEvents,
+  ): Promise<LocalEngine> {
+    return new LocalEngine(await assemble(config, cleanup, events), events)
+  }
+
+  get memory() {
+    return this.#assembly.memory
+  }
+
+  stats() {
+    return this.#assembly.stats()
+  }
+
+  run(): void {
+    this.#assembly.watchdog?.resume()
+    this.#assembly.runControl.release('program')
+  }
+
+  async pause(): Promise<void> {
+    this.#assembly.watchdog?.pause()
+    await this.#assembly.runControl.hold('program')
+  }
+
+  pressPowerButton(): void {
+    this.#assembly.acpiPm.pressPowerButton()
+  }
+
+  async reset(): Promise<void> {
+    const { runControl } = this.#assembly
+    await runControl.hold('reset')
+    if (this.#ended) return
+    await this.#assembly.reset()
+    if (this.#ended) return
+    this.#events.onReset()
+    runControl.release('reset')
+  }
+
+  plugDisk(disk: unknown) {
+    return this.#assembly.hotPlug.plugDisk(disk)
+  }
+
+  plugNet(net: unknown) {
+    return this.#assembly.hotPlug.plugNet(net)
+  }
+
+  unplug(device: unknown, limits: WaitLimits) {
+    return this.#assembly.hotPlug.unplug(device, limits)
+  }
+
+  end(reason: StopReason): void {
+    this.#ended = true
+    this.#assembly.runLoop.stop()
+    this.#assembly.hotPlug.end()
+    this.#assembly.endAgent(describeStopReason(reason))
+    this.#assembly.debugTarget.end(reason)
+    this.console.output.end()
+    this.debugcon?.end()
+  }
+
+  ref(): void {
+    this.#assembly.runLoop.ref()
+  }
+
+  unref(): void {
+    this.#assembly.runLoop.unref()
+  }
+}
