@@ -2,6 +2,12 @@
  * Virtual machines for Node programs.
  * @module
  */
+export type {
+  CopyInOptions,
+  CopyOptions,
+  CopyOutOptions,
+  CopySummary,
+} from './agent/copy-options.js'
 export type { ExecOptions, ExecResult } from './agent/exec.js'
 export type { SpawnOptions } from './agent/exec-request.js'
 export type { GuestAgent, ReadFileOptions, WriteFileOptions } from './agent/guest-agent.js'

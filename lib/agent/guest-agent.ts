@@ -1,16 +1,30 @@
-import { createReadStream } from 'node:fs'
-import { open, rename, rm, writeFile } from 'node:fs/promises'
+import { rename, rm, stat } from 'node:fs/promises'
 import { Readable } from 'node:stream'
-import { pipeline } from 'node:stream/promises'
 import { invalidOption, VmmError } from '../errors.js'
 import type { AgentConnection } from './agent-connection.js'
 import type { AgentLink } from './agent-link.js'
+import { copyFileIn, copyFileOut } from './copy-file.js'
+import {
+  type CopyInOptions,
+  type CopyOutOptions,
+  CopyProgress,
+  type CopySummary,
+  checkBound,
+  LINKS,
+} from './copy-options.js'
+import { copyTreeIn, copyTreeOut } from './copy-tree.js'
 import { checkExecOptions, type ExecOptions, type ExecResult, runProcess } from './exec.js'
-import { checkRequest, checkString, encodeExec, type SpawnOptions } from './exec-request.js'
-import { GuestFile } from './guest-file.js'
+import { encodeExec, type SpawnOptions } from './exec-request.js'
+import {
+  collectFile,
+  type GuestSide,
+  isDirectory,
+  pathRequest,
+  writeFile,
+} from './file-operations.js'
 import { GuestProcess } from './guest-process.js'
 import { Limit, type LimitOptions } from './limit.js'
-import { encodeWords } from './protocol.js'
+import { READ } from './protocol.js'
 
 /** How a file of the guest's is read. */
 export interface ReadFileOptions extends LimitOptions {
@@ -20,14 +34,14 @@ export interface ReadFileOptions extends LimitOptions {
 
 /** How a file of the guest's is written. */
 export interface WriteFileOptions extends LimitOptions {
-  /** Permission bits: 0o644, or of a file that is copied its own, unless told. */
+  /** Permission bits: 0o644 unless told. */
   mode?: number
 }
 
 const MAX_BYTES = 16 * 2 ** 20
 
 /**
- * The agent in a guest: runs programs there and copies files.
+ * The agent in a guest: runs programs there and copies files and folders.
  *
  * Every method waits for the agent to connect first, for at most the machine's `agent.startTimeout`, and rejects with
  * - `ERR_AGENT` if there is none by then, if it is lost, or if the machine ends; `ERR_AGENT_VERSION` if it is of another
@@ -102,21 +116,11 @@ export class GuestAgent {
   /** @throws VmmError `ERR_GUEST_FILE` for what is no regular file, or cannot be read; `ERR_MAX_BUFFER` */
   async readFile(path: string, options: ReadFileOptions = {}): Promise<Buffer> {
     const { maxBytes = MAX_BYTES } = options
-    if (!Number.isInteger(maxBytes) || maxBytes < 0) {
-      throw invalidOption('maxBytes', maxBytes, 'a whole number of at least 0')
-    }
-    const chunks: Buffer[] = []
-    let length = 0
-    await this.#read(path, options, async (file) => {
-      for await (const chunk of file.output as AsyncIterable<Buffer>) {
-        chunks.push(chunk)
-        length += chunk.length
-        if (length <= maxBytes) continue
-        const message = `${JSON.stringify(path)}: more than ${maxBytes} bytes`
-        throw new VmmError('ERR_MAX_BUFFER', message, { option: 'maxBytes', value: maxBytes })
-      }
-    })
-    return Buffer.concat(chunks)
+    checkBound('maxBytes', maxBytes)
+    const request = pathRequest(path)
+    return await this.#limited(`reading ${JSON.stringify(path)}`, options, (connection, limit) =>
+      collectFile({ connection, limit }, READ, path, request, maxBytes),
+    )
   }
 
   /**
@@ -130,71 +134,100 @@ export class GuestAgent {
     options: WriteFileOptions = {},
   ): Promise<void> {
     const { mode = 0o644 } = options
-    if (!Number.isInteger(mode) || mode < 0 || mode > 0o7777) {
-      throw invalidOption('mode', mode, 'permission bits from 0 to 0o7777')
-    }
-    const request = pathRequest(path, encodeWords(mode))
-    await this.#limited(`writing ${JSON.stringify(path)}`, options, async (connection, limit) => {
-      const file = new GuestFile(connection, path, request, true)
-      try {
-        await limit.race(file.opened.promise)
-        const source =
-          data instanceof Readable ? data : Readable.from([Buffer.from(data as Uint8Array)])
-        const sent = pipeline(source, file.input)
-        // What the agent says failed, rather than that its stream has ended early.
-        await limit.race(Promise.all([settleFirst(sent, file.done.promise), file.done.promise]))
-      } finally {
-        file.close()
-      }
+    checkMode(mode)
+    pathRequest(path)
+    const source =
+      data instanceof Readable ? data : Readable.from([Buffer.from(data as Uint8Array)])
+    await this.#limited(`writing ${JSON.stringify(path)}`, options, (connection, limit) =>
+      writeFile({ connection, limit }, path, source, mode),
+    )
+  }
+
+  /**
+   * Whether a path of the guest's is a folder, or a symbolic link to one. What is not there is none.
+   * @throws VmmError `ERR_GUEST_FILE` if it cannot be told
+   */
+  async isDirectory(path: string, options: LimitOptions = {}): Promise<boolean> {
+    pathRequest(path)
+    return await this.#limited(`looking at ${JSON.stringify(path)}`, options, (connection, limit) =>
+      isDirectory({ connection, limit }, path),
+    )
+  }
+
+  /**
+   * Copies a file of this machine's into the guest, or with `recursive` a folder and all that is in it.
+   *
+   * Each file is there whole or not at all. A folder is merged into one that is there already: files and links take the
+   * place of others by their names. Symbolic links are copied as links and never followed, but for `from` itself.
+   * @param from a path here
+   * @param to what it is to be called in the guest, not where it is to be put
+   * @throws VmmError `ERR_GUEST_FILE`; `ERR_MAX_BUFFER` beyond `maxEntries` or `maxBytes`; Node's own error for what
+   *   cannot be read here, such as `EISDIR` for a folder without `recursive`
+   * @example
+   * ```ts
+   * await vm.copyIn('build', '/srv/app', { recursive: true, timeout: 60_000 })
+   * ```
+   */
+  async copyIn(from: string, to: string, options: CopyInOptions = {}): Promise<CopySummary> {
+    const { mode } = options
+    if (mode !== undefined) checkMode(mode)
+    const progress = new CopyProgress(options)
+    pathRequest(to)
+    return await this.#copying(`copying to ${JSON.stringify(to)}`, options, async (guest) => {
+      const isFolder = options.recursive === true && (await stat(from)).isDirectory()
+      if (isFolder) await copyTreeIn(guest, from, to, progress)
+      else await copyFileIn(guest, from, to, mode, progress)
+      return progress.summary
     })
   }
 
   /**
-   * Copies a file of this machine's into the guest.
-   * @throws VmmError `ERR_GUEST_FILE`; Node's own error if `from` cannot be read
+   * Copies a file of the guest's to this machine, or with `recursive` a folder and all that is in it: whole or not at
+   * all, with the guest's permission bits but for set-user-ID and its like.
+   *
+   * No name that the guest tells leads out of `to`, whatever its agent says. Symbolic links are copied as links and
+   * never followed, but for `from` itself; those that lead out of the folder are refused unless `links` says otherwise.
+   * @param from a path in the guest
+   * @param to what it is to be called here; for a folder, nothing or an empty folder may be there
+   * @throws VmmError `ERR_GUEST_FILE`; `ERR_MAX_BUFFER` beyond `maxEntries` or `maxBytes`; Node's own error for what
+   *   cannot be written here
    */
-  async copyIn(from: string, to: string, options: WriteFileOptions = {}): Promise<void> {
-    await using source = await open(from, 'r')
-    const mode = options.mode ?? (await source.stat()).mode & 0o777
-    const content = createReadStream('', { fd: source, autoClose: false })
-    await this.writeFile(to, content, { ...options, mode })
-  }
-
-  /**
-   * Copies a file of the guest's to this machine, whole or not at all, with the guest's permission bits but for
-   * set-user-ID and its like.
-   * @throws VmmError `ERR_GUEST_FILE`; Node's own error if `to` cannot be written
-   */
-  async copyOut(from: string, to: string, options: LimitOptions = {}): Promise<void> {
+  async copyOut(from: string, to: string, options: CopyOutOptions = {}): Promise<CopySummary> {
+    const { links = 'inside', recursive } = options
+    if (!LINKS.includes(links)) throw invalidOption('links', links, `one of ${LINKS.join(', ')}`)
+    const progress = new CopyProgress(options)
+    pathRequest(from)
+    // Beside its place, so that it gets there by its name alone.
     const temporary = `${to}.node-kvm-${process.pid}-${nextTemporary++}`
     try {
-      await this.#read(from, options, async (file, mode) => {
-        await using target = await open(temporary, 'wx', 0o600)
-        await writeFile(target, file.output)
-        await target.chmod(mode & 0o777)
+      return await this.#copying(`copying ${JSON.stringify(from)}`, options, async (guest) => {
+        const isFolder = recursive === true && (await isDirectory(guest, from))
+        if (isFolder) await copyTreeOut(guest, from, temporary, links, progress)
+        else await copyFileOut(guest, from, temporary, progress)
+        await rename(temporary, to)
+        return progress.summary
       })
-      await rename(temporary, to)
     } finally {
-      await rm(temporary, { force: true })
+      await rm(temporary, { recursive: true, force: true })
     }
   }
 
-  async #read(
-    path: string,
+  /** Waits for the last step on this machine too, when a limit is reached: whoever tidies up is the last then. */
+  async #copying<T>(
+    what: string,
     options: LimitOptions,
-    take: (file: GuestFile, mode: number) => Promise<void>,
-  ): Promise<void> {
-    const request = pathRequest(path)
-    await this.#limited(`reading ${JSON.stringify(path)}`, options, async (connection, limit) => {
-      const file = new GuestFile(connection, path, request, false)
-      try {
-        const mode = await limit.race(file.opened.promise)
-        const taken = take(file, mode)
-        await limit.race(Promise.all([settleFirst(taken, file.done.promise), file.done.promise]))
-      } finally {
-        file.close()
-      }
-    })
+    work: (guest: GuestSide) => Promise<T>,
+  ): Promise<T> {
+    let working: Promise<unknown> | undefined
+    try {
+      return await this.#limited(what, options, (connection, limit) => {
+        const copied = work({ connection, limit })
+        working = copied
+        return copied
+      })
+    } finally {
+      await working?.catch(() => {})
+    }
   }
 
   async #limited<T>(
@@ -239,19 +272,7 @@ async function startProcess(
   }
 }
 
-function pathRequest(path: string, before: Uint8Array = new Uint8Array(0)): Buffer {
-  if (checkString('path', path) === '' || Buffer.byteLength(path) > 4095) {
-    throw invalidOption('path', path, 'a path of 1 to 4095 bytes')
-  }
-  return checkRequest('path', Buffer.concat([before, Buffer.from(`${path}\0`)]))
-}
-
-/** `work`, unless `done` rejects first or because of the same thing: then what `done` rejects with. */
-async function settleFirst(work: Promise<void>, done: Promise<void>): Promise<void> {
-  try {
-    await work
-  } catch (error) {
-    await Promise.race([done, new Promise((resolve) => setImmediate(resolve))])
-    throw error
-  }
+function checkMode(mode: number): void {
+  if (Number.isInteger(mode) && mode >= 0 && mode <= 0o7777) return
+  throw invalidOption('mode', mode, 'permission bits from 0 to 0o7777')
 }

@@ -10,16 +10,14 @@ import {
   encodeWords,
   FAILED,
   type Frame,
-  READ,
   STARTED,
   STDIN,
   STDOUT,
-  WRITE,
 } from './protocol.js'
 import { Settled } from './settled.js'
 import { GuestInput, GuestOutput } from './window-streams.js'
 
-/** A file of the guest's that is being read or written. */
+/** A file of the guest's that is being read or written, or something else that is done with one. */
 export class GuestFile {
   /** What is written to the file: it gets its name when this has ended. */
   readonly input: GuestInput
@@ -33,18 +31,25 @@ export class GuestFile {
   #open = false
   #atEnd = false
 
-  constructor(connection: AgentConnection, path: string, request: Uint8Array, writing: boolean) {
+  /**
+   * @param type what is done: `READ` and its like
+   * @param path names the file in errors
+   */
+  constructor(connection: AgentConnection, type: number, path: string, request: Uint8Array) {
     this.#path = path
     this.input = new GuestInput(
       (bytes) => this.#link.send(DATA, bytes, STDIN),
       () => this.#link.send(EOF, undefined, STDIN),
     )
-    this.output = new GuestOutput((count) => this.#link.send(CREDIT, encodeWords(count), STDOUT))
+    this.output = new GuestOutput((count) => {
+      // Nobody waits for the rest of it, as a program does that is to go on.
+      if (!this.output.destroyed) this.#link.send(CREDIT, encodeWords(count), STDOUT)
+    })
     const session: Session = {
       receive: (frame) => this.#receive(frame),
       lost: (error) => this.#end(error),
     }
-    this.#link = connection.open(session, writing ? WRITE : READ, request)
+    this.#link = connection.open(session, type, request)
   }
 
   /** Gives it up: a file that is not yet written whole is left as it was. */

@@ -2,7 +2,7 @@
  * The protocol between the host and the agent in the guest; `native/guest-agent/protocol.h` has the same.
  *
  * The agent connects and both sides say `HELLO`. Then each *session*, whose id the host chooses, runs one program or
- * copies one file; all share the connection. No side sends more bytes on a stream than its receiver has granted by
+ * does one thing with a file; all share the connection. No side sends more bytes on a stream than its receiver has granted by
  * `CREDIT`: so neither ever has to stop reading the connection, and what either keeps is bounded by the windows.
  *
  * - A program: `EXEC`, answered by `STARTED` (its pid) or `FAILED`. `DATA` and `EOF` on streams 0, 1 and 2, `SIGNAL`
@@ -11,10 +11,14 @@
  * - A file to read: `READ`, answered by `STARTED` (mode, size), `DATA` and `EOF` on stream 1, `EXIT`.
  * - A file to write: `WRITE`, answered by `STARTED`; takes `DATA` and `EOF` on stream 0, then says `EXIT`. The file gets
  *   its name only then.
+ * - A folder to list: `LIST`, answered like `READ`; what comes is what getdents64(2) gives. A symbolic link is not
+ *   followed.
+ * - `READ_LINK`, answered like `READ`: what comes is the link's target. `MAKE_DIRECTORY`, for which one that is there
+ *   already will do, and `MAKE_LINK` are answered by `STARTED` and `EXIT`.
  *
  * `FAILED` ends any session at once.
  */
-export const PROTOCOL_VERSION = 1
+export const PROTOCOL_VERSION = 2
 
 /** "nkga", little-endian. */
 export const HELLO_MAGIC = 0x61676b6e
@@ -27,7 +31,7 @@ export const RESERVED_PORTS_END = 1024
 
 export const SESSIONS_MAX = 32
 
-/** Bytes of a frame's payload: of `EXEC`, `READ` and `WRITE`, and of any other. */
+/** Bytes of a frame's payload: of one that starts a session, and of any other. */
 export const REQUEST_MAX = 262144
 export const PAYLOAD_MAX = 32768
 
@@ -50,6 +54,10 @@ export const PONG = 12
 export const STARTED = 13
 export const FAILED = 14
 export const EXIT = 15
+export const LIST = 16
+export const READ_LINK = 17
+export const MAKE_DIRECTORY = 18
+export const MAKE_LINK = 19
 
 export const STDIN = 0
 export const STDOUT = 1

@@ -1,7 +1,8 @@
 import { EventEmitter } from 'node:events'
+import type { CopyInOptions, CopyOutOptions, CopySummary } from '../agent/copy-options.js'
 import type { ExecOptions, ExecResult } from '../agent/exec.js'
 import type { SpawnOptions } from '../agent/exec-request.js'
-import type { GuestAgent, WriteFileOptions } from '../agent/guest-agent.js'
+import type { GuestAgent } from '../agent/guest-agent.js'
 import type { GuestProcess } from '../agent/guest-process.js'
 import type { LimitOptions } from '../agent/limit.js'
 import type { BlockBackend } from '../backends/block/block-backend.js'
@@ -313,14 +314,14 @@ export class VirtualMachine extends EventEmitter<VirtualMachineEvents> implement
     return await this.#requireAgent('spawn').spawn(argv, options)
   }
 
-  /** Copies a file into the guest: {@link GuestAgent.copyIn}. Throws as {@link exec} does. */
-  async copyIn(from: string, to: string, options: WriteFileOptions = {}): Promise<void> {
-    await this.#requireAgent('copyIn').copyIn(from, to, options)
+  /** Copies a file or a folder into the guest: {@link GuestAgent.copyIn}. Throws as {@link exec} does. */
+  async copyIn(from: string, to: string, options: CopyInOptions = {}): Promise<CopySummary> {
+    return await this.#requireAgent('copyIn').copyIn(from, to, options)
   }
 
-  /** Copies a file out of the guest: {@link GuestAgent.copyOut}. Throws as {@link exec} does. */
-  async copyOut(from: string, to: string, options: LimitOptions = {}): Promise<void> {
-    await this.#requireAgent('copyOut').copyOut(from, to, options)
+  /** Copies a file or a folder out of the guest: {@link GuestAgent.copyOut}. Throws as {@link exec} does. */
+  async copyOut(from: string, to: string, options: CopyOutOptions = {}): Promise<CopySummary> {
+    return await this.#requireAgent('copyOut').copyOut(from, to, options)
   }
 
   /**

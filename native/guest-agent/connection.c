@@ -102,7 +102,9 @@ void SendData(uint16_t session, uint8_t stream, uint32_t length) {
   Send(session, kData, stream, DataBuffer(), length);
 }
 
-static bool StartsSession(uint8_t type) { return type == kExec || type == kRead || type == kWrite; }
+static bool StartsSession(uint8_t type) {
+  return (type >= kExec && type <= kWrite) || (type >= kList && type <= kMakeLink);
+}
 
 bool Receive(bool (*handle)(const struct FrameHeader* header, uint8_t* payload)) {
   long count = SYSCALL3(read, connection, incoming + filled, sizeof incoming - 1 - filled);

@@ -3,12 +3,17 @@
 
 static const char kSuffix[] = ".node-kvm-";
 
-static void EndFile(struct Session* session, long result) {
+void EndFile(struct Session* session, long result) {
   uint16_t id = session->id;
   DropFile(session);
   if (result < 0) return Fail(id, result, kStepFile);
   const struct Exit ending = {0, 0};
   Send(id, kExit, 0, &ending, sizeof ending);
+}
+
+void SendFileStarted(uint16_t id, uint32_t mode, uint64_t size) {
+  const struct FileStarted started = {mode & 07777, 0, size};
+  Send(id, kStarted, 0, &started, sizeof started);
 }
 
 void StartRead(uint16_t id, const char* path, uint32_t length) {
@@ -25,13 +30,20 @@ void StartRead(uint16_t id, const char* path, uint32_t length) {
   enum { S_IFMT = 0170000, S_IFREG = 0100000, S_IFDIR = 0040000 };
   uint32_t type = status.st_mode & S_IFMT;
   if (type != S_IFREG) return EndFile(session, type == S_IFDIR ? -EISDIR : -EINVAL);
-  const struct FileStarted started = {status.st_mode & 07777, 0, (uint64_t)status.st_size};
-  Send(id, kStarted, 0, &started, sizeof started);
+  SendFileStarted(id, status.st_mode, (uint64_t)status.st_size);
+}
+
+// getdents64(2) gives whole entries, and EINVAL if there is no room for one.
+bool MayPumpFile(const struct Session* session) {
+  enum { kEntryMax = 19 + 255 + 1 + 7 };
+  return session->credit[0] >= (session->kind == kListDirectory ? kEntryMax : 1);
 }
 
 void PumpFile(struct Session* session) {
   uint32_t room = session->credit[0] < kPayloadMax ? session->credit[0] : kPayloadMax;
-  long count = SYSCALL3(read, session->output[0], DataBuffer(), room);
+  long count = session->kind == kListDirectory
+                   ? SYSCALL3(getdents64, session->output[0], DataBuffer(), room)
+                   : SYSCALL3(read, session->output[0], DataBuffer(), room);
   if (count == -EINTR) return;
   if (count < 0) return EndFile(session, count);
   if (count > 0) {
@@ -66,8 +78,7 @@ void StartWrite(uint16_t id, uint32_t mode, const char* path, uint32_t length) {
     return EndFile(session, fd);
   }
   session->input = (int)fd;
-  const struct FileStarted started = {session->mode, 0, 0};
-  Send(id, kStarted, 0, &started, sizeof started);
+  SendFileStarted(id, session->mode, 0);
 }
 
 bool WriteFile(struct Session* session, const uint8_t* bytes, uint32_t length) {

@@ -1,4 +1,4 @@
-// node-kvm's guest agent: runs programs and copies files for the host, over vsock.
+// node-kvm's guest agent: runs programs and copies files and folders for the host, over vsock.
 //
 //   node-kvm-agent               connects to the host, again and again
 //   node-kvm-agent unix:PATH     to a Unix socket, once
@@ -78,12 +78,25 @@ static bool Handle(const struct FrameHeader* header, uint8_t* payload) {
     case kRead:
       StartRead(header->session, (const char*)payload, header->length);
       return true;
+    case kList:
+      StartList(header->session, (const char*)payload, header->length);
+      return true;
+    case kReadLink:
+      SendLink(header->session, (const char*)payload, header->length);
+      return true;
+    case kMakeLink:
+      MakeLink(header->session, (const char*)payload, header->length);
+      return true;
     case kWrite:
+    case kMakeDirectory: {
       if (header->length < sizeof mode) return false;
       memcpy(&mode, payload, sizeof mode);
-      StartWrite(header->session, mode, (const char*)payload + sizeof mode,
-                 header->length - (uint32_t)sizeof mode);
+      const char* path = (const char*)payload + sizeof mode;
+      uint32_t length = header->length - (uint32_t)sizeof mode;
+      if (header->type == kWrite) StartWrite(header->session, mode, path, length);
+      if (header->type == kMakeDirectory) MakeDirectory(header->session, mode, path, length);
       return true;
+    }
     default: {
       // One that has just ended is none of the host's faults.
       struct Session* session = FindSession(header->session);
@@ -110,6 +123,7 @@ static void Serve(void) {
       if (session->kind == kFree) continue;
       for (int output = 0; output < 2; output++) {
         if (session->output[output] < 0 || session->credit[output] == 0) continue;
+        if (session->kind != kProcess && !MayPumpFile(session)) continue;
         watches[count] = (struct Watch){session, output};
         fds[count++] = (struct pollfd){session->output[output], POLLIN, 0};
       }
@@ -129,10 +143,10 @@ static void Serve(void) {
         if (session->input >= 0) PumpInput(session);
       } else if (session->output[output] < 0) {
         continue;
-      } else if (session->kind == kReadFile) {
-        PumpFile(session);
-      } else {
+      } else if (session->kind == kProcess) {
         PumpOutput(session, output);
+      } else {
+        PumpFile(session);
       }
     }
     if (fds[1].revents != 0) {

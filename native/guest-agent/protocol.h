@@ -5,7 +5,7 @@
 #include <stdint.h>
 
 enum {
-  kVersion = 1,
+  kVersion = 2,
   // "nkga", little-endian.
   kMagic = 0x61676b6e,
   // The host's port that the agent connects to.
@@ -44,6 +44,10 @@ enum FrameType {
   kStarted,
   kFailed,
   kExit,
+  kList,
+  kReadLink,
+  kMakeDirectory,
+  kMakeLink,
 };
 
 enum Stream { kStdin, kStdout, kStderr };

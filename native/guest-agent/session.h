@@ -5,13 +5,13 @@
 #include "protocol.h"
 #include "syscalls.h"
 
-enum Kind { kFree, kProcess, kReadFile, kWriteFile };
+enum Kind { kFree, kProcess, kReadFile, kWriteFile, kListDirectory };
 
 struct Session {
   enum Kind kind;
   uint16_t id;
   int input;      // to the program, or the file that is written
-  int output[2];  // from the program: standard output and error; or the file that is read
+  int output[2];  // from the program: standard output and error; or the file or folder that is read
   uint32_t credit[2];
 
   // A program's.
@@ -56,11 +56,21 @@ void DropProcess(struct Session* session);
 void FreeIfOver(struct Session* session);
 
 // file.c
+void EndFile(struct Session* session, long result);
+void SendFileStarted(uint16_t id, uint32_t mode, uint64_t size);
 void StartRead(uint16_t id, const char* path, uint32_t length);
 void StartWrite(uint16_t id, uint32_t mode, const char* path, uint32_t length);
 void PumpFile(struct Session* session);
+// Whether there is credit enough for what is read next.
+bool MayPumpFile(const struct Session* session);
 bool WriteFile(struct Session* session, const uint8_t* bytes, uint32_t length);
 void FinishFile(struct Session* session);
 void DropFile(struct Session* session);
+
+// directory.c
+void StartList(uint16_t id, const char* path, uint32_t length);
+void SendLink(uint16_t id, const char* path, uint32_t length);
+void MakeDirectory(uint16_t id, uint32_t mode, const char* path, uint32_t length);
+void MakeLink(uint16_t id, const char* strings, uint32_t length);
 
 #endif

@@ -1,25 +1,20 @@
-import { execFile } from 'node:child_process'
-import { fileURLToPath } from 'node:url'
 import { expect, it } from 'vitest'
+import { runExample } from '../helpers/examples.js'
 
-const EXAMPLES = fileURLToPath(new URL('../../dist/examples/', import.meta.url))
+// What takes no stock kernel is in test/examples; the rest is in examples.long.test.ts.
 
-/** Runs an example to its end, and gives what it printed. */
-function example(name: string, ...args: string[]): Promise<string> {
-  return new Promise((resolve, reject) => {
-    execFile(process.execPath, [`${EXAMPLES}${name}.js`, ...args], (error, stdout, stderr) => {
-      if (error) reject(new Error(`${error.message}\n${stdout.slice(-4000)}\n${stderr}`))
-      else resolve(stdout)
-    })
-  })
-}
+it('07-two-machines: one guest pings the other', async () => {
+  const printed = await runExample('07-two-machines')
+  expect(printed).toContain('3 packets received')
+  expect(printed).toContain('ping ended with 0')
+})
 
 it('08-sandbox: a script is ended after its time, and another tells what it did', async () => {
-  expect(await example('08-sandbox')).toContain('it was ended: ')
+  expect(await runExample('08-sandbox')).toContain('it was ended: ')
 })
 
 it('11-minimal-vmm: Linux boots on a monitor of fifty lines', async () => {
-  const printed = await example('11-minimal-vmm')
+  const printed = await runExample('11-minimal-vmm')
   expect(printed).toContain('Linux version 6.1')
   expect(printed).toContain('node-kvm: init')
   expect(printed).toContain('the guest rebooted')
