@@ -17,14 +17,14 @@ import type { KernelAsset } from './kernel.js'
 
 /** What {@link guestInitramfs} takes. */
 export interface GuestInitramfsOptions extends AssetOptions {
-  /** Modules to load besides those for virtio-mmio, block, net and ext4. */
+  /** Modules to load besides those for virtio on PCI and MMIO, block, net and ext4. */
   modules?: readonly string[]
   /** Whether the agent runs in the guest, for machines with the option `agent`. `false` unless told. */
   agent?: boolean
 }
 
 /**
- * The path of an initramfs for a guest of this kernel: busybox, the modules for virtio-mmio, and an `/init` that does
+ * The path of an initramfs for a guest of this kernel: busybox, the modules for virtio on PCI and MMIO, and an `/init` that does
  * what the command line says: see `guestInit`.
  * @throws VmmError `ERR_ASSET` if busybox cannot be fetched, `ERR_INVALID_OPTION` for a module that the kernel lacks
  */

@@ -88,7 +88,7 @@ export async function machineOptions(
       ...(options.pvpanic && { pvpanic: true }),
     },
     ...(given('acpi') && { acpi: options.acpi }),
-    // The machine has another default for firmware.
+    // The machine has another default where devices are told of by the command line.
     ...(command.getOptionValueSource('transport') !== 'default' && {
       transport: options.transport,
     }),

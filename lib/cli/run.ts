@@ -80,7 +80,7 @@ export function runCommand(): Command {
     .addOption(
       new Option('--transport <kind>', 'how the guest reaches its devices')
         .choices(['pci', 'mmio'])
-        .default('mmio'),
+        .default('pci', 'pci, with --no-acpi mmio'),
     )
     .addOption(
       new Option(

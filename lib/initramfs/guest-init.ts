@@ -1,8 +1,8 @@
-/** Modules for virtio-mmio devices and an ext4 disk; what is built into a kernel is left out. */
-export const GUEST_MODULES = ['virtio_mmio', 'virtio_blk', 'virtio_net', 'ext4']
+/** Modules for devices on PCI and an ext4 disk; what is built into a kernel is left out. */
+export const GUEST_MODULES = ['virtio_pci', 'virtio_blk', 'virtio_net', 'ext4']
 
-/** Added where a kernel has it as a module: other monitors, to compare with, have their devices on PCI. */
-export const OPTIONAL_GUEST_MODULES = ['virtio_pci']
+/** Added where a kernel has it as a module: for machines with `transport: 'mmio'`. */
+export const OPTIONAL_GUEST_MODULES = ['virtio_mmio']
 
 /** What the agent in a guest needs. */
 export const AGENT_MODULES = ['vmw_vsock_virtio_transport']

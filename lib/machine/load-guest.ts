@@ -27,7 +27,7 @@ import type { GuestMemory } from '../memory/guest-memory.js'
 import { blameOption } from './blame-option.js'
 import { apicIds } from './cpu-options.js'
 import type { DeviceSlot } from './device-slots.js'
-import type { MachineConfig } from './machine-config.js'
+import { type MachineConfig, usesCommandLine } from './machine-config.js'
 
 /** The files that a guest is started from, open. */
 export interface GuestImages {
@@ -99,10 +99,7 @@ export function loadGuest(
   memory: GuestMemory,
   places: DevicePlaces,
 ): EntryState {
-  const byCommandLine =
-    !config.acpi ||
-    config.discovery === 'command-line' ||
-    (config.discovery === 'auto' && /(^|\s)acpi=off(\s|$)/.test(config.commandLine))
+  const byCommandLine = usesCommandLine(config)
   const protocol = config.flatBinary ? flatBinaryOf(config.flatBinary) : detectBootProtocol(kernel)
   const told = byCommandLine ? { ...places, virtioMmio: [] } : places
   if (!config.acpi) writeMpTable(config, memory)

@@ -96,8 +96,9 @@ export interface VirtualMachineOptions {
   nets?: readonly (NetBackend | NetOptions)[]
   /**
    * How the guest reaches its devices. `'pci'`: by a PCI bus, as on any PC, where they can be plugged in and out while it
-   * runs. `'mmio'`: by windows that ACPI tells of, which takes a guest to init sooner. `'mmio'` unless told, but for
-   * firmware, of which only SeaBIOS's `bios-microvm.bin` knows these.
+   * runs; every distribution's kernel has the driver. `'mmio'`: by windows that ACPI or the command line tells of, which
+   * takes a guest to init sooner. `'pci'` unless told, but `'mmio'` where devices are told of by the command line:
+   * with `acpi: false`, `discovery: 'command-line'`, or `acpi=off` in `commandLine`.
    */
   transport?: 'pci' | 'mmio'
   /** Offer packed virtqueues besides split ones, for drivers that know them. `false` unless told. */
@@ -318,7 +319,7 @@ export function parseConfig(options: VirtualMachineOptions): MachineConfig {
   const { console, ...checked } = checkOptions(options, 'options')
   const { agent } = checked
   const vsock = checked.vsock ?? (agent && { cid: CID_DEFAULT, unixSocket: undefined })
-  const transport = checked.transport ?? (checked.firmware ? 'pci' : 'mmio')
+  const transport = checked.transport ?? (usesCommandLine(checked) ? 'mmio' : 'pci')
   const config = { ...checked, vsock, transport }
   const { rng, virtioConsole, balloon } = config
   const others = Object.entries({ rng, vsock, virtioConsole, balloon })
@@ -354,6 +355,18 @@ export function parseConfig(options: VirtualMachineOptions): MachineConfig {
     ...{ cpus, topology, memory: size, memoryBacking },
     consoleBufferSize: console.bufferSize,
   }
+}
+
+/** Whether the guest is to learn of its devices by `virtio_mmio.device=` parameters. A firmware takes none. */
+export function usesCommandLine({
+  firmware,
+  acpi,
+  discovery,
+  commandLine,
+}: Pick<MachineConfig, 'firmware' | 'acpi' | 'discovery' | 'commandLine'>): boolean {
+  if (firmware) return false
+  if (!acpi || discovery === 'command-line') return true
+  return discovery === 'auto' && /(^|\s)acpi=off(\s|$)/.test(commandLine)
 }
 
 /** Either a kernel or a firmware, with what goes with it. */

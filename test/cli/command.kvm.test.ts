@@ -124,7 +124,13 @@ describe('node-kvm', () => {
     const nowhere = 0x7000_0000
     const queue = { size: 8, descriptorArea: nowhere, driverArea: nowhere, deviceArea: nowhere }
     const path = kernel(guest.startDevice(0, queue), guest.print('on'), guest.powerOff)
-    const { status, stdout, stderr } = await run(path, '--disk', `${disk},readonly`)
+    const { status, stdout, stderr } = await run(
+      path,
+      '--transport',
+      'mmio',
+      '--disk',
+      `${disk},readonly`,
+    )
     expect(stderr).toMatch(/node-kvm: block0 waits for a reset by its driver: 2\.7: \w/)
     expect(stdout).toBe('on')
     expect(status).toBe(0)

@@ -20,6 +20,7 @@ it('a guest has the processors and the read-only disk that it was given', async 
   await using guest = await StockGuest.start(exec(script), {
     cpus: 2,
     memory: '384M',
+    transport: 'mmio',
     disks: [new FileDisk(disk.path, { readOnly: true })],
   })
   expect(await guest.ended()).toEqual({ kind: 'shutdown' })

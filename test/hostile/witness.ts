@@ -33,6 +33,7 @@ export class Witness {
       kernel: scriptGuest(),
       flatBinary: { mode: 'long', address: CODE },
       memory: MEMORY,
+      transport: 'mmio',
       disks: [new MemoryDisk(2 ** 16)],
       ...options,
     })

@@ -21,7 +21,12 @@ const SPINNER = guest.kernel(guest.spin)
 /** The bytes that a guest says with a device in its first slot. */
 async function says(options: Partial<VirtualMachineOptions>, ...code: number[][]) {
   const kernel = guest.kernel(...code, guest.powerOff)
-  await using vm = await VirtualMachine.create({ kernel, memory: '32M', ...options })
+  await using vm = await VirtualMachine.create({
+    kernel,
+    memory: '32M',
+    transport: 'mmio',
+    ...options,
+  })
   await vm.start()
   const bytes: number[] = []
   for await (const chunk of vm.console.output) bytes.push(...(chunk as Buffer))
@@ -51,7 +56,12 @@ describe('disks', () => {
     const queue = { size: 16, descriptorArea: 0x100_0000, driverArea: 0x100_1000 }
     const kernel = guest.kernel(guest.startDevice(0, { ...queue, deviceArea: 0x100_2000 }))
     const disks = [{ backend: new MemoryDisk(4096), ...(rateLimit && { rateLimit }) }]
-    await using vm = await VirtualMachine.create({ kernel, memory: '32M', disks })
+    await using vm = await VirtualMachine.create({
+      kernel,
+      memory: '32M',
+      transport: 'mmio',
+      disks,
+    })
     for (let i = 0; i < 3; i++) {
       // VIRTIO_BLK_T_FLUSH: a header of zeroes but for its type, and a status.
       vm.memory.dataView(0x100_3000, 16).setUint32(0, 4, true)
@@ -76,7 +86,12 @@ describe('disks', () => {
 
   it('tell what moves their data', async () => {
     const disks = [new MemoryDisk(4096), { backend: new MemoryDisk(4096) }]
-    await using vm = await VirtualMachine.create({ kernel: KERNEL, memory: '32M', disks })
+    await using vm = await VirtualMachine.create({
+      kernel: KERNEL,
+      memory: '32M',
+      transport: 'mmio',
+      disks,
+    })
     expect(vm.disks.map(({ name }) => name)).toEqual(['block0', 'block1'])
     for (const { engine } of vm.disks) expect(engine).toMatch(/\w/)
   })
@@ -112,7 +127,7 @@ describe('network cards', () => {
       ...[0x8b, 0x03, 0xa9, 0, 0, 1, 0, 0x75, 0xf7], // 1: mov (%rbx), %eax; test $1 << 16, %eax; jnz 1b
     ]
     const kernel = guest.kernel(guest.print('up'), waits, guest.powerOff)
-    await using vm = await VirtualMachine.create({ kernel, memory: '32M', nets })
+    await using vm = await VirtualMachine.create({ kernel, memory: '32M', transport: 'mmio', nets })
     const [net] = vm.nets
     expect(net).toMatchObject({ name: 'net0', mac: '52:54:00:00:00:07', link: true })
     await vm.start()
@@ -127,7 +142,12 @@ describe('network cards', () => {
   it('have their frames captured', async () => {
     const network = new VirtualSwitch()
     const nets = [{ backend: network.port(), transmitLimit: { bytes: { perSecond: 1e6 } } }]
-    await using vm = await VirtualMachine.create({ kernel: SPINNER, memory: '32M', nets })
+    await using vm = await VirtualMachine.create({
+      kernel: SPINNER,
+      memory: '32M',
+      transport: 'mmio',
+      nets,
+    })
     const path = join(folder, 'frames.pcap')
     vm.nets[0]!.setLimits({ transmitLimit: null, receiveLimit: { bytes: { perSecond: 1e6 } } })
     const capture = vm.nets[0]!.capture(path)

@@ -32,7 +32,12 @@ function sayDeviceId(slot: number): number[] {
 async function deviceIds(options: Partial<VirtualMachineOptions>, slots: number) {
   const code = Array.from({ length: slots }, (_, slot) => sayDeviceId(slot))
   const kernel = guest.kernel(...code, guest.powerOff)
-  await using vm = await VirtualMachine.create({ kernel, memory: '32M', ...options })
+  await using vm = await VirtualMachine.create({
+    kernel,
+    memory: '32M',
+    transport: 'mmio',
+    ...options,
+  })
   await vm.start()
   const ids: number[] = []
   for await (const chunk of vm.console.output) ids.push(...(chunk as Buffer))
@@ -48,7 +53,7 @@ describe('devices that are asked for', () => {
 
   it('are none unless asked for', async () => {
     const kernel = guest.kernel(guest.powerOff)
-    await using vm = await VirtualMachine.create({ kernel, memory: '32M' })
+    await using vm = await VirtualMachine.create({ kernel, memory: '32M', transport: 'mmio' })
     expect([vm.vsock, vm.virtioConsole, vm.balloon]).toEqual([undefined, undefined, undefined])
     expect([vm.disks, vm.nets]).toEqual([[], []])
   })
@@ -58,13 +63,23 @@ describe('vsock', () => {
   const kernel = guest.kernel(guest.powerOff)
 
   it('gives the context ID that was asked for', async () => {
-    await using vm = await VirtualMachine.create({ kernel, memory: '32M', vsock: { cid: 77 } })
+    await using vm = await VirtualMachine.create({
+      kernel,
+      memory: '32M',
+      transport: 'mmio',
+      vsock: { cid: 77 },
+    })
     expect(vm.vsock?.cid).toBe(77)
   })
 
   it('makes its Unix socket and takes it away', async () => {
     const unixSocket = join(folder, 'vsock')
-    const vm = await VirtualMachine.create({ kernel, memory: '32M', vsock: { unixSocket } })
+    const vm = await VirtualMachine.create({
+      kernel,
+      memory: '32M',
+      transport: 'mmio',
+      vsock: { unixSocket },
+    })
     expect(existsSync(unixSocket)).toBe(true)
     await vm.close()
     expect(existsSync(unixSocket)).toBe(false)
@@ -73,7 +88,12 @@ describe('vsock', () => {
   it('names the option where the socket cannot be made', async () => {
     const unixSocket = join(folder, 'taken')
     writeFileSync(unixSocket, '')
-    const vm = VirtualMachine.create({ kernel, memory: '32M', vsock: { unixSocket } })
+    const vm = VirtualMachine.create({
+      kernel,
+      memory: '32M',
+      transport: 'mmio',
+      vsock: { unixSocket },
+    })
     await expect(vm).rejects.toMatchObject({
       code: 'ERR_INVALID_OPTION',
       option: 'vsock.unixSocket',
@@ -103,13 +123,23 @@ describe('virtioConsole', () => {
   it('has hvc0 and the ports asked for', async () => {
     const kernel = guest.kernel(guest.powerOff)
     const virtioConsole = { ports: ['agent', 'log'] }
-    await using vm = await VirtualMachine.create({ kernel, memory: '32M', virtioConsole })
+    await using vm = await VirtualMachine.create({
+      kernel,
+      memory: '32M',
+      transport: 'mmio',
+      virtioConsole,
+    })
     expect(vm.virtioConsole?.ports.map(({ name }) => name)).toEqual(['console', 'agent', 'log'])
   })
 
   it('gives the guest what is written, and ends with the machine', async () => {
     const kernel = guest.kernel(guest.startDevice(0, RING))
-    const vm = await VirtualMachine.create({ kernel, memory: '32M', virtioConsole: {} })
+    const vm = await VirtualMachine.create({
+      kernel,
+      memory: '32M',
+      transport: 'mmio',
+      virtioConsole: {},
+    })
     const hvc0 = vm.virtioConsole!.ports[0]!
     offer(vm, 0x100_4000, 16, true)
     await vm.start()
@@ -123,7 +153,12 @@ describe('virtioConsole', () => {
   it('shows the guest the size of its terminal', async () => {
     const columns = guest.register(0, mmio.VIRTIO_MMIO_CONFIG)
     const kernel = guest.kernel(guest.say(columns), guest.say(columns, 2), guest.powerOff)
-    await using vm = await VirtualMachine.create({ kernel, memory: '32M', virtioConsole: {} })
+    await using vm = await VirtualMachine.create({
+      kernel,
+      memory: '32M',
+      transport: 'mmio',
+      virtioConsole: {},
+    })
     vm.virtioConsole!.resize(132, 43)
     await vm.start()
     const said: number[] = []
@@ -140,7 +175,12 @@ describe('balloon', () => {
       guest.say(pages),
       guest.store(pages + 4, 2),
     )
-    await using vm = await VirtualMachine.create({ kernel, memory: '32M', balloon: {} })
+    await using vm = await VirtualMachine.create({
+      kernel,
+      memory: '32M',
+      transport: 'mmio',
+      balloon: {},
+    })
     const balloon = vm.balloon!
     balloon.target = 2 * 4096
     vm.memory.fill(0x150_0000, 8192, 0xff)
@@ -159,7 +199,12 @@ describe('balloon', () => {
 
   it('refuses a target that is no whole number of pages', async () => {
     const kernel = guest.kernel(guest.powerOff)
-    await using vm = await VirtualMachine.create({ kernel, memory: '32M', balloon: {} })
+    await using vm = await VirtualMachine.create({
+      kernel,
+      memory: '32M',
+      transport: 'mmio',
+      balloon: {},
+    })
     expect(() => {
       vm.balloon!.target = 1000
     }).toThrow(expect.objectContaining({ code: 'ERR_INVALID_OPTION', option: 'target' }))

@@ -26,7 +26,7 @@ it('several disks that never answer are waited for at the same time when their m
     deviceArea: at + 0x2000,
   }))
   const kernel = guest.kernel(...areas.map((area, slot) => guest.startDevice(slot, area)))
-  const vm = await VirtualMachine.create({ kernel, memory: '32M', disks })
+  const vm = await VirtualMachine.create({ kernel, memory: '32M', transport: 'mmio', disks })
   for (const { descriptorArea, driverArea } of areas) {
     // VIRTIO_BLK_T_IN of sector 0: a header of zeroes, 512 bytes, and a status.
     const parts = [

@@ -55,7 +55,7 @@ describe('parseConfig', () => {
       topology: { sockets: 1, cores: 1, threads: 1 },
       disks: [],
       nets: [],
-      transport: 'mmio',
+      transport: 'pci',
       packedQueues: false,
       inOrderQueues: false,
       rng: false,
@@ -177,7 +177,7 @@ describe('parseConfig', () => {
   })
 
   it('counts every device', () => {
-    const disks = Array.from({ length: 15 }, () => ({ open: async () => {} })) as never[]
+    const disks = Array.from({ length: 29 }, () => ({ open: async () => {} })) as never[]
     expect(parseConfig({ ...GOOD, disks, rng: true }).rng).toBe(true)
     const error = errorOf({ ...GOOD, disks, rng: true, vsock: {} })
     expect(error.message).toContain('disks, nets, rng and vsock together')
@@ -195,11 +195,31 @@ describe('parseConfig', () => {
     expect(errorOf(options)).toMatchObject({ code: 'ERR_INVALID_OPTION', value: options })
   })
 
-  it('takes sixteen devices and no more', () => {
-    const backends = Array.from({ length: 9 }, () => ({ open: async () => {} })) as never[]
-    const error = errorOf({ ...GOOD, disks: backends.slice(1), nets: backends })
+  it.each([
+    ['mmio', 16],
+    ['pci', 30],
+  ] as const)('takes on %s %i devices and no more', (transport, most) => {
+    const backends = Array.from({ length: most / 2 + 1 }, () => ({ open: async () => {} }))
+    const disks = backends.slice(1) as never[]
+    const nets = backends as never[]
+    const error = errorOf({ ...GOOD, transport, disks, nets })
     expect(error).toMatchObject({ code: 'ERR_INVALID_OPTION', option: 'disks' })
-    expect(parseConfig({ ...GOOD, disks: backends, nets: backends.slice(2) }).disks).toHaveLength(9)
+    const options = { ...GOOD, transport, disks, nets: nets.slice(1) }
+    expect(parseConfig(options).disks).toHaveLength(most / 2)
+  })
+
+  it.each<['pci' | 'mmio', Partial<VirtualMachineOptions>]>([
+    ['pci', {}],
+    ['pci', { commandLine: 'acpi=offline' }],
+    ['pci', { discovery: 'acpi', commandLine: 'acpi=off' }],
+    ['pci', { transport: 'pci', acpi: false }],
+    ['pci', { kernel: undefined as never, firmware: 'bios.bin', acpi: false }],
+    ['mmio', { acpi: false }],
+    ['mmio', { discovery: 'command-line' }],
+    ['mmio', { commandLine: 'quiet acpi=off' }],
+    ['mmio', { transport: 'mmio' }],
+  ])('is on %s with %o', (transport, options) => {
+    expect(parseConfig({ ...GOOD, ...options })).toMatchObject({ transport })
   })
 })
 

@@ -22,7 +22,7 @@ async function warningsOf(queue: typeof QUEUE, prepare?: (vm: VirtualMachine) =>
   const again = guest.store(guest.register(1, mmio.VIRTIO_MMIO_QUEUE_NOTIFY), 0)
   const kernel = guest.kernel(guest.startDevice(1, queue), again, guest.echoLine)
   const disks = [new MemoryDisk(4096), new MemoryDisk(4096)]
-  await using vm = await VirtualMachine.create({ kernel, memory: '32M', disks })
+  await using vm = await VirtualMachine.create({ kernel, memory: '32M', transport: 'mmio', disks })
   prepare?.(vm)
   const warnings: VmWarning[] = []
   const warned = new Promise<void>((resolve) =>
@@ -69,7 +69,7 @@ describe('warning', () => {
     const stream = new Duplex({ read() {}, write: (_chunk, _encoding, done) => done() })
     const nets = [new VirtualSwitch().port(), new StreamNet(stream)]
     const kernel = guest.kernel(guest.spin)
-    await using vm = await VirtualMachine.create({ kernel, memory: '32M', nets })
+    await using vm = await VirtualMachine.create({ kernel, memory: '32M', transport: 'mmio', nets })
     const warning = new Promise<VmWarning>((resolve) => vm.once('warning', resolve))
     vm.nets[0]!.setLink(false) // which is no news to whoever did it
     stream.destroy()
