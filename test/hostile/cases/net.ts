@@ -21,6 +21,11 @@ const RX = 0
 const TX = 1
 const CONTROL = 2
 
+async function startCard(bench: Bench): Promise<{ net: Device; rings: Ring[] }> {
+  const net = new Device(bench, 'net')
+  return { net, rings: await net.start(FEATURES, 3, 64) }
+}
+
 /** A good frame, which leaves: after whatever it was, the card sends. */
 async function expectSends(bench: Bench, net: Device, ring: Ring): Promise<void> {
   const before = bench.frames.length
@@ -44,8 +49,7 @@ function droppedFrame(
     id,
     title,
     play: async (bench) => {
-      const net = new Device(bench, 'net')
-      const rings = await net.start(FEATURES, 3, 64)
+      const { net, rings } = await startCard(bench)
       bench.memory.fill(DATA, 0x2_0000)
       bench.memory.write(DATA, Uint8Array.from(header))
       await bench.run(net.submit(rings[TX]!, buffers))
@@ -62,8 +66,7 @@ function uselessBuffer(title: string, buffers: readonly Buffer[]): Case {
     id: 'NET-07',
     title,
     play: async (bench) => {
-      const net = new Device(bench, 'net')
-      const rings = await net.start(FEATURES, 3, 64)
+      const { net, rings } = await startCard(bench)
       await bench.run(net.submit(rings[RX]!, buffers))
       await expectSends(bench, net, rings[TX]!)
     },
@@ -75,8 +78,7 @@ function command(title: string, bytes: readonly number[]): Case {
     id: 'NET-10',
     title,
     play: async (bench) => {
-      const net = new Device(bench, 'net')
-      const rings = await net.start(FEATURES, 3, 64)
+      const { net, rings } = await startCard(bench)
       bench.memory.fill(HEADERS, 64)
       bench.memory.write(HEADERS, Uint8Array.from(bytes))
       bench.memory.fill(STATUSES, 1, 0xee)
@@ -109,8 +111,7 @@ export const net: readonly Case[] = [
     id: 'NET-03',
     title: 'a frame in one-byte descriptors',
     play: async (bench) => {
-      const net = new Device(bench, 'net')
-      const rings = await net.start(FEATURES, 3, 64)
+      const { net, rings } = await startCard(bench)
       bench.memory.fill(DATA, HEADER)
       bench.memory.fill(DATA + HEADER, 60, 0xff)
       await bench.run(net.submit(rings[TX]!, pieces(64)))
@@ -127,8 +128,7 @@ export const net: readonly Case[] = [
       id: i === 1 ? 'NET-05' : 'NET-04',
       title: `a header of ${header.join(' ')}, with no offload negotiated`,
       play: async (bench) => {
-        const net = new Device(bench, 'net')
-        const rings = await net.start(FEATURES, 3, 64)
+        const { net, rings } = await startCard(bench)
         bench.memory.fill(DATA, 256, 0x55)
         bench.memory.write(DATA, Uint8Array.from(header))
         const before = bench.memory.read(DATA, 256)
@@ -160,8 +160,7 @@ export const net: readonly Case[] = [
     id: 'NET-08',
     title: 'receive buffers that are the rings themselves',
     play: async (bench) => {
-      const net = new Device(bench, 'net')
-      const rings = await net.start(FEATURES, 3, 64)
+      const { net, rings } = await startCard(bench)
       await bench.run(net.submit(rings[RX]!, [{ address: RINGS, length: 0x8000, write: true }]))
       await expectSends(bench, net, rings[TX]!)
     },
@@ -170,8 +169,7 @@ export const net: readonly Case[] = [
     id: 'NET-09',
     title: 'frames of any source and type by the hundred',
     play: async (bench) => {
-      const net = new Device(bench, 'net')
-      const rings = await net.start(FEATURES, 3, 64)
+      const { net, rings } = await startCard(bench)
       bench.memory.fill(DATA, HEADER)
       for (let i = 0; i < 100; i++) {
         bench.memory.fill(DATA + HEADER, 64, i * 37)
@@ -191,8 +189,7 @@ export const net: readonly Case[] = [
     id: 'NET-10',
     title: 'a command that claims 4 GiB',
     play: async (bench) => {
-      const net = new Device(bench, 'net')
-      const rings = await net.start(FEATURES, 3, 64)
+      const { net, rings } = await startCard(bench)
       await bench.run(
         net.submit(rings[CONTROL]!, [
           { address: TABLE, length: 0xffff_fff0 },
