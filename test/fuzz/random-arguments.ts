@@ -1,16 +1,7 @@
 import type { Binding, IoctlEntry } from '../../lib/binding.js'
+import { type RandomNumbers, randomNumbers } from '../helpers/random-numbers.js'
 
 export type Native = Record<string, unknown>
-
-/** A small generator whose sequence a seed gives again: mulberry32. */
-function generator(state: number) {
-  return (below: number): number => {
-    state = (state + 0x6d2b79f5) | 0
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state)
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed
-    return Math.floor((((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32) * below)
-  }
-}
 
 const NUMBERS = [
   0,
@@ -42,14 +33,14 @@ const SIZES = [
  * of its own. `pool` holds the objects that are there; `file` is a descriptor that may be written to.
  */
 export class RandomArguments {
-  readonly random: (below: number) => number
+  readonly random: RandomNumbers
   readonly #addon: Binding
   readonly #ioctls: readonly IoctlEntry[]
   readonly #pool: readonly Native[]
   readonly #file: number
 
   constructor(seed: number, addon: Binding, pool: readonly Native[], file: number) {
-    this.random = generator(seed)
+    this.random = randomNumbers(seed)
     this.#addon = addon
     this.#ioctls = addon.ioctls()
     this.#pool = pool

@@ -6,10 +6,10 @@ import {
 import * as blk from '../../lib/devices/virtio/block/abi.js'
 import { BlockRig } from '../helpers/block-driver.js'
 import { nativeMemory } from '../helpers/guest-memories.js'
+import { type RandomNumbers, randomNumbers } from '../helpers/random-numbers.js'
 import { type RingDriver, type RingLayout, startRing } from '../helpers/ring-driver.js'
 import { type Segment, turns } from '../helpers/virtio-driver.js'
 import { DiskModel } from './disk-model.js'
-import { RandomNumbers } from './random-numbers.js'
 import { diskOf, type Engine } from './verified-disks.js'
 
 export const RINGS = ['split', 'split-in-order', 'packed', 'packed-in-order'] as const
@@ -98,8 +98,8 @@ class Run {
 
   constructor(rig: BlockRig, ring: Ring, seed: number) {
     this.#rig = rig
-    this.#random = new RandomNumbers(seed)
-    this.#pool = Uint8Array.from({ length: POOL }, () => this.#random.below(256))
+    this.#random = randomNumbers(seed)
+    this.#pool = Uint8Array.from({ length: POOL }, () => this.#random(256))
     const layout: RingLayout = ring.startsWith('split') ? 'split' : 'packed'
     this.#queue = startRing(rig, layout, QUEUE_SIZE, [
       VIRTIO_F_INDIRECT_DESC,
@@ -153,16 +153,16 @@ class Run {
   #begin(): void {
     const random = this.#random
     const kind = this.#kind()
-    const most = random.below(16) === 0 ? SECTORS_MAX : 16
-    const count = kind === 'flush' ? 0 : 1 + random.below(most)
-    const first = random.below(SECTORS - count)
+    const most = random(16) === 0 ? SECTORS_MAX : 16
+    const count = kind === 'flush' ? 0 : 1 + random(most)
+    const first = random(SECTORS - count)
     if (!this.#model.begin(first, count, kind !== 'read')) return
     this.#submit(kind, first, count, this.#cuts(kind, count * 512))
     this.started++
   }
 
   #kind(): Kind {
-    const roll = this.#random.below(100)
+    const roll = this.#random(100)
     if (roll < 46) return 'read'
     if (roll < 90) return 'write'
     if (roll < 93) return 'flush'
@@ -176,8 +176,8 @@ class Run {
     if (kind === 'zero' || kind === 'discard') return [16]
     const cuts: number[] = []
     let left = length
-    for (let n = this.#random.below(CUTS_MAX); n > 0 && left > 1; n--) {
-      const cut = 1 + this.#random.below(left - 1)
+    for (let n = this.#random(CUTS_MAX); n > 0 && left > 1; n--) {
+      const cut = 1 + this.#random(left - 1)
       cuts.push(cut)
       left -= cut
     }
@@ -191,7 +191,7 @@ class Run {
     memory.fill(slot + STATUS_AT, 1, 0xee)
     let at = slot + DATA_AT
     const segments = cuts.map((length) => {
-      const address = at + this.#random.below(16)
+      const address = at + this.#random(16)
       at = address + length
       return { address, length, writable: kind === 'read' }
     })
@@ -203,7 +203,7 @@ class Run {
         ...segments,
         { address: slot + STATUS_AT, length: 1, writable: true },
       ],
-      this.#random.below(2) === 0 ? slot + TABLE_AT : undefined,
+      this.#random(2) === 0 ? slot + TABLE_AT : undefined,
     )
     this.#inFlight.set(id, request)
   }
@@ -213,7 +213,7 @@ class Run {
     const { memory } = this.#rig
     const address = segments[0]?.address as number
     if (kind === 'write') {
-      const from = this.#random.below(POOL - count * 512)
+      const from = this.#random(POOL - count * 512)
       const data = this.#pool.subarray(from, from + count * 512)
       let at = 0
       for (const { address, length } of segments) {
@@ -227,7 +227,7 @@ class Run {
       const view = memory.dataView(address, 16)
       view.setBigUint64(0, BigInt(first), true)
       view.setUint32(8, count, true)
-      view.setUint32(12, kind === 'zero' ? this.#random.below(2) : 0, true)
+      view.setUint32(12, kind === 'zero' ? this.#random(2) : 0, true)
       if (kind === 'zero') this.#model.zero(first, count)
       else this.#model.discard(first, count)
     }
