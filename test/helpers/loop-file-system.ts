@@ -1,7 +1,8 @@
 import { execFileSync } from 'node:child_process'
-import { mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, rmSync, truncateSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { sparseFile } from './sparse-file.js'
 
 /** An ext4 of 16 MiB in a file, whose faults are real ones. */
 export interface LoopFileSystem {
@@ -27,8 +28,7 @@ export function loopFileSystem(): LoopFileSystem | string {
   const image = join(folder, 'ext4.img')
   const path = join(folder, 'mnt')
   try {
-    writeFileSync(image, '')
-    truncateSync(image, 16 << 20)
+    sparseFile(image, 16 << 20)
     run('mkfs.ext4', '-q', '-O', '^has_journal', image)
     run('mkdir', path)
     run('mount', '-o', 'loop', image, path)

@@ -110,8 +110,7 @@ export class VirtioPciRig<T extends VirtioDevice> {
 
   /** Enables MSI-X, with a message of its own for each vector and none masked. */
   enableMsix(): void {
-    const capability = this.pci.read(SLOT, 0x34, 1)
-    const at = this.findMsix(capability)
+    const at = this.findMsix()
     const table = WINDOW + (this.pci.read(SLOT, at + 4) & ~7)
     for (let vector = 0; vector <= this.transport.queueCount; vector++) {
       const entry = table + 16 * vector
@@ -122,8 +121,8 @@ export class VirtioPciRig<T extends VirtioDevice> {
     this.pci.write(SLOT, at + 2, 2, 0x8000)
   }
 
-  findMsix(first = this.pci.read(SLOT, 0x34, 1)): number {
-    let at = first
+  findMsix(): number {
+    let at = this.pci.read(SLOT, 0x34, 1)
     while (this.pci.read(SLOT, at, 1) !== 0x11) at = this.pci.read(SLOT, at + 1, 1)
     return at
   }

@@ -1,9 +1,10 @@
 import { execFileSync } from 'node:child_process'
-import { mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { CustomDisk, MemoryDisk, VirtualSwitch } from '../../lib/index.js'
+import { sparseFile } from '../helpers/sparse-file.js'
 import { kernel, resetByKeyboardController } from '../machine/tiny-guest.js'
 import { Child, compileProgram } from './child.js'
 import { create, held, heldMoreThan, residentKib } from './machine.js'
@@ -90,9 +91,7 @@ describe('machines one after another', () => {
 
 describe('creation with no more descriptors', () => {
   it('LOAD-02 fails at each descriptor in turn, says so, and leaves none open', async () => {
-    const path = join(folder, 'disk')
-    writeFileSync(path, '')
-    truncateSync(path, 2 ** 20)
+    const path = sparseFile(join(folder, 'disk'), 2 ** 20)
     const child = new Child(await compileProgram('limited'), [path])
     await child.says('ready')
     const open = Number(/ready (\d+)/.exec(child.stdout)![1])

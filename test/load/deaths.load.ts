@@ -1,8 +1,9 @@
-import { existsSync, mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { FileDisk } from '../../lib/index.js'
+import { sparseFile } from '../helpers/sparse-file.js'
 import { LENGTH, pattern } from '../hostile/witness.js'
 import { Child, compileProgram } from './child.js'
 import { times } from './size.js'
@@ -14,12 +15,7 @@ beforeAll(async () => {
   program = await compileProgram('writer')
 })
 
-function newDisk(): string {
-  const path = join(folder, 'disk')
-  writeFileSync(path, '')
-  truncateSync(path, 2 ** 20)
-  return path
-}
+const newDisk = () => sparseFile(join(folder, 'disk'), 2 ** 20)
 
 /** The disk is whole: what was written at once, no older than what the machine said was flushed, and free to be used. */
 async function expectWhole(path: string, stdout: string): Promise<void> {

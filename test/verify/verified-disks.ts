@@ -1,9 +1,9 @@
-import { truncateSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { BlockBackend } from '../../lib/backends/block/block-backend.js'
 import { CustomDisk } from '../../lib/backends/block/custom-disk.js'
 import { FileDisk } from '../../lib/backends/block/file-disk.js'
 import { OverlayDisk } from '../../lib/backends/block/overlay-disk.js'
+import { sparseFile } from '../helpers/sparse-file.js'
 
 /** What moves a disk's data, by the name that the disk gives it. */
 export const ENGINES = ['io_uring', 'threads', 'js', 'overlay', 'custom'] as const
@@ -12,9 +12,7 @@ export type Engine = (typeof ENGINES)[number]
 /** A disk of zeroes that is served by an engine. */
 export function diskOf(engine: Engine, folder: string, bytes: number): BlockBackend {
   if (engine === 'custom') return customDisk(bytes)
-  const path = join(folder, `${engine}.img`)
-  writeFileSync(path, '')
-  truncateSync(path, bytes)
+  const path = sparseFile(join(folder, `${engine}.img`), bytes)
   return engine === 'overlay' ? new OverlayDisk(path) : new FileDisk(path, { engine })
 }
 
