@@ -51,9 +51,7 @@ export function parseShareSpec(text: string): ShareSpec {
   const expected = 'TAG=PATH[,readonly]'
   if (!tag || !path) throw new InvalidArgumentError(`expected ${expected}`)
   for (const part of parts) {
-    if (part !== 'readonly') {
-      throw new InvalidArgumentError(`'${part}' is not known here; expected ${expected}`)
-    }
+    if (part !== 'readonly') throw unknownPart(part, expected)
   }
   return { tag, path, readOnly: parts.length > 0 }
 }
@@ -86,7 +84,7 @@ export function parseDiskSpec(text: string): DiskSpec {
     const [key, value] = keyValue(part)
     if (part === 'readonly') spec.readOnly = true
     else if (key === 'queues') spec.queues = number(part, value ?? '')
-    else throw new InvalidArgumentError(`'${part}' is not known here; expected ${DISK_EXPECTED}`)
+    else throw unknownPart(part, DISK_EXPECTED)
   }
   return spec
 }
@@ -112,8 +110,7 @@ export function parseCpusSpec(text: string): CpusSpec {
   for (const part of parts) {
     const [key, value = ''] = keyValue(part)
     if (key !== 'sockets' && key !== 'cores' && key !== 'threads') {
-      const expected = 'N[,sockets=N][,cores=N][,threads=N]'
-      throw new InvalidArgumentError(`'${part}' is not known here; expected ${expected}`)
+      throw unknownPart(part, 'N[,sockets=N][,cores=N][,threads=N]')
     }
     spec.topology = { ...spec.topology, [key]: number(part, value) }
   }
@@ -133,7 +130,7 @@ export function parseNetSpec(text: string): NetSpec {
     if (key === 'mac' && value) spec.mac = value
     else if (key === 'queues' && spec.kind === 'tap') spec.queues = number(part, value)
     else if (key === 'forward' && spec.kind === 'passt') spec.forwards.push(forward(part, value))
-    else throw new InvalidArgumentError(`'${part}' is not known here; expected ${NET_EXPECTED}`)
+    else throw unknownPart(part, NET_EXPECTED)
   }
   return spec
 }
@@ -150,10 +147,7 @@ export function parseMemorySpec(text: string): MemorySpec {
     const [key, value] = keyValue(part)
     if (part === 'prefault' || part === 'mergeable' || part === 'locked') spec[part] = true
     else if (key === 'kind' && value) spec.kind = value as MemoryKind
-    else {
-      const expected = 'SIZE[,kind=KIND][,prefault][,mergeable][,locked]'
-      throw new InvalidArgumentError(`'${part}' is not known here; expected ${expected}`)
-    }
+    else throw unknownPart(part, 'SIZE[,kind=KIND][,prefault][,mergeable][,locked]')
   }
   return spec
 }
@@ -168,8 +162,7 @@ export function parseCpuSpec(text: string): CpuSpec {
   for (const part of parts) {
     const [, sign, name] = /^([+-])(\w+)$/.exec(part) ?? []
     if (name === undefined) {
-      const expected = 'MODEL[,+FEATURE][,-FEATURE]'
-      throw new InvalidArgumentError(`'${part}' is not known here; expected ${expected}`)
+      throw unknownPart(part, 'MODEL[,+FEATURE][,-FEATURE]')
     }
     spec.features[name] = sign === '+'
   }
@@ -225,6 +218,10 @@ export function parseListenSpec(text: string): { host?: string; port: number } {
   if (port === undefined) throw new InvalidArgumentError('expected [ADDRESS:]PORT')
   const listen = { port: Number(port) }
   return host === undefined ? listen : { ...listen, host: host.replace(/[[\]]/g, '') }
+}
+
+function unknownPart(part: string, expected: string): InvalidArgumentError {
+  return new InvalidArgumentError(`'${part}' is not known here; expected ${expected}`)
 }
 
 function number(part: string, text: string): number {
