@@ -1,6 +1,7 @@
 import { finished, type Readable, Writable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
-import { invalidOption, VmmError } from '../errors.js'
+import { invalidOption } from '../errors.js'
+import { collect } from './collect.js'
 import type { SpawnOptions } from './exec-request.js'
 import type { GuestExit, GuestProcess } from './guest-process.js'
 import type { LimitOptions } from './limit.js'
@@ -87,17 +88,7 @@ async function drain(
     await pour(output, into)
     return Buffer.alloc(0)
   }
-  const chunks: Buffer[] = []
-  let length = 0
-  for await (const chunk of output as AsyncIterable<Buffer>) {
-    chunks.push(chunk)
-    length += chunk.length
-    if (length > maxBuffer) {
-      const message = `${name}: more than ${maxBuffer} bytes`
-      throw new VmmError('ERR_MAX_BUFFER', message, { option: 'maxBuffer', value: maxBuffer })
-    }
-  }
-  return Buffer.concat(chunks)
+  return collect(name, output, 'maxBuffer', maxBuffer)
 }
 
 /** Resolves when `into` has taken all: `pipeline` that is not to end it does not wait for what it still holds. */

@@ -2,6 +2,7 @@ import { type Duplex, PassThrough, type Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { invalidOption, VmmError } from '../errors.js'
 import type { AgentConnection } from './agent-connection.js'
+import { collect } from './collect.js'
 import { checkRequest, checkString } from './exec-request.js'
 import { GuestFile } from './guest-file.js'
 import type { Limit } from './limit.js'
@@ -49,18 +50,11 @@ export async function collectFile(
   request: Uint8Array,
   maxBytes: number,
 ): Promise<Buffer> {
-  const chunks: Buffer[] = []
-  let length = 0
+  let bytes = Buffer.alloc(0)
   await readFile(guest, type, path, request, async (output) => {
-    for await (const chunk of output as AsyncIterable<Buffer>) {
-      chunks.push(chunk)
-      length += chunk.length
-      if (length <= maxBytes) continue
-      const message = `${JSON.stringify(path)}: more than ${maxBytes} bytes`
-      throw new VmmError('ERR_MAX_BUFFER', message, { option: 'maxBytes', value: maxBytes })
-    }
+    bytes = await collect(JSON.stringify(path), output, 'maxBytes', maxBytes)
   })
-  return Buffer.concat(chunks)
+  return bytes
 }
 
 /** @param through what the bytes pass on their way */
