@@ -1,5 +1,6 @@
 import type { Duplex } from 'node:stream'
 import { VmmError } from '../errors.js'
+import { Settled } from '../util/settled.js'
 import {
   encodeFrame,
   encodeWords,
@@ -12,7 +13,6 @@ import {
   PROTOCOL_VERSION,
   SESSIONS_MAX,
 } from './protocol.js'
-import { Settled } from './settled.js'
 
 /** One program or file that is worked with over a connection. */
 export interface Session {

@@ -1,4 +1,5 @@
 import type { VmmError } from '../errors.js'
+import { Settled } from '../util/settled.js'
 import type { AgentConnection, Session, SessionLink } from './agent-connection.js'
 import { failureOf } from './failure.js'
 import {
@@ -14,7 +15,6 @@ import {
   STDIN,
   STDOUT,
 } from './protocol.js'
-import { Settled } from './settled.js'
 import { GuestInput, GuestOutput } from './window-streams.js'
 
 /** A file of the guest's that is being read or written, or something else that is done with one. */

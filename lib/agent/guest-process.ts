@@ -1,6 +1,7 @@
 import { constants } from 'node:os'
 import type { Readable, Writable } from 'node:stream'
 import { invalidOption, type VmmError } from '../errors.js'
+import { Settled } from '../util/settled.js'
 import type { AgentConnection, Session, SessionLink } from './agent-connection.js'
 import { failureOf } from './failure.js'
 import {
@@ -20,7 +21,6 @@ import {
   STDIN,
   STDOUT,
 } from './protocol.js'
-import { Settled } from './settled.js'
 import { GuestInput, GuestOutput } from './window-streams.js'
 
 /** How a program in the guest ended: one of the two is `null`. */

@@ -1,4 +1,5 @@
 import { invalidOption, VmmError } from '../errors.js'
+import { Settled } from '../util/settled.js'
 
 /** How long something may take. */
 export interface LimitOptions {
@@ -12,7 +13,7 @@ const TIMEOUT_MAX = 2 ** 31 - 1
 
 /** A time limit and an abort signal, as a promise that rejects when one of them ends what is being done. */
 export class Limit implements Disposable {
-  readonly #reached: Promise<never>
+  readonly #reached = new Settled<never>()
   readonly #timer: NodeJS.Timeout | undefined
   readonly #stopListening: () => void
 
@@ -21,29 +22,26 @@ export class Limit implements Disposable {
    * @throws VmmError `ERR_INVALID_OPTION`
    */
   constructor(what: string, { timeout, signal }: LimitOptions) {
-    checkTimeout('timeout', timeout)
+    checkTimeout(timeout)
     if (signal !== undefined && !(signal instanceof AbortSignal)) {
       throw invalidOption('signal', signal, 'an AbortSignal')
     }
-    let reject!: (error: unknown) => void
-    this.#reached = new Promise((_resolve, refuse) => {
-      reject = refuse
-    })
-    this.#reached.catch(() => {})
-    const onAbort = () => reject(signal?.reason)
+    const onAbort = () => this.#reached.reject(signal?.reason)
     signal?.addEventListener('abort', onAbort, { once: true })
     if (signal?.aborted) onAbort()
     this.#stopListening = () => signal?.removeEventListener('abort', onAbort)
     if (timeout === undefined) return
     this.#timer = setTimeout(() => {
       const details = { option: 'timeout', value: timeout }
-      reject(new VmmError('ERR_TIMEOUT', `${what}: not done after ${timeout} ms`, details))
+      this.#reached.reject(
+        new VmmError('ERR_TIMEOUT', `${what}: not done after ${timeout} ms`, details),
+      )
     }, timeout)
   }
 
   /** What `work` gives, unless the limit is reached before. */
   race<T>(work: Promise<T>): Promise<T> {
-    return Promise.race([this.#reached, work])
+    return Promise.race([this.#reached.promise, work])
   }
 
   [Symbol.dispose](): void {
@@ -52,9 +50,9 @@ export class Limit implements Disposable {
   }
 }
 
-export function checkTimeout(option: string, timeout: number | undefined): void {
+function checkTimeout(timeout: number | undefined): void {
   if (timeout === undefined) return
   if (!Number.isInteger(timeout) || timeout < 1 || timeout > TIMEOUT_MAX) {
-    throw invalidOption(option, timeout, `milliseconds, from 1 to ${TIMEOUT_MAX}`)
+    throw invalidOption('timeout', timeout, `milliseconds, from 1 to ${TIMEOUT_MAX}`)
   }
 }

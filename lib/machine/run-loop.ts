@@ -4,6 +4,7 @@ import { KVM_EXIT_DEBUG, KVM_EXIT_HLT, KVM_EXIT_IO, KVM_EXIT_MMIO } from '../kvm
 import type { RunPage } from '../kvm/run-page.js'
 import type { VcpuFd } from '../kvm/vcpu-fd.js'
 import { type ExitMessage, exitChannel } from '../util/diagnostics.js'
+import { Settled } from '../util/settled.js'
 import { type CoalescingZones, DeviceRoutes } from './device-routes.js'
 import { type ExitCounts, sumExitCounts } from './exit-stats.js'
 import { endingOfDeviceError, endingOfErrno, endingOfExit, type RunEnding } from './run-ending.js'
@@ -79,7 +80,7 @@ export class RunLoop implements Disposable {
   #reported = false
   #delivering = false
   #ref = true
-  #pausing: { promise: Promise<void>; resolve: () => void } | undefined
+  #pausing: Settled<void> | undefined
   /** The counters as they were when the loop was closed. */
   #finalCounters: VcpuCounters[] | undefined
   #finalExits: ExitCounts | undefined
@@ -133,7 +134,7 @@ export class RunLoop implements Disposable {
   pause(): Promise<void> {
     if (!this.#running || this.#ended) return this.#pausing?.promise ?? Promise.resolve()
     this.#running = false
-    this.#pausing = withResolvers()
+    this.#pausing = new Settled()
     const { promise } = this.#pausing
     this.#channel.pause()
     // All may be parked already, and then nobody calls. Later, so that no device is called from here.
@@ -385,13 +386,4 @@ function describeAccess(
 ): string {
   const bytes = width === 1 ? '1 byte' : `${width} bytes`
   return `${device ?? 'a device that is gone'}: ${what} of ${bytes} at offset 0x${offset.toString(16)}`
-}
-
-/** Promise.withResolvers, which Node 20 lacks. */
-function withResolvers(): { promise: Promise<void>; resolve: () => void } {
-  let resolve!: () => void
-  const promise = new Promise<void>((settle) => {
-    resolve = settle
-  })
-  return { promise, resolve }
 }

@@ -10,6 +10,7 @@ import type { NetBackend } from '../backends/net/net-backend.js'
 import { VmmError } from '../errors.js'
 import type { GuestMemory } from '../memory/guest-memory.js'
 import { Cleanup } from '../util/cleanup.js'
+import { Settled } from '../util/settled.js'
 import type { VmConsole } from './console.js'
 import type {
   VmBalloon,
@@ -133,7 +134,7 @@ export class VirtualMachine extends EventEmitter<VirtualMachineEvents> implement
     this.balloon = engine.balloon
     this.debugcon = engine.debugcon
     this.gdb = new VmGdb(engine.gdb)
-    const { promise, resolve } = withResolvers<StopReason>()
+    const { promise, resolve } = new Settled<StopReason>()
     this.stopped = promise
     this.#settle = resolve
     void ended.then((reason) => this.#end(reason))
@@ -160,7 +161,7 @@ export class VirtualMachine extends EventEmitter<VirtualMachineEvents> implement
   static async fromConfig(config: MachineConfig): Promise<VirtualMachine> {
     config.signal?.throwIfAborted()
     const cleanup = new Cleanup()
-    const { promise: ended, resolve: end } = withResolvers<StopReason>()
+    const { promise: ended, resolve: end } = new Settled<StopReason>()
     try {
       let vm: VirtualMachine | undefined
       const engine = await openEngine(config, cleanup, {
@@ -473,13 +474,4 @@ function openEngine(
   events: EngineEvents,
 ): Promise<Engine> {
   return LocalEngine.create(config, cleanup, events)
-}
-
-/** Promise.withResolvers, which Node 20 lacks. */
-function withResolvers<T>(): { promise: Promise<T>; resolve: (value: T) => void } {
-  let resolve!: (value: T) => void
-  const promise = new Promise<T>((settle) => {
-    resolve = settle
-  })
-  return { promise, resolve }
 }

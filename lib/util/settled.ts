@@ -2,7 +2,7 @@
 export class Settled<T> {
   readonly promise: Promise<T>
   resolve!: (value: T) => void
-  reject!: (error: Error) => void
+  reject!: (error: unknown) => void
 
   constructor() {
     this.promise = new Promise<T>((resolve, reject) => {
