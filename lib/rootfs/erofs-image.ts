@@ -92,10 +92,10 @@ export class ErofsImage {
     const metadata = Buffer.alloc(
       blocksOf(last.nid * EROFS_SLOT_SIZE + inodeSize(last)) * EROFS_BLOCK_SIZE,
     )
-    const numbers = new Map(inodes.map((inode, index) => [inode.node, { inode, index }]))
+    const nids = new Map(inodes.map(({ node, nid }) => [node, nid]))
     this.#blocks += metadata.length / EROFS_BLOCK_SIZE
     for (const [index, inode] of inodes.entries()) {
-      const data = dataOf(inode, (node) => numbers.get(node)!.inode.nid)
+      const data = dataOf(inode, (node) => nids.get(node)!)
       let block =
         'content' in inode.node && 'block' in inode.node.content ? inode.node.content.block : 0
       if (data && data.length > INLINE_MAX) {
