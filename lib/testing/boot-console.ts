@@ -21,7 +21,7 @@ interface Waiter {
 
 /** Lines of the log that an error shows. */
 const TAIL_LINES = 40
-export const TIMEOUT_MAX = 2 ** 31 - 1
+const TIMEOUT_MAX = 2 ** 31 - 1
 
 /**
  * What a guest has printed, kept up to a bound, and waiting for what it will.
@@ -68,7 +68,7 @@ export class BootConsole {
 
   /** The last lines. */
   tail(lines = TAIL_LINES): string {
-    return this.#text.trimEnd().split('\n').slice(-lines).join('\n')
+    return lastLines(this.#text, lines)
   }
 
   /**
@@ -155,6 +155,11 @@ export class BootConsole {
   #error(code: 'ERR_TIMEOUT' | 'ERR_BOOT_TEST', why: string, cause?: unknown): VmmError {
     return new VmmError(code, `${why}. The log ends:\n${this.tail()}`, { cause })
   }
+}
+
+/** As many as an error shows unless told. */
+export function lastLines(text: string, lines = TAIL_LINES): string {
+  return text.trimEnd().split('\n').slice(-lines).join('\n')
 }
 
 export function checkTimeout(timeout: unknown): void {

@@ -1,6 +1,7 @@
 // Types alone: nothing of vitest is loaded.
 import type {} from 'vitest'
-import { type BootResult, describeFailures, failedTests } from './boot-result.js'
+import { lastLines } from './boot-console.js'
+import { type BootResult, failedTests, failureError } from './boot-result.js'
 import type { KernelReportKind } from './kernel-reports.js'
 import type { KtapReport } from './ktap.js'
 
@@ -35,13 +36,10 @@ export interface BootMatchers<R = unknown> {
  */
 export const bootMatchers = {
   toBoot(result: BootResult): Verdict {
-    const where = result.logFile === undefined ? '' : `\nThe whole log: ${result.logFile}`
     return {
       pass: result.ok,
       message: () =>
-        result.ok
-          ? `${result.name} booted without a failure`
-          : `${describeFailures(result.name, result.failures)}${where}`,
+        result.ok ? `${result.name} booted without a failure` : failureError(result).message,
     }
   },
 
@@ -73,11 +71,10 @@ export const bootMatchers = {
       typeof pattern === 'string'
         ? result.log.includes(pattern)
         : new RegExp(pattern.source, pattern.flags.replace(/[gy]/g, '')).test(result.log)
-    const tail = result.log.trimEnd().split('\n').slice(-40).join('\n')
     return {
       pass: found,
       message: () =>
-        `${result.name} printed ${found ? '' : 'no '}${pattern}. The log ends:\n${tail}`,
+        `${result.name} printed ${found ? '' : 'no '}${pattern}. The log ends:\n${lastLines(result.log)}`,
     }
   },
 }
