@@ -50,7 +50,7 @@ export async function collectFile(
   request: Uint8Array,
   maxBytes: number,
 ): Promise<Buffer> {
-  let bytes = Buffer.alloc(0)
+  let bytes: Buffer = Buffer.alloc(0)
   await readFile(guest, type, path, request, async (output) => {
     bytes = await collect(JSON.stringify(path), output, 'maxBytes', maxBytes)
   })

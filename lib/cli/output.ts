@@ -1,7 +1,7 @@
 import type { WriteStream } from 'node:tty'
 
 /** Whether escape sequences are wanted there: https://no-color.org, and what is no terminal gets none. */
-export function isColored(stream: NodeJS.WriteStream | WriteStream): boolean {
+function isColored(stream: NodeJS.WriteStream | WriteStream): boolean {
   return Boolean(stream.isTTY) && !process.env.NO_COLOR && process.env.TERM !== 'dumb'
 }
 

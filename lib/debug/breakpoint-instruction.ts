@@ -1,7 +1,7 @@
 import type { DebugSupport } from './debug-support.js'
 
 /** A port that no PC has: it is the operand of the instruction below. */
-export const BREAKPOINT_PORT = 0xe6
+const BREAKPOINT_PORT = 0xe6
 
 /** What stands in the guest's code for a breakpoint. */
 export interface BreakpointInstruction {

@@ -18,10 +18,6 @@ export class SoftwareBreakpoints {
     return this.#places.size
   }
 
-  has(address: bigint): boolean {
-    return this.#places.has(address)
-  }
-
   /**
    * Does nothing if there is one at `address`.
    * @returns false if nothing, or no memory, is mapped there by the vCPU's page tables, or a part of another is in the way

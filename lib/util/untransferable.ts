@@ -4,7 +4,7 @@ import { markAsUntransferable } from 'node:worker_threads'
  * Whether a marked buffer can still be detached. Node 24 marks by a key that V8 wants for that, which native code cannot
  * give: napi_detach_arraybuffer ends the process then.
  */
-export const marksLeaveDetachable = ((): boolean => {
+const marksLeaveDetachable = ((): boolean => {
   if (!('transfer' in ArrayBuffer.prototype)) return true
   const probe = new ArrayBuffer(8)
   markAsUntransferable(probe)

@@ -7,7 +7,6 @@ export const IN_HEADER_SIZE = 40
 export const OUT_HEADER_SIZE = 16
 export const ATTR_SIZE = 88
 export const ENTRY_OUT_SIZE = 40 + ATTR_SIZE
-export const ATTR_OUT_SIZE = 16 + ATTR_SIZE
 
 export const FUSE_LOOKUP = 1
 export const FUSE_FORGET = 2

@@ -101,7 +101,7 @@ export interface Status {
 const NS = 1_000_000_000n
 
 /** struct fuse_attr */
-export function writeAttr(into: Buffer, at: number, status: Status): void {
+function writeAttr(into: Buffer, at: number, status: Status): void {
   const words64 = [
     status.ino,
     status.size,

@@ -8,7 +8,7 @@ const SOCKET_PATH_MAX = 107
 const EXTENSION = '.sock'
 
 /** Where the sockets of this user's running machines are; whoever can enter it rules them. */
-export function runtimeDirectory(): string {
+function runtimeDirectory(): string {
   const { XDG_RUNTIME_DIR: runtime } = process.env
   return runtime ? join(runtime, 'node-kvm') : join(homedir(), '.node-kvm', 'run')
 }
@@ -34,7 +34,7 @@ export function openRuntimeDirectory(): string {
 }
 
 /** What a machine may be called: it becomes the name of a file. */
-export function isMachineName(name: string): boolean {
+function isMachineName(name: string): boolean {
   return /^[A-Za-z0-9][\w.-]{0,63}$/.test(name)
 }
 
