@@ -5,7 +5,8 @@
 //   <!-- test: file NAME -->      keep it as that file
 //   <!-- test: status 0 1 -->     run it; these exit statuses are fine
 //   <!-- test: skip REASON -->    leave it out, and say why
-// `npm run test:docs -- --no-guests` leaves out what boots stock kernels. TypeScript and JavaScript are always compiled. A block of these kinds without such a comment is an error.
+// `npm run test:docs -- --no-guests` leaves out what boots stock kernels, `--only-guests` all else. TypeScript and JavaScript
+// are always compiled. A block of these kinds without such a comment is an error.
 import { spawnSync } from 'node:child_process'
 import {
   existsSync,
@@ -92,6 +93,7 @@ function compile(block, index) {
 const kvm = existsSync('/dev/kvm')
 const guests = []
 const noGuests = process.argv.includes('--no-guests')
+const onlyGuests = process.argv.includes('--only-guests')
 
 function test(block, index) {
   const what = `${block.file}:${block.line} ${block.code.trim().split('\n')[0].slice(0, 60)}`
@@ -158,7 +160,8 @@ try {
     codeBlocks(file, readFileSync(join(packageRoot, file), 'utf8')),
   )
   for (const [index, block] of blocks.entries()) {
-    if (TESTED.has(block.language)) test(block, index)
+    if (!TESTED.has(block.language)) continue
+    if (!onlyGuests || block.note?.startsWith('run guest')) test(block, index)
   }
   await runGuests()
 } catch (error) {

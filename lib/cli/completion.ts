@@ -1,7 +1,7 @@
 import { Argument, Command } from 'commander'
 
 /** Commands whose argument is a running machine. */
-const OF_MACHINES = new Set(['console', 'exec', 'inspect', 'stop'])
+const OF_MACHINES = new Set(['console', 'cp', 'exec', 'inspect', 'stop'])
 
 /** `node-kvm completion` */
 export function completionCommand(): Command {

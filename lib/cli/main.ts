@@ -1,7 +1,9 @@
 #!/usr/bin/env node
 import { Command } from 'commander'
+import { benchCommand } from './bench.js'
 import { completionCommand } from './completion.js'
 import { consoleCommand } from './console.js'
+import { cpCommand } from './cp.js'
 import { doctorCommand } from './doctor.js'
 import { execCommand } from './exec.js'
 import { EXIT_STATUS } from './exit-status.js'
@@ -22,8 +24,9 @@ const program = new Command('node-kvm')
   .exitOverride(({ exitCode }) => process.exit(exitCode === 0 ? 0 : EXIT_STATUS.usage))
 
 const commands = [
-  ...[runCommand(), psCommand(), execCommand(), consoleCommand(), inspectCommand(), stopCommand()],
-  ...[doctorCommand(), hostCommand(), completionCommand()],
+  ...[runCommand(), psCommand(), execCommand(), cpCommand(), consoleCommand()],
+  ...[inspectCommand(), stopCommand()],
+  ...[doctorCommand(), benchCommand(), hostCommand(), completionCommand()],
 ]
 for (const command of commands) {
   program.addCommand(command.copyInheritedSettings(program))

@@ -25,6 +25,15 @@ export function printTable(head: readonly string[], rows: readonly (readonly str
   process.stdout.write(`${[bold(line(head)), ...rows.map(line)].join('\n')}\n`)
 }
 
+/** Says on a terminal what is being done, in place of what was said before; elsewhere nothing. */
+export function showStatus(text: string): void {
+  if (process.stderr.isTTY) process.stderr.write(`\r\x1b[K${text}`)
+}
+
+export function clearStatus(): void {
+  showStatus('')
+}
+
 /** Who reads this has closed its end, as `head` does: there is no more to say. */
 export function endWithReader(): void {
   process.stdout.on('error', (error: NodeJS.ErrnoException) => {

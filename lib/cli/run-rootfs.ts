@@ -2,6 +2,7 @@ import { constants } from 'node:os'
 import type { Command } from 'commander'
 import {
   describeStopReason,
+  type GuestExit,
   type GuestProcess,
   kvmUsable,
   type SpawnOptions,
@@ -12,6 +13,7 @@ import { openRootfs, type RootfsProcess } from '../rootfs.js'
 import { runHere } from './emulated.js'
 import { EXIT_STATUS, exitStatus } from './exit-status.js'
 import { machineOptions, type RunOptions, writableFolders } from './machine-options.js'
+import { endOf, printEnd, type RunEnd } from './run-end.js'
 
 /** As shells have it: a program that is there and cannot be run, and one that is not there. */
 const CANNOT_RUN = 126
@@ -48,7 +50,9 @@ export async function runRootfs(
     agent: { startTimeout: START_MS },
     disks: [...disks, ...given.disks],
   })
-  return await runIn(vm, program, rootfs.process, options.timeout)
+  const end = await runIn(vm, program, rootfs.process, options.timeout)
+  if (options.json) printEnd(end)
+  return end.status
 }
 
 async function runIn(
@@ -56,7 +60,7 @@ async function runIn(
   argv: readonly string[],
   context: RootfsProcess,
   timeout: number | undefined,
-): Promise<number> {
+): Promise<RunEnd> {
   let said = ''
   vm.console.output.setEncoding('latin1').on('data', (text: string) => {
     said = (said + text).slice(-CONSOLE_TAIL)
@@ -71,24 +75,29 @@ async function runIn(
         }, timeout * 1000)
   try {
     await vm.start()
-    return await passThrough(vm, argv, context)
+    const exit = await passThrough(vm, argv, context)
+    return { kind: 'command', ...exit, status: statusOf(exit) }
   } catch (error) {
     if (!(error instanceof VmmError) || error.code === 'ERR_INVALID_OPTION') throw error
-    if (error.code === 'ERR_EXEC') return reportExec(error)
-    if (status !== undefined) return status
+    if (error.code === 'ERR_EXEC') {
+      process.stderr.write(`node-kvm: ${error.message}\n`)
+      return { kind: 'error', error: error.message, status: statusOfExec(error) }
+    }
+    if (status !== undefined) return { kind: 'killed', status }
     process.stderr.write(`${said}\nnode-kvm: ${error.message}\n`)
-    if (vm.state !== 'stopped') return EXIT_STATUS.hostError
+    if (vm.state !== 'stopped') {
+      return { kind: 'error', error: error.message, status: EXIT_STATUS.hostError }
+    }
     const reason = await vm.stopped
     process.stderr.write(`node-kvm: ${describeStopReason(reason)}\n`)
     // The command has not ended: it did not end well.
-    return exitStatus(reason) || EXIT_STATUS.hostError
+    return endOf(reason, exitStatus(reason) || EXIT_STATUS.hostError)
   } finally {
     clearTimeout(timer)
   }
 }
 
-function reportExec(error: VmmError): number {
-  process.stderr.write(`node-kvm: ${error.message}\n`)
+function statusOfExec(error: VmmError): number {
   const { code } = (error.cause ?? {}) as { code?: unknown }
   return code === 'ENOENT' ? NOT_FOUND : CANNOT_RUN
 }
@@ -98,7 +107,7 @@ async function passThrough(
   vm: VirtualMachine,
   argv: readonly string[],
   { env, cwd, uid, gid }: RootfsProcess,
-): Promise<number> {
+): Promise<GuestExit> {
   const { stdin, stdout, stderr } = process
   const isTerminal = stdin.isTTY === true && stdout.isTTY === true
   const size = () => ({ rows: stdout.rows ?? 24, columns: stdout.columns ?? 80 })
@@ -125,7 +134,7 @@ async function passThrough(
   program.stdout.pipe(stdout, { end: false })
   program.stderr.pipe(stderr, { end: false })
   try {
-    return await statusOf(program)
+    return await lastWords(program)
   } finally {
     for (const signal of signals) process.removeListener(signal, onSignal)
     stdout.removeListener('resize', onResize)
@@ -137,8 +146,8 @@ async function passThrough(
   }
 }
 
-async function statusOf(program: GuestProcess): Promise<number> {
-  const { exitCode, signal } = await program.exited
+async function lastWords(program: GuestProcess): Promise<GuestExit> {
+  const exit = await program.exited
   const timer = new AbortController()
   const { setTimeout: sleep } = await import('node:timers/promises')
   await Promise.race([
@@ -146,6 +155,10 @@ async function statusOf(program: GuestProcess): Promise<number> {
     sleep(LAST_WORDS_MS, undefined, { signal: timer.signal }).catch(() => {}),
   ])
   timer.abort()
+  return exit
+}
+
+function statusOf({ exitCode, signal }: GuestExit): number {
   if (signal === null) return exitCode ?? EXIT_STATUS.hostError
   return 128 + (constants.signals[signal] ?? 0)
 }

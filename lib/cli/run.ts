@@ -5,13 +5,13 @@ import {
   describeWarning,
   type GdbListenOptions,
   kvmUsable,
-  type StopReason,
   VirtualMachine,
   type VirtualMachineOptions,
 } from '../index.js'
 import { runHere } from './emulated.js'
 import { EXIT_STATUS, EXIT_STATUS_HELP, exitStatus } from './exit-status.js'
 import { machineOptions, type RunOptions, writableFolders } from './machine-options.js'
+import { endOf, printEnd } from './run-end.js'
 import { RunServices } from './run-services.js'
 import {
   parseCpuSpec,
@@ -208,7 +208,7 @@ async function runGuest(machine: VirtualMachineOptions, options: RunOptions): Pr
     const reason = await vm.stopped
     await outputEnd(vm)
     restoreTerminal()
-    if (options.json) reportJson(reason, status ?? exitStatus(reason))
+    if (options.json) printEnd(endOf(reason, status ?? exitStatus(reason)))
     else if (reason.kind !== 'shutdown')
       process.stderr.write(`node-kvm: ${describeStopReason(reason)}\n`)
     if (options.stats) process.stderr.write(vm.explain())
@@ -219,11 +219,6 @@ async function runGuest(machine: VirtualMachineOptions, options: RunOptions): Pr
     for (const signal of signals) process.removeListener(signal, onSignal)
     restoreTerminal()
   }
-}
-
-function reportJson(reason: StopReason, status: number): void {
-  const error = reason.kind === 'error' ? { error: reason.error.message } : {}
-  process.stderr.write(`${JSON.stringify({ ...reason, ...error, status })}\n`)
 }
 
 async function listenForGdb(vm: VirtualMachine, options: GdbListenOptions): Promise<void> {

@@ -1,5 +1,6 @@
 import { PassThrough } from 'node:stream'
 import { describe, expect, it } from 'vitest'
+import { parsePlace } from '../../lib/cli/cp.js'
 import { EXIT_STATUS, EXIT_STATUS_HELP, exitStatus } from '../../lib/cli/exit-status.js'
 import {
   parseCpuSpec,
@@ -232,6 +233,17 @@ describe('exit status', () => {
       expect(EXIT_STATUS_HELP).toMatch(new RegExp(`^ +${status}  \\S`, 'm'))
     }
   })
+})
+
+describe('what cp takes', () => {
+  it.each([
+    ['lab:/x', 'lab', '/x'],
+    ['lab:x', 'lab', '/x'],
+    ['lab:', 'lab', '/'],
+    ['./lab:x', undefined, './lab:x'],
+    ['/a:b', undefined, '/a:b'],
+    ['file', undefined, 'file'],
+  ])('%s', (text, machine, path) => expect(parsePlace(text)).toEqual({ machine, path }))
 })
 
 describe('--share', () => {

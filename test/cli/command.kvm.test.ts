@@ -45,6 +45,8 @@ describe('node-kvm', () => {
       'stop',
       'inspect',
       'completion',
+      'cp',
+      'bench',
     ])
       expect(stdout).toContain(`  ${command} `)
     expect(stderr).toBe('')
@@ -64,6 +66,9 @@ describe('node-kvm', () => {
     [['run', '--kernel', 'x', '--disk', 'x,rw'], 'rw'],
     [['run', '--kernel', 'x', '--emulate', 'maybe'], 'maybe'],
     [['nonsense'], 'nonsense'],
+    [['cp', 'a', 'b'], 'NAME:PATH'],
+    [['cp', 'a:/x', 'b:/y'], 'NAME:PATH'],
+    [['exec', '--json', '--tty', 'a', 'b'], '--json'],
   ])('%j is wrong usage', async (args, named) => {
     const { status, stdout, stderr } = await nodeKvm(...args)
     expect(status).toBe(2)
@@ -175,6 +180,33 @@ it('node-kvm doctor --json tells what diagnose() does', async () => {
   expect(findings.kvm.state).toBe(kvm.state)
   expect(status).toBe(kvm.state === 'fine' ? 0 : 1)
   expect(Object.keys(findings).sort()).toEqual(Object.keys(await diagnose()).sort())
+})
+
+describe('node-kvm bench', () => {
+  it('measures what any KVM can do', async () => {
+    const { status, stdout, stderr } = await nodeKvm('bench', '--quick', '--json', 'exits', 'start')
+    expect([status, stderr]).toEqual([0, ''])
+    const { host, figures, missing } = JSON.parse(stdout)
+    expect(missing).toEqual([])
+    expect(host).toMatchObject({ node: process.version })
+    expect(figures.map(({ unit, runs }: { unit: string; runs: number }) => [unit, runs])).toEqual([
+      ['ms', 3],
+      ['per s', 2],
+      ['per s', 2],
+      ['per s', 2],
+    ])
+    for (const { smallest, median, largest } of figures) {
+      expect(smallest).toBeGreaterThan(0)
+      expect(median).toBeGreaterThanOrEqual(smallest)
+      expect(largest).toBeGreaterThanOrEqual(median)
+    }
+  })
+
+  it('prints a table for people, and takes no part that there is not', async () => {
+    const { stdout } = await nodeKvm('bench', '--quick', 'start')
+    expect(stdout).toMatch(/^FIGURE +MEDIAN +UNIT +RANGE\ncreate a machine.* ms /)
+    expect(await nodeKvm('bench', 'nonsense')).toMatchObject({ status: 2, stdout: '' })
+  })
 })
 
 describe('devices for those who write kernels', () => {

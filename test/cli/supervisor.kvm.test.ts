@@ -121,6 +121,16 @@ describe('a running machine', () => {
     const { status, stderr } = await nodeKvm(['exec', 'bare', '--', 'true'])
     expect(status).toBe(1)
     expect(stderr).toMatch(/^node-kvm: bare: .*agent/)
+    for (const paths of [
+      ['bare:/x', 'y'],
+      [MAIN, 'bare:/x'],
+    ]) {
+      const copied = await nodeKvm(['cp', ...paths])
+      expect([copied.status, copied.stderr]).toEqual([
+        1,
+        expect.stringMatching(/^node-kvm: bare: .*agent/),
+      ])
+    }
   })
 
   it('keeps its name to itself', async () => {

@@ -1,8 +1,8 @@
 import type { Socket } from 'node:net'
-import type { StopReason } from '../../index.js'
+import type { CopySummary, StopReason } from '../../index.js'
 
 // One request a connection: a line of JSON either way. After `console` the connection is the console's bytes, after `exec`
-// it is frames.
+// it is frames, and after `copy` more lines: of progress, and the last of its end.
 
 /** What a client may ask. */
 export type Request =
@@ -11,6 +11,15 @@ export type Request =
   | { readonly method: 'console' }
   | { readonly method: 'stop'; readonly force: boolean; readonly timeout: number }
   | ExecRequest
+  | CopyRequest
+
+/** The machine's process reads and writes the files: it is of the same user. */
+export interface CopyRequest {
+  readonly method: 'copy'
+  readonly direction: 'in' | 'out'
+  readonly from: string
+  readonly to: string
+}
 
 /** A program to run in the guest. What of it is no good, the machine refuses. */
 export interface ExecRequest {
@@ -35,6 +44,12 @@ export interface MachineStatus {
 }
 
 export type StopAnswer = { readonly reason: StopReason['kind'] }
+
+/** A line after the answer to `copy`. */
+export type CopyReport =
+  | { readonly progress: CopySummary }
+  | { readonly result: CopySummary }
+  | { readonly error: string }
 
 export type Answer = { readonly result: unknown } | { readonly error: string }
 
@@ -86,10 +101,15 @@ export function parseRequest(line: string): Request | undefined {
     return undefined
   }
   if (typeof given !== 'object' || given === null) return undefined
-  const { method, force, timeout } = given as Readonly<Record<string, unknown>>
+  const { method, force, timeout, direction, from, to } = given as Readonly<Record<string, unknown>>
   // The machine checks the rest, as for any program.
   if (method === 'exec') return given as ExecRequest
   if (method === 'status' || method === 'inspect' || method === 'console') return { method }
+  if (method === 'copy') {
+    if (direction !== 'in' && direction !== 'out') return undefined
+    const arePaths = typeof from === 'string' && typeof to === 'string'
+    return arePaths ? { method, direction, from, to } : undefined
+  }
   if (method !== 'stop' || typeof force !== 'boolean') return undefined
   const isTime = typeof timeout === 'number' && timeout > 0 && timeout < 2 ** 31
   return isTime ? { method, force, timeout } : undefined

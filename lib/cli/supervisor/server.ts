@@ -5,6 +5,7 @@ import { isAlive } from './client.js'
 import { inspectMachine } from './inspect.js'
 import {
   type Answer,
+  type CopyReport,
   type MachineStatus,
   parseRequest,
   REQUEST_MAX,
@@ -91,12 +92,19 @@ export class SupervisorServer {
       await serveExec(this.#vm, socket, request, () => send(socket, { result: null }))
       return
     }
+    if (request.method === 'copy') {
+      const { serveCopy } = await import('./copy-server.js')
+      await serveCopy(this.#vm, socket, request, (line) => send(socket, line))
+      return
+    }
     const result = await this.#answer(request)
     send(socket, { result })
     socket.end()
   }
 
-  async #answer(request: Exclude<Request, { method: 'console' | 'exec' }>): Promise<unknown> {
+  async #answer(
+    request: Exclude<Request, { method: 'console' | 'exec' | 'copy' }>,
+  ): Promise<unknown> {
     if (request.method === 'stop') return await this.#stop(request)
     const status = this.#status()
     return request.method === 'status' ? status : { ...status, ...inspectMachine(this.#vm) }
@@ -149,6 +157,6 @@ export class SupervisorServer {
   }
 }
 
-function send(socket: Socket, answer: Answer): void {
+function send(socket: Socket, answer: Answer | CopyReport): void {
   socket.write(`${JSON.stringify(answer)}\n`)
 }
