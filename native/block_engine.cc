@@ -40,20 +40,6 @@ bool Whole(double number, uint64_t* out) {
   return static_cast<double>(*out) == number;
 }
 
-// A typed array kept alive by a reference, its contents used in place.
-bool Keep(napi_env env, napi_value value, napi_typedarray_type wanted, const char* option,
-          const char* expected, napi_ref* ref, void** data, size_t* length) {
-  bool is_typed_array = false;
-  napi_typedarray_type type = napi_int8_array;
-  if (napi_is_typedarray(env, value, &is_typed_array) != napi_ok || !is_typed_array ||
-      napi_get_typedarray_info(env, value, &type, length, data, nullptr, nullptr) != napi_ok ||
-      type != wanted || *length == 0) {
-    ThrowInvalidOption(env, option, value, expected);
-    return false;
-  }
-  return napi_create_reference(env, value, 1, ref) == napi_ok;
-}
-
 }  // namespace
 
 // new BlockEngine(kind, fd, memory, tags, requests, completions, onCompletions)
@@ -123,13 +109,13 @@ bool BlockEngine::Share(napi_env env, napi_value requests, napi_value completion
   env_ = env;
   void* data = nullptr;
   size_t length = 0;
-  if (!Keep(env, requests, napi_float64_array, "requests", "a Float64Array", &requests_ref_, &data,
-            &requests_size_)) {
+  if (!KeepTypedArray(env, requests, napi_float64_array, "requests", "a Float64Array",
+                      &requests_ref_, &data, &requests_size_)) {
     return false;
   }
   requests_ = static_cast<double*>(data);
-  if (!Keep(env, completions, napi_int32_array, "completions", "an Int32Array", &completions_ref_,
-            &data, &length)) {
+  if (!KeepTypedArray(env, completions, napi_int32_array, "completions", "an Int32Array",
+                      &completions_ref_, &data, &length)) {
     return false;
   }
   completions_ = static_cast<int32_t*>(data);

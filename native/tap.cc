@@ -69,19 +69,6 @@ void Scatter(const std::vector<iovec>& segments, size_t offset, const uint8_t* b
   }
 }
 
-bool Keep(napi_env env, napi_value value, napi_typedarray_type wanted, const char* option,
-          const char* expected, napi_ref* ref, void** data, size_t* length) {
-  bool is_typed_array = false;
-  napi_typedarray_type type = napi_int8_array;
-  if (napi_is_typedarray(env, value, &is_typed_array) != napi_ok || !is_typed_array ||
-      napi_get_typedarray_info(env, value, &type, length, data, nullptr, nullptr) != napi_ok ||
-      type != wanted || *length == 0) {
-    ThrowInvalidOption(env, option, value, expected);
-    return false;
-  }
-  return napi_create_reference(env, value, 1, ref) == napi_ok;
-}
-
 constexpr char kTunPath[] = "/dev/net/tun";
 
 // Opens a queue of the interface `*name`, which becomes the kernel's choice of a pattern. 0, or the
@@ -336,10 +323,10 @@ napi_value Tap::Attach(napi_env env, const Args& args) {
   env_ = env;
   void* batch = nullptr;
   void* results = nullptr;
-  if (!Keep(env, args[1], napi_float64_array, "batch", "a Float64Array", &batch_ref_, &batch,
-            &batch_size_) ||
-      !Keep(env, args[2], napi_int32_array, "results", "an Int32Array", &results_ref_, &results,
-            &results_size_)) {
+  if (!KeepTypedArray(env, args[1], napi_float64_array, "batch", "a Float64Array", &batch_ref_,
+                      &batch, &batch_size_) ||
+      !KeepTypedArray(env, args[2], napi_int32_array, "results", "an Int32Array", &results_ref_,
+                      &results, &results_size_)) {
     Unshare();
     return nullptr;
   }

@@ -95,6 +95,19 @@ bool GetWords(napi_env env, napi_value value, const char* option, Words* out) {
   return true;
 }
 
+bool KeepTypedArray(napi_env env, napi_value value, napi_typedarray_type wanted, const char* option,
+                    const char* expected, napi_ref* ref, void** data, size_t* length) {
+  bool is_typed_array = false;
+  napi_typedarray_type type = napi_int8_array;
+  if (napi_is_typedarray(env, value, &is_typed_array) != napi_ok || !is_typed_array ||
+      napi_get_typedarray_info(env, value, &type, length, data, nullptr, nullptr) != napi_ok ||
+      type != wanted || *length == 0) {
+    ThrowInvalidOption(env, option, value, expected);
+    return false;
+  }
+  return napi_create_reference(env, value, 1, ref) == napi_ok;
+}
+
 bool GetString(napi_env env, napi_value value, const char* option, std::string* out,
                size_t maximum) {
   size_t length = 0;

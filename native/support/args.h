@@ -38,6 +38,11 @@ struct Words {
 };
 bool GetWords(napi_env env, napi_value value, const char* option, Words* out);
 
+// A typed array of at least one element, kept alive by a reference and used in place; `length` in
+// elements.
+bool KeepTypedArray(napi_env env, napi_value value, napi_typedarray_type wanted, const char* option,
+                    const char* expected, napi_ref* ref, void** data, size_t* length);
+
 // A string without NUL characters, of at most `maximum` bytes in UTF-8.
 bool GetString(napi_env env, napi_value value, const char* option, std::string* out,
                size_t maximum = 4096);
