@@ -81,13 +81,14 @@ export { VirtioRng, type VirtioRngOptions } from './devices/virtio/rng/virtio-rn
 export {
   DeviceControl,
   type DeviceControlEvents,
+  type DeviceControlOptions,
 } from './devices/virtio/transport/device-control.js'
+export type {
+  TransportCounters,
+  TransportOptions,
+} from './devices/virtio/transport/transport-options.js'
 export * from './devices/virtio/transport/virtio-mmio.js'
-export {
-  type VirtioPciCounters,
-  type VirtioPciOptions,
-  VirtioPciTransport,
-} from './devices/virtio/transport/virtio-pci.js'
+export { type VirtioPciOptions, VirtioPciTransport } from './devices/virtio/transport/virtio-pci.js'
 export * from './devices/virtio/virtio-device.js'
 export { UnixVsockBridge } from './devices/virtio/vsock/unix-vsock-bridge.js'
 export {

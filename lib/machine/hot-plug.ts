@@ -2,6 +2,7 @@ import type { VirtioBlock } from '../devices/virtio/block/virtio-block.js'
 import type { VirtioNet } from '../devices/virtio/net/virtio-net.js'
 import { invalidOption, VmmError } from '../errors.js'
 import type { Cleanup } from '../util/cleanup.js'
+import { Settled } from '../util/settled.js'
 import type { VmDisk, VmNet } from './device-handles.js'
 import { checkDisk, checkNet } from './device-options.js'
 import { type MachineDevices, type OpenedDevice, openDisk, openNet } from './open-backends.js'
@@ -12,9 +13,7 @@ import type { VmWarning } from './vm-warning.js'
 /** A device that the guest was asked to let go. */
 interface Leaving {
   readonly device: VirtioBlock | VirtioNet
-  readonly gone: Promise<void>
-  resolve(done: void | Promise<void>): void
-  reject(error: Error): void
+  readonly gone: Settled<void>
 }
 
 /** Plugs disks and network cards into a machine's PCI bus, and out of it, while the guest runs. */
@@ -67,8 +66,8 @@ export class HotPlug {
     if (device === undefined || slot === undefined) {
       throw invalidOption('device', handle, 'a disk or a network card that is plugged in')
     }
-    const leaving = this.#leaving.get(slot) ?? leave(device)
-    const wait = awaitStop(leaving.gone, limits, `${device.name} has not been let go`)
+    const leaving = this.#leaving.get(slot) ?? { device, gone: new Settled() }
+    const wait = awaitStop(leaving.gone.promise, limits, `${device.name} has not been let go`)
     this.#leaving.set(slot, leaving)
     this.#virtio.pci?.hotplug.requestEject(slot)
     await wait()
@@ -77,8 +76,8 @@ export class HotPlug {
   /** The guest has ended. */
   end(): void {
     this.#ended = true
-    for (const { device, reject } of this.#leaving.values()) {
-      reject(new VmmError('ERR_STATE', `the guest has ended and not let go of ${device.name}`))
+    for (const { device, gone } of this.#leaving.values()) {
+      gone.reject(new VmmError('ERR_STATE', `the guest has ended and not let go of ${device.name}`))
     }
     this.#leaving.clear()
   }
@@ -87,7 +86,7 @@ export class HotPlug {
   async reset(): Promise<void> {
     const leaving = [...this.#leaving]
     for (const [slot] of leaving) this.#ejected(slot)
-    await Promise.allSettled(leaving.map(([, { gone }]) => gone))
+    await Promise.allSettled(leaving.map(([, { gone }]) => gone.promise))
   }
 
   async #plug<T extends VirtioBlock | VirtioNet>(
@@ -120,7 +119,7 @@ export class HotPlug {
       const index = list.indexOf(leaving.device)
       if (index >= 0) list.splice(index, 1)
     }
-    leaving.resolve(this.#virtio.remove(leaving.device))
+    leaving.gone.resolve(this.#virtio.remove(leaving.device))
   }
 
   #requireHotPlug(): void {
@@ -129,15 +128,4 @@ export class HotPlug {
     const message = `devices come and go only in a machine with ${expected}`
     throw new VmmError('ERR_STATE', message, { option: 'transport', expected })
   }
-}
-
-function leave(device: VirtioBlock | VirtioNet): Leaving {
-  let resolve!: Leaving['resolve']
-  let reject!: Leaving['reject']
-  const gone = new Promise<void>((settle, fail) => {
-    resolve = settle
-    reject = fail
-  })
-  gone.catch(() => {}) // whoever waits is told; nobody may be waiting any more
-  return { device, gone, resolve, reject }
 }

@@ -1,7 +1,7 @@
 /** A promise that is settled from outside. A rejection that nobody waits for is none. */
 export class Settled<T> {
   readonly promise: Promise<T>
-  resolve!: (value: T) => void
+  resolve!: (value: T | PromiseLike<T>) => void
   reject!: (error: unknown) => void
 
   constructor() {

@@ -1,9 +1,9 @@
 import type { BusDevice, Shortcuts } from '../../../bus/bus-device.js'
 import type { IrqLine } from '../../../interrupt/irq-line.js'
-import type { GuestMemory } from '../../../memory/guest-memory.js'
 import type { VirtioDevice } from '../virtio-device.js'
-import { DeviceControl, type DeviceControlOptions } from './device-control.js'
+import { DeviceControl } from './device-control.js'
 import type { QueueAddressWord, QueueSetup } from './queue-setup.js'
+import type { TransportCounters, TransportOptions } from './transport-options.js'
 
 // Virtio 1.2, 4.2.2, table 4.1: MMIO device register layout
 export const VIRTIO_MMIO_MAGIC_VALUE = 0x000
@@ -55,23 +55,9 @@ const addressRegisters: ReadonlyMap<number, QueueAddressWord> = new Map([
 ])
 
 /** What {@link VirtioMmioTransport} takes. */
-export interface VirtioMmioOptions extends DeviceControlOptions {
-  readonly memory: GuestMemory
+export interface VirtioMmioOptions extends TransportOptions {
   /** Pulsed at each interrupt: the line is edge-triggered. */
   readonly irq: IrqLine
-  /** The device stopped for what the driver did (DEVICE_NEEDS_RESET). At most once between two resets. */
-  readonly onNeedsReset?: (reason: string) => void
-  /** The device model itself failed. */
-  readonly onError?: (error: Error) => void
-}
-
-/** What a driver tried that the registers do not allow, and how often interrupts were raised. */
-export interface VirtioMmioCounters {
-  ignoredReads: number
-  ignoredWrites: number
-  interrupts: number
-  /** Times that the driver told of chains, as far as they did not meet. */
-  kicks: number
 }
 
 /**
@@ -86,7 +72,7 @@ export interface VirtioMmioCounters {
 export class VirtioMmioTransport implements BusDevice {
   readonly name: string
   readonly queueCount: number
-  readonly counters: VirtioMmioCounters = {
+  readonly counters: TransportCounters = {
     ignoredReads: 0,
     ignoredWrites: 0,
     interrupts: 0,

@@ -1,37 +1,23 @@
 import type { BusDevice } from '../../../bus/bus-device.js'
 import { invalidOption } from '../../../errors.js'
-import type { GuestMemory } from '../../../memory/guest-memory.js'
 import { littleEndian } from '../../../util/bits.js'
 import { PCI_CAP_ID_VNDR } from '../../pci/abi.js'
 import type { Bar } from '../../pci/address-window.js'
 import type { Msix } from '../../pci/msix.js'
 import { PciDevice } from '../../pci/pci-device.js'
 import type { VirtioDevice } from '../virtio-device.js'
-import { DeviceControl, type DeviceControlOptions } from './device-control.js'
+import { DeviceControl } from './device-control.js'
+import type { TransportCounters, TransportOptions } from './transport-options.js'
 import * as abi from './virtio-pci-abi.js'
 import { VirtioPciCommonConfig } from './virtio-pci-common.js'
 
 /** What a PCI transport takes. */
-export interface VirtioPciOptions extends DeviceControlOptions {
-  readonly memory: GuestMemory
-  /** The device stopped for what the driver did (DEVICE_NEEDS_RESET). At most once between two resets. */
-  readonly onNeedsReset?: (reason: string) => void
-  /** The device model itself failed. */
-  readonly onError?: (error: Error) => void
+export interface VirtioPciOptions extends TransportOptions {
   /**
    * A driver at work kicks queues in a window at `base` from now on, or nowhere: for whoever puts ioeventfds on
    * {@link VirtioPciTransport.notifyOffset}. While drivers look at the device its window comes and goes many times.
    */
   readonly onKicks?: (base: number | undefined) => void
-}
-
-/** What a driver tried that the registers do not allow, and how often interrupts were raised. */
-export interface VirtioPciCounters {
-  ignoredReads: number
-  ignoredWrites: number
-  interrupts: number
-  /** Times that the driver told of chains, as far as they did not meet. */
-  kicks: number
 }
 
 const WINDOW = abi.VIRTIO_PCI_WINDOW
@@ -51,7 +37,7 @@ const CFG_DATA = 16
  */
 export class VirtioPciTransport extends PciDevice {
   readonly queueCount: number
-  readonly counters: VirtioPciCounters = {
+  readonly counters: TransportCounters = {
     ignoredReads: 0,
     ignoredWrites: 0,
     interrupts: 0,

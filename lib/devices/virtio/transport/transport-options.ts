@@ -1,0 +1,20 @@
+import type { GuestMemory } from '../../../memory/guest-memory.js'
+import type { DeviceControlOptions } from './device-control.js'
+
+/** What a virtio device of any transport is given. */
+export interface TransportOptions extends DeviceControlOptions {
+  readonly memory: GuestMemory
+  /** The device stopped for what the driver did (DEVICE_NEEDS_RESET). At most once between two resets. */
+  readonly onNeedsReset?: (reason: string) => void
+  /** The device model itself failed. */
+  readonly onError?: (error: Error) => void
+}
+
+/** What a driver tried that the registers do not allow, and how often interrupts were raised. */
+export interface TransportCounters {
+  ignoredReads: number
+  ignoredWrites: number
+  interrupts: number
+  /** Times that the driver told of chains, as far as they did not meet. */
+  kicks: number
+}
