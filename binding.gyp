@@ -34,6 +34,7 @@
         'native/thread_pool.cc',
         'native/vcpu_fd.cc',
         'native/vcpu_thread.cc',
+        'native/vhost_net.cc',
         'native/vm_fd.cc',
         'native/vm_fd_memory.cc',
         'native/vm_fd_platform.cc',

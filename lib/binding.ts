@@ -303,6 +303,8 @@ export interface NativeTap {
   readonly counters: readonly [number, number, number, number, number]
   /** The interface has been deleted. */
   readonly gone: boolean
+  /** Looks whether it has, for whoever neither reads nor writes. */
+  look(): boolean
   /** A frame waits for more buffers to be posted. */
   readonly starved: boolean
   /** Drops the frame that waits. */
@@ -346,6 +348,33 @@ export interface NativeTap {
   close(): void
 }
 
+/** 0: receive, 1: transmit. */
+export type VhostRing = 0 | 1
+
+export interface NativeVhostNet {
+  /** The virtio features that it knows of. */
+  readonly features: bigint
+  setFeatures(features: bigint): void
+  /** Guest memory as it is now, which stays mapped until another is set, or `close`. */
+  setMemory(memory: NativeAddressSpace): void
+  /** `next`: the position in the available ring of the first chain to be taken. */
+  setRing(
+    ring: VhostRing,
+    size: number,
+    next: number,
+    descriptors: number,
+    available: number,
+    used: number,
+  ): void
+  /** Eventfds by number, -1 for none; what is absent stays. */
+  setEvents(ring: VhostRing, kick?: number, call?: number, error?: number): void
+  /** Serves the ring, or no more: then nothing of it is being worked on when this returns. */
+  setBackend(ring: VhostRing, tap: NativeTap | undefined): void
+  /** Of the next chain to be taken; exact while the ring is not served. */
+  position(ring: VhostRing): number
+  close(): void
+}
+
 /** The type of the addon. Each class is documented where TypeScript wraps it. */
 export interface Binding {
   /** Tells the addon how to build the errors it throws. */
@@ -369,11 +398,8 @@ export interface Binding {
     onCompletions: (count: number) => void,
   ) => NativeBlockEngine
   /** Unless `create`, an interface of that name must exist. */
-  Tap: new (
-    name: string,
-    create: boolean,
-    multiQueue: boolean,
-  ) => NativeTap
+  VhostNet: new () => NativeVhostNet
+  Tap: new (name: string, create: boolean, multiQueue: boolean) => NativeTap
   /** SIOCSIF* on a network interface. */
   configureInterface(name: string, what: 'up', on: boolean): void
   configureInterface(name: string, what: 'mtu', bytes: number): void

@@ -15,6 +15,7 @@
 #include "tap.h"
 #include "tap_interface.h"
 #include "vcpu_fd.h"
+#include "vhost_net.h"
 #include "vm_fd.h"
 
 namespace node_kvm {
@@ -36,7 +37,7 @@ napi_value Init(napi_env env, napi_value exports) {
       DefineGuestMemfd(env) && DefineEventFd(env, exports) && DefineExitChannel(env, exports) &&
       DefineMapping(env, exports) && DefineAddressSpace(env, exports) &&
       DefineBlockEngine(env, exports) && DefineBlockFile(env, exports) && DefineTap(env, exports) &&
-      DefineInterfaceConfiguration(env, exports);
+      DefineInterfaceConfiguration(env, exports) && DefineVhostNet(env, exports);
   return done ? exports : nullptr;
 }
 

@@ -204,6 +204,14 @@ napi_value Tap::Counters(napi_env env) {
 // Whether the interface has been deleted under us.
 napi_value Tap::Gone(napi_env env) { return MakeBool(env, gone_ || (enabled_ && poll_.failed())); }
 
+// look(): whether the interface has been deleted, if nobody reads or writes that would be told.
+napi_value Tap::Look(napi_env env, const Args&) {
+  if (!fd_) return ThrowClosed(env, "TAP");
+  ifreq request = {};
+  if (ioctl(fd_.get(), TUNGETIFF, &request) < 0) Note(errno);
+  return Gone(env);
+}
+
 void Tap::Note(int error) {
   if (error == EBADFD && enabled_) gone_ = true;
 }
@@ -638,27 +646,17 @@ napi_value Tap::Close(napi_env env, const Args& args) {
 
 bool DefineTap(napi_env env, napi_value exports) {
   napi_property_descriptor members[] = {
-      Getter<&Tap::Name>("name"),
-      Getter<&Tap::Counters>("counters"),
-      Getter<&Tap::Gone>("gone"),
-      Getter<&Tap::Starved>("starved"),
-      Method<&Tap::SetOffload>("setOffload"),
-      Method<&Tap::Attach>("attach"),
-      Method<&Tap::Detach>("detach"),
-      Method<&Tap::Features>("features"),
-      Method<&Tap::Transmit>("transmit"),
-      Method<&Tap::Post>("post"),
-      Method<&Tap::Receive>("receive"),
-      Method<&Tap::GiveUp>("giveUp"),
-      Method<&Tap::Reset>("reset"),
-      Method<&Tap::Watch>("watch"),
-      Method<&Tap::Enable>("enable"),
-      Method<&Tap::Reopen>("reopen"),
-      Method<&Tap::SetCarrier>("setCarrier"),
-      Method<&Tap::SetOwner>("setOwner"),
-      Method<&Tap::Filter>("filter"),
-      Method<&Tap::Capture>("capture"),
-      Method<&Tap::TakeCaptured>("takeCaptured"),
+      Getter<&Tap::Name>("name"),         Getter<&Tap::Counters>("counters"),
+      Getter<&Tap::Gone>("gone"),         Getter<&Tap::Starved>("starved"),
+      Method<&Tap::Look>("look"),         Method<&Tap::SetOffload>("setOffload"),
+      Method<&Tap::Attach>("attach"),     Method<&Tap::Detach>("detach"),
+      Method<&Tap::Features>("features"), Method<&Tap::Transmit>("transmit"),
+      Method<&Tap::Post>("post"),         Method<&Tap::Receive>("receive"),
+      Method<&Tap::GiveUp>("giveUp"),     Method<&Tap::Reset>("reset"),
+      Method<&Tap::Watch>("watch"),       Method<&Tap::Enable>("enable"),
+      Method<&Tap::Reopen>("reopen"),     Method<&Tap::SetCarrier>("setCarrier"),
+      Method<&Tap::SetOwner>("setOwner"), Method<&Tap::Filter>("filter"),
+      Method<&Tap::Capture>("capture"),   Method<&Tap::TakeCaptured>("takeCaptured"),
       Method<&Tap::Close>("close"),
   };
   return DefineClass<Tap>(env, exports, Tap::New, members);

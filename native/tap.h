@@ -34,11 +34,15 @@ class Tap {
       : fd_(std::move(fd)), name_(std::move(name)), multi_queue_(multi_queue) {}
   ~Tap();
 
+  // -1 once closed.
+  int fd() const { return fd_.get(); }
+
   static napi_value New(napi_env env, napi_callback_info info);
 
   napi_value Name(napi_env env);
   napi_value Counters(napi_env env);
   napi_value Gone(napi_env env);
+  napi_value Look(napi_env env, const Args& args);
   napi_value Starved(napi_env env);
   napi_value SetOffload(napi_env env, const Args& args);
   napi_value Attach(napi_env env, const Args& args);

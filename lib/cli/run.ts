@@ -111,7 +111,7 @@ export function runCommand(): Command {
     )
     .option(
       '-n, --net <tap=name|passt>',
-      'network card (repeatable): tap=NAME[,queues=N], or without privileges passt[,forward=tcp:HOST:GUEST…]; [,mac=ADDRESS]',
+      'network card (repeatable): tap=NAME[,queues=N][,vhost[=auto]], or without privileges passt[,forward=tcp:HOST:GUEST…]; [,mac=ADDRESS]',
       collect(parseNetSpec),
       [],
     )

@@ -66,11 +66,11 @@ export interface ForwardSpec {
 
 /** What is given to `--net`. */
 export type NetSpec =
-  | { kind: 'tap'; tap: string; mac?: string; queues?: number }
+  | { kind: 'tap'; tap: string; mac?: string; queues?: number; vhost?: boolean | 'auto' }
   | { kind: 'passt'; mac?: string; forwards: ForwardSpec[] }
 
 const NET_EXPECTED =
-  'tap=NAME[,queues=N][,mac=ADDRESS] or passt[,forward=PROTOCOL:[ADDRESS:]HOST:GUEST][,mac=ADDRESS]'
+  'tap=NAME[,queues=N][,vhost[=auto]][,mac=ADDRESS] or passt[,forward=PROTOCOL:[ADDRESS:]HOST:GUEST][,mac=ADDRESS]'
 
 /**
  * Reads `PATH[,readonly][,queues=N]`. A comma that belongs to the path is written twice, as QEMU has it.
@@ -118,7 +118,7 @@ export function parseCpusSpec(text: string): CpusSpec {
 }
 
 /**
- * Reads `tap=NAME[,queues=N][,mac=ADDRESS]` or `passt[,forward=PROTOCOL:[ADDRESS:]HOST:GUEST…][,mac=ADDRESS]`.
+ * Reads `tap=NAME[,queues=N][,vhost[=auto]][,mac=ADDRESS]` or `passt[,forward=PROTOCOL:[ADDRESS:]HOST:GUEST…][,mac=ADDRESS]`.
  * @throws InvalidArgumentError naming what is not understood
  */
 export function parseNetSpec(text: string): NetSpec {
@@ -129,6 +129,8 @@ export function parseNetSpec(text: string): NetSpec {
     if (part === 'passt' || key === 'tap') continue
     if (key === 'mac' && value) spec.mac = value
     else if (key === 'queues' && spec.kind === 'tap') spec.queues = number(part, value)
+    else if (part === 'vhost' && spec.kind === 'tap') spec.vhost = true
+    else if (part === 'vhost=auto' && spec.kind === 'tap') spec.vhost = 'auto'
     else if (key === 'forward' && spec.kind === 'passt') spec.forwards.push(forward(part, value))
     else throw unknownPart(part, NET_EXPECTED)
   }

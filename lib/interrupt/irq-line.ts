@@ -1,3 +1,5 @@
+import type { SignalEvent } from '../util/signal-event.js'
+
 /**
  * One interrupt line, from a device's end.
  *
@@ -17,6 +19,8 @@ export interface IrqLine {
  * vCPU gets which vector. After the machine is closed no method does anything.
  */
 export interface MsiLine {
+  /** Raising it sends the message, from any thread and from the host's kernel. Absent: there is only `raise`. */
+  readonly event?: SignalEvent
   /** From now on this message is sent: the address in two halves, and the data. Any values are safe. */
   route(addressLow: number, addressHigh: number, data: number): void
   /** Sends the message; nothing if there is none yet. */

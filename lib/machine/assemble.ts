@@ -136,7 +136,17 @@ export async function assemble(
       runLoop.addVcpu(vcpu)
       pinVcpu(runLoop, index, config.cpuAffinity[index])
     }
-    const runControl = new RunControl(runLoop, new GuestClocks(platform.vm, vcpus, platform.clock))
+    const clocks = new GuestClocks(platform.vm, vcpus, platform.clock)
+    const runControl = new RunControl(runLoop, {
+      stop: () => {
+        virtio.pause()
+        clocks.stop()
+      },
+      start: () => {
+        clocks.start()
+        virtio.resume()
+      },
+    })
     const stats = () =>
       collectStats({
         exits: runLoop.exitCounts(),

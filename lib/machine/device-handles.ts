@@ -21,6 +21,7 @@ export type VmNet = Pick<
   | 'mac'
   | 'link'
   | 'queuePairs'
+  | 'vhost'
   | 'counters'
   | 'setLink'
   | 'setLimits'

@@ -39,6 +39,11 @@ const net = check.object({
   passt: check.optional(properties),
   mac: check.optional(check.string),
   queues: check.optional(check.integer(1, 16)),
+  vhost: check.optional(
+    check.value<boolean | 'auto'>("true, false or 'auto'", (given) =>
+      [true, false, 'auto'].includes(given as boolean),
+    ),
+  ),
   link: check.withDefault(check.boolean, true),
   transmitLimit: check.optional(checkRateLimit),
   receiveLimit: check.optional(checkRateLimit),
@@ -149,20 +154,20 @@ function netOf({
 }
 
 function netBackend(
-  given: Pick<ReturnType<typeof net>, 'tap' | 'passt' | 'mac' | 'queues'>,
+  given: Pick<ReturnType<typeof net>, 'tap' | 'passt' | 'mac' | 'queues' | 'vhost'>,
 ): NetBackend {
-  const { tap, passt, mac, queues } = given
+  const { tap, passt, mac, queues, vhost } = given
   if ((tap === undefined) === (passt === undefined)) {
     throw new VmmError('ERR_INVALID_OPTION', 'expected one of tap and passt', {
       value: given,
       expected: 'one of tap and passt',
     })
   }
-  if (tap !== undefined) return new Tap(tap, defined({ mac, queues }))
-  if (queues !== undefined) {
-    throw new VmmError('ERR_INVALID_OPTION', 'expected no queues with passt, which has one', {
-      option: 'queues',
-      value: queues,
+  if (tap !== undefined) return new Tap(tap, defined({ mac, queues, vhost }))
+  for (const [option, value] of Object.entries({ queues, vhost })) {
+    if (value === undefined) continue
+    throw new VmmError('ERR_INVALID_OPTION', `expected no ${option} with passt`, {
+      ...{ option, value },
       expected: 'none with passt',
     })
   }

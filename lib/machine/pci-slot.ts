@@ -1,13 +1,13 @@
 import { VirtioPciTransport } from '../devices/virtio/transport/virtio-pci.js'
 import type { VirtioDevice } from '../devices/virtio/virtio-device.js'
 import { KVM_CAP_IOEVENTFD_ANY_LENGTH } from '../kvm/abi/capabilities.js'
-import { EventFd } from '../kvm/event-fd.js'
 import type { VmFd } from '../kvm/vm-fd.js'
 import type { IoeventfdOptions } from '../kvm/vm-interrupts.js'
 import type { Cleanup } from '../util/cleanup.js'
 import type { MachineConfig } from './machine-config.js'
 import type { PciHost } from './pci-host.js'
 import type { Platform } from './platform.js'
+import { KickEvent } from './queue-kick.js'
 import { transportOptions } from './transport-options.js'
 
 /**
@@ -38,41 +38,41 @@ export function plugVirtioPci(
   for (let queue = 0; queue < transport.queueCount; queue++) {
     kicks.push(cleanup.own(new Kick(vm, length, transport, queue)))
   }
+  transport.connectKicks(kicks)
   pci.bus.plug(transport)
   cleanup.defer(() => pci.bus.unplug(transport))
   return transport
 }
 
 /** An ioeventfd that follows a window. */
-class Kick {
+class Kick extends KickEvent {
   readonly #vm: VmFd
-  readonly #event = new EventFd()
   readonly #length: 0 | 2
   #at: IoeventfdOptions | undefined
 
   constructor(vm: VmFd, length: 0 | 2, transport: VirtioPciTransport, queue: number) {
+    super(transport, queue)
     this.#vm = vm
     this.#length = length
-    this.#event.watchFor(transport, (living) => living.notify(queue))
   }
 
   moveTo(address: number | undefined): void {
     const before = this.#at
     this.#at = undefined
-    if (this.#event.closed || this.#vm.closed) return
-    if (before) this.#vm.deassignIoeventfd(this.#event, before)
+    if (this.event.closed || this.#vm.closed) return
+    if (before) this.#vm.deassignIoeventfd(this.event, before)
     if (address === undefined) return
     const at: IoeventfdOptions = { space: 'mmio', address, length: this.#length }
     try {
-      this.#vm.ioeventfd(this.#event, at)
+      this.#vm.ioeventfd(this.event, at)
       this.#at = at
     } catch {
       // KVM has room for 1000 of them. The device's own register does the same at the price of an exit.
     }
   }
 
-  close(): void {
+  override close(): void {
     this.moveTo(undefined)
-    this.#event.close()
+    super.close()
   }
 }

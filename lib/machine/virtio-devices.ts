@@ -60,6 +60,15 @@ export class VirtioDevices {
     )
   }
 
+  /** What works by itself stands still while the vCPUs do. */
+  pause(): void {
+    for (const { transport } of this.#plugged) transport.pause()
+  }
+
+  resume(): void {
+    for (const { transport } of this.#plugged) transport.resume()
+  }
+
   /**
    * Puts a device into the first free slot.
    * @throws VmmError `ERR_PCI_SLOTS` if there is none; `ERR_KVM_UNSUPPORTED`; KvmError

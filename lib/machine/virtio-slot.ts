@@ -4,11 +4,11 @@ import {
 } from '../devices/virtio/transport/virtio-mmio.js'
 import type { VirtioDevice } from '../devices/virtio/virtio-device.js'
 import { IrqfdLine } from '../interrupt/irqfd.js'
-import { EventFd } from '../kvm/event-fd.js'
 import type { Cleanup } from '../util/cleanup.js'
 import type { DeviceSlot } from './device-slots.js'
 import type { MachineConfig } from './machine-config.js'
 import type { Platform } from './platform.js'
+import { KickEvent } from './queue-kick.js'
 import { transportOptions } from './transport-options.js'
 
 /**
@@ -29,20 +29,16 @@ export function plugVirtioDevice(
   )
   mmio.attach(slot.address, slot.size, transport)
   platform.resettable.push(transport)
-  for (let queue = 0; queue < transport.queueCount; queue++) {
-    const kick = cleanup.own(new EventFd())
-    vm.ioeventfd(kick, {
+  const kicks = Array.from({ length: transport.queueCount }, (_, queue) => {
+    const kick = cleanup.own(new KickEvent(transport, queue))
+    vm.ioeventfd(kick.event, {
       space: 'mmio',
       address: slot.address + VIRTIO_MMIO_QUEUE_NOTIFY,
       length: 4,
       datamatch: BigInt(queue),
     })
-    kick.watchFor(transport, notifier(queue))
-  }
+    return kick
+  })
+  transport.connectKicks(kicks)
   return transport
-}
-
-/** Refers to no transport: a machine that nobody holds any more is collected, though its kicks are watched. */
-function notifier(queue: number): (transport: VirtioMmioTransport) => void {
-  return (transport) => transport.notify(queue)
 }

@@ -3,8 +3,10 @@ import { mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
-const ENGINES = ['io_uring', 'threads']
+const ENGINES = ['io_uring', 'threads', 'js']
 const RINGS = ['split', 'packed']
+/** What the emulated host needs besides the disk image, which lies in its memory. */
+const HOST_MIB = 2560
 /** Seconds for one guest. */
 const LIMIT = 3600
 
@@ -31,6 +33,7 @@ export async function verifyInGuest(options, { script, step }) {
   const result = await runInEmulatedHost([...command, ...lists], {
     stdin: 'ignore',
     timeoutSeconds: LIMIT,
+    memoryMiB: HOST_MIB + Math.ceil(parseByteSize(size) / 2 ** 20),
   })
   return result.exitCode
 }

@@ -112,6 +112,8 @@ describe('--net', () => {
     ['tap=tap0', { kind: 'tap', tap: 'tap0' }],
     [`tap=tap0,mac=${mac}`, { kind: 'tap', tap: 'tap0', mac }],
     [`mac=${mac},tap=t=1,queues=4`, { kind: 'tap', tap: 't=1', mac, queues: 4 }],
+    ['tap=t,vhost', { kind: 'tap', tap: 't', vhost: true }],
+    ['vhost=auto,tap=t', { kind: 'tap', tap: 't', vhost: 'auto' }],
     ['passt', { kind: 'passt', forwards: [] }],
     [`passt,mac=${mac},forward=tcp:8080:80`, { kind: 'passt', mac, forwards: [web] }],
     [
@@ -140,6 +142,8 @@ describe('--net', () => {
     'tap=tap0,forward=tcp:1:1',
     'passt=1',
     'passt,queues=2',
+    'passt,vhost',
+    'tap=t,vhost=maybe',
   ])('refuses %j', (text) => expect(() => parseNetSpec(text)).toThrow('expected tap=NAME'))
 
   it.each(['', 'tcp', 'tcp:80', 'sctp:1:2', 'tcp:80:', 'tcp::1:80:80', 'tcp:a:80:80', 'tcp:-1:2'])(

@@ -4,6 +4,9 @@ import { guestInitramfs, kernelAsset } from '../../lib/testing.js'
 import { TapInterface } from '../helpers/tap-interface.js'
 import { StockGuest, temporaryDisk } from './stock-guest.js'
 
+const VHOST_HOST = '10.211.0.1'
+const VHOST_GUEST = '10.211.0.2'
+
 it('a stock kernel has disk, network and sockets on PCI, and takes devices and lets them go while it runs', async () => {
   using disk = await temporaryDisk()
   const asset = await kernelAsset('6.12')
@@ -57,9 +60,32 @@ it('a stock kernel has disk, network and sockets on PCI, and takes devices and l
     expect(await shell('ls /sys/block /sys/class/net')).not.toMatch(/vdb|eth1/)
     expect([vm.disks.length, vm.nets.length]).toEqual([1, 1])
   }
+  await pingByVhost(vm, shell, wait('[ -e /sys/class/net/eth1 ]'))
   expect(log).not.toMatch(/ACPI Error|ACPI BIOS Error|ACPI Warning|Firmware Bug|BUG:|Oops/)
   expect(log).not.toMatch(/pci.*(fail|error|can't|no space)|virtio.*(fail|error)/i)
 })
+
+/** A card that the host's kernel serves: kicks and messages pass by this process. */
+async function pingByVhost(
+  vm: VirtualMachine,
+  shell: (script: string) => Promise<string>,
+  wait: string,
+): Promise<void> {
+  const tap = new Tap('nkv%d', { create: true, vhost: 'auto', address: `${VHOST_HOST}/24` })
+  const card = await vm.plugNet(tap)
+  if (!card.vhost) console.log('vhost-net is not tested: /dev/vhost-net cannot be used')
+  const ping = (count: number) => `ping -c ${count} -W 5 ${VHOST_HOST} | grep received`
+  const up = `${wait}; ip address add ${VHOST_GUEST}/24 dev eth1; ip link set eth1 up`
+  expect(await shell(`${up}; ${ping(3)}`)).toContain('3 packets received')
+  await vm.pause()
+  await vm.resume()
+  expect(await shell(ping(2))).toContain('2 packets received')
+  expect(card.counters.txFrames).toBeGreaterThanOrEqual(5)
+  expect(card.counters.rxBuffers).toBeGreaterThanOrEqual(5)
+  const raised = vm.stats().devices.find(({ name }) => name === card.name)!.counters.interrupts!
+  if (card.vhost) expect(raised).toBeLessThan(5)
+  await vm.unplug(card)
+}
 
 it('a stock kernel without MSI uses the interrupt pins', async () => {
   using disk = await temporaryDisk()

@@ -24,7 +24,7 @@ const GOOD: unknown[] = [
   {
     kernel: 'k',
     nets: [
-      { tap: 'tap0', mac, queues: 2 },
+      { tap: 'tap0', mac, queues: 2, vhost: 'auto' },
       { passt: {}, link: false },
     ],
   },
@@ -72,6 +72,8 @@ const BAD: [option: string, given: unknown][] = [
   ['nets[0]', { kernel: 'k', nets: [{}] }],
   ['nets[0]', { kernel: 'k', nets: [{ tap: 't', passt: {} }] }],
   ['nets[0].queues', { kernel: 'k', nets: [{ passt: {}, queues: 2 }] }],
+  ['nets[0].vhost', { kernel: 'k', nets: [{ passt: {}, vhost: true }] }],
+  ['nets[0].vhost', { kernel: 'k', nets: [{ tap: 't', vhost: 'maybe' }] }],
   ['nets[0].mac', { kernel: 'k', nets: [{ tap: 't', mac: 'x' }] }],
   ['flatBinary.mode', { kernel: 'k', flatBinary: {} }],
   ['vsock.cid', { kernel: 'k', vsock: { cid: 2 } }],

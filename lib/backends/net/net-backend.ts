@@ -1,5 +1,6 @@
 import type { Writable } from 'node:stream'
 import type { GuestMemory } from '../../memory/guest-memory.js'
+import type { SignalEvent } from '../../util/signal-event.js'
 
 /**
  * What a network card is plugged into. Knows nothing of the device in front of it.
@@ -18,6 +19,10 @@ export interface NetBackend {
   readonly mtu?: number | undefined
   /** Queue pairs that it can serve, 1 unless told. Known once open. */
   readonly queuePairs?: number
+  /** What is known of its channels' {@link NetChannel.rings}. Absent: they have none. Known once open. */
+  readonly ringServer?: RingServerTerms | undefined
+  /** What the host's interface has counted, for a device that frames do not pass through. */
+  readonly traffic?: NetTraffic
   /** Takes what the backend needs. @throws VmmError `ERR_NET` naming the option, the value and what was expected */
   open(): Promise<void>
   /**
@@ -139,6 +144,52 @@ export interface NetAttachment {
   failed(error: Error): void
 }
 
+/** What a device must know of a {@link RingServer} before it offers the driver anything. */
+export interface RingServerTerms {
+  /** Of virtio's features those of the rings, and VIRTIO_NET_F_MRG_RXBUF, that it knows. */
+  readonly features: bigint
+  /** The rings are to be served by it or not at all. */
+  readonly required: boolean
+}
+
+/** Frames and bytes of the guest's, as the host's interface counts them. */
+export interface NetTraffic {
+  readonly txFrames: number
+  readonly txDropped: number
+  readonly rxFrames: number
+  readonly rxBytes: number
+  readonly rxDropped: number
+}
+
+/** One split ring of the driver's, for whoever serves it: guest addresses, and how the two sides tell each other. */
+export interface ServedRing {
+  /** Entries. */
+  readonly size: number
+  readonly descriptorArea: number
+  readonly driverArea: number
+  readonly deviceArea: number
+  /** The driver raises it by itself. Absent: {@link RingServer.kick} is called. */
+  readonly kick: SignalEvent | undefined
+  /** To be raised for the driver. Absent: `called` is to be called. May change: {@link RingServer.redirect}. */
+  readonly call: SignalEvent | undefined
+  called(): void
+  /** The ring cannot be served any more. */
+  broken(reason: string): void
+}
+
+/** Serves the driver's rings of one queue pair, 0 to receive and 1 to transmit, without this process: vhost-net. */
+export interface RingServer {
+  /** The features in force; before the first ring. */
+  agree(features: bigint): void
+  /** Serves a ring from position `next` of its available ring on. @throws KvmError */
+  start(index: 0 | 1, ring: ServedRing, next: number): void
+  /** Serves it no more; from its return on nothing touches guest memory for it. @returns the position to go on from */
+  stop(index: 0 | 1): number
+  /** The ring's `call` has changed. */
+  redirect(index: 0 | 1): void
+  kick(index: 0 | 1): void
+}
+
 /** Frames out, and buffers for frames in. */
 export interface NetChannel {
   /** What was negotiated; before the first frame. */
@@ -172,6 +223,8 @@ export interface NetChannel {
   giveUp?(): void
   /** Frames dropped for want of room in the buffers. */
   readonly overruns: number
+  /** Serves the rings in the device's place, which then neither begins frames nor posts buffers. */
+  readonly rings?: RingServer | undefined
   /** Forgets all buffers; nothing writes to them from here on. */
   reset(): void
   close(): Promise<void>

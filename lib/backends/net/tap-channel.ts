@@ -17,6 +17,7 @@ import {
   VIRTIO_NET_HDR_GSO_TCPV6,
   VIRTIO_NET_HDR_GSO_UDP,
 } from './tun-abi.js'
+import type { VhostNet } from './vhost-net.js'
 
 /** Errno of a queue whose interface has been deleted; Node's table of errnos lacks it. */
 const EBADFD = 77
@@ -56,13 +57,17 @@ export class TapChannel implements NetChannel {
   #sink: ((records: Uint8Array) => void) | undefined
 
   readonly #interface: TapInterface
+  readonly rings: VhostNet | undefined
 
+  /** @param rings in place of what this does with frames */
   constructor(
     native: NativeTap,
     memory: NativeAddressSpace,
     attachment: NetAttachment,
     tapInterface: TapInterface,
+    rings?: VhostNet,
   ) {
+    this.rings = rings
     this.#native = native
     this.#interface = tapInterface
     this.#attachment = attachment
@@ -118,6 +123,13 @@ export class TapChannel implements NetChannel {
     this.#lost = false
     this.#native.watch(this.#watching)
     this.#attachment.linkChanged(true)
+  }
+
+  /** For an interface that this neither reads nor writes: whether it is there still, and up. */
+  look(): void {
+    if (this.#closed || this.#lost) return
+    this.#native.look()
+    this.#lookAfter(true)
   }
 
   enable(on: boolean): boolean {
@@ -219,6 +231,7 @@ export class TapChannel implements NetChannel {
 
   async close(): Promise<void> {
     if (this.#closed) return
+    this.rings?.close()
     this.reset()
     this.#closed = true
     this.#native.detach()

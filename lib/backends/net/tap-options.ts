@@ -15,6 +15,12 @@ export interface TapOptions {
    * made for it: `ip tuntap add tap0 mode tap multi_queue`.
    */
   queues?: number
+  /**
+   * Have the host's kernel move the frames (vhost-net): `true` or not at all, `'auto'` where /dev/vhost-net can be used and
+   * neither a rate limit nor anything else needs them to pass through this process. `false` unless told. Frames then
+   * cannot be captured or filtered, and the counters are the interface's.
+   */
+  vhost?: boolean | 'auto'
   /** Addresses of the host on the interface, each with its prefix length: `'10.0.0.1/24'`. Needs CAP_NET_ADMIN. */
   address?: string | readonly string[]
   /** Bytes, 68 to 65535: sets it, and tells the guest. Needs CAP_NET_ADMIN. */
@@ -38,6 +44,7 @@ export interface TapSettings {
   readonly create: boolean
   readonly offloads: boolean
   readonly queues: number
+  readonly vhost: boolean | 'auto'
   readonly addresses: readonly TapAddress[]
   readonly mtu: number | undefined
   readonly bridge: string | undefined
@@ -47,10 +54,13 @@ export interface TapSettings {
 
 /** @throws VmmError `ERR_INVALID_OPTION` */
 export function checkTapOptions(options: TapOptions): TapSettings {
-  const { create = false, offloads = true, queues = 1, address, mtu, bridge, up, owner } = options
+  const { create = false, offloads = true, queues = 1, vhost = false } = options
+  const { address, mtu, bridge, up, owner } = options
   for (const [option, value] of Object.entries({ create, offloads, up: up ?? false })) {
     if (typeof value !== 'boolean') throw invalidOption(option, value, 'true or false')
   }
+  if (typeof vhost !== 'boolean' && vhost !== 'auto')
+    throw invalidOption('vhost', vhost, "true, false or 'auto'")
   const addresses = address === undefined ? [] : Array.isArray(address) ? address : [address]
   if (bridge !== undefined && (typeof bridge !== 'string' || !/^[^\s/:]{1,15}$/.test(bridge)))
     throw invalidOption('bridge', bridge, "the name of a bridge, such as 'br0'")
@@ -58,6 +68,7 @@ export function checkTapOptions(options: TapOptions): TapSettings {
     create,
     offloads,
     queues: whole('queues', queues, 1, 16),
+    vhost,
     addresses: addresses.map(checkAddress),
     mtu: mtu === undefined ? undefined : whole('mtu', mtu, 68, 65535),
     bridge,

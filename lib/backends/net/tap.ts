@@ -1,5 +1,5 @@
 import { existsSync, readFileSync } from 'node:fs'
-import { binding, type NativeTap } from '../../binding.js'
+import { binding, type NativeTap, type NativeVhostNet } from '../../binding.js'
 import { invalidOption, KvmError, VmmError } from '../../errors.js'
 import { nativeAddressSpace } from '../native-memory.js'
 import { checkMac, randomMac } from './mac-address.js'
@@ -12,13 +12,17 @@ import {
   type NetBackend,
   type NetChannel,
   type NetOffloads,
+  type NetTraffic,
   NO_OFFLOADS,
+  type RingServerTerms,
 } from './net-backend.js'
 import { CapturePoint } from './pcap-capture.js'
 import { TapChannel } from './tap-channel.js'
 import { checkTapOptions, type TapOptions, type TapSettings } from './tap-options.js'
 import { configureTap, configureTrouble, openTrouble } from './tap-setup.js'
+import { interfaceTraffic } from './tap-traffic.js'
 import { TUN_F_CSUM, TUN_F_TSO_ECN, TUN_F_TSO4, TUN_F_TSO6 } from './tun-abi.js'
+import { openVhostNet, VhostNet, vhostFeatures } from './vhost-net.js'
 
 export type { TapOptions }
 
@@ -44,8 +48,13 @@ export class Tap implements NetBackend {
   #mtu: number | undefined
   #offloads: NetOffloads = NO_OFFLOADS
   #natives: readonly NativeTap[] = []
+  #vhosts: readonly NativeVhostNet[] = []
+  #ringServer: RingServerTerms | undefined
   #channels: TapChannel[] = []
   #lookTimer: NodeJS.Timeout | undefined
+  #servedTimer: NodeJS.Timeout | undefined
+  /** What the interface had counted before the guest was there. */
+  #trafficBefore: NetTraffic | undefined
 
   /**
    * Opens nothing: see {@link Tap.open}.
@@ -85,6 +94,14 @@ export class Tap implements NetBackend {
     return this.#mtu
   }
 
+  get ringServer(): RingServerTerms | undefined {
+    return this.#ringServer
+  }
+
+  get traffic(): NetTraffic {
+    return interfaceTraffic(this.#name, this.#trafficBefore)
+  }
+
   /** Frames for the guest that it had not asked for. */
   get filtered(): number {
     return this.#channels.reduce((sum, channel) => sum + channel.filtered, 0)
@@ -92,7 +109,7 @@ export class Tap implements NetBackend {
 
   /**
    * @throws VmmError `ERR_NET` if there is no such interface, it is no TAP, is in use, may not be opened, or cannot be
-   * configured as told; the option at fault is named
+   * configured as told, or if there is no vhost-net for `vhost: true`; the option at fault is named
    * @throws VmmError `ERR_STATE` if it is open already
    */
   async open(): Promise<void> {
@@ -112,6 +129,7 @@ export class Tap implements NetBackend {
       this.#offloads = offloads ? tapOffloads(first) : NO_OFFLOADS
       this.#mtu = this.#settings.mtu ?? unusualMtu(first.name)
       this.#name = first.name
+      this.#openVhost()
       this.#natives = natives
     } catch (error) {
       for (const native of natives) native.close()
@@ -127,17 +145,26 @@ export class Tap implements NetBackend {
     const memory = nativeAddressSpace(attachment.memory)
     if (!memory)
       throw new VmmError('ERR_STATE', `TAP ${this.#name} needs guest memory that a mapping backs`)
-    const channel = new TapChannel(native, memory, attachment, {
-      up: () => isUp(this.#name),
-      lost: () => this.#lookLater(),
-    })
+    const vhost = this.#vhosts[attachment.pair]
+    const channel = new TapChannel(
+      native,
+      memory,
+      attachment,
+      { up: () => isUp(this.#name), lost: () => this.#lookLater() },
+      vhost && new VhostNet(vhost, native, memory),
+    )
     this.#channels[attachment.pair] = channel
+    if (vhost) this.#lookAfterServed()
     if (this.#capture.active) this.#captureOn(channel)
     return channel
   }
 
   capture(target: CaptureTarget, options?: CaptureOptions): Capture {
     if (this.#natives.length === 0) throw new VmmError('ERR_STATE', `TAP ${this.#name} is not open`)
+    if (this.#vhosts.length > 0) {
+      const message = `TAP ${this.#name} cannot be captured: vhost-net moves its frames`
+      throw new VmmError('ERR_STATE', message, { option: 'vhost', expected: 'vhost: false' })
+    }
     const capture = this.#capture.start(`TAP ${this.#name}`, target, options, () => {
       for (const channel of this.#channels) {
         capture.dropped += channel.captureDropped
@@ -151,11 +178,41 @@ export class Tap implements NetBackend {
   async close(): Promise<void> {
     clearTimeout(this.#lookTimer)
     this.#lookTimer = undefined
+    clearInterval(this.#servedTimer)
+    this.#servedTimer = undefined
     await this.#capture.close()
     for (const channel of this.#channels) await channel.close()
     this.#channels = []
-    for (const native of this.#natives) native.close()
+    for (const native of [...this.#vhosts, ...this.#natives]) native.close()
+    this.#vhosts = []
+    this.#ringServer = undefined
     this.#natives = []
+  }
+
+  #openVhost(): void {
+    const { vhost, queues } = this.#settings
+    if (vhost === false) return
+    try {
+      this.#vhosts = openVhostNet(queues)
+    } catch (error) {
+      if (vhost === 'auto' && error instanceof VmmError) return
+      throw error
+    }
+    const features = vhostFeatures(this.#vhosts)
+    this.#ringServer = { features, required: vhost === true }
+  }
+
+  /** Where frames pass by this process nothing tells it that the interface has gone. */
+  #lookAfterServed(): void {
+    this.#trafficBefore ??= interfaceTraffic(this.#name, undefined)
+    if (this.#servedTimer !== undefined) return
+    const self = new WeakRef(this)
+    const timer = setInterval(() => {
+      const tap = self.deref()
+      if (tap === undefined) clearInterval(timer)
+      else for (const channel of tap.#channels) channel.look()
+    }, LOOK_MILLISECONDS).unref()
+    this.#servedTimer = timer
   }
 
   /** The administrator who has deleted the interface may make it again, and set it up. */

@@ -1,5 +1,6 @@
 import type { BusDevice } from '../../bus/bus-device.js'
 import type { MsiLine } from '../../interrupt/irq-line.js'
+import type { SignalEvent } from '../../util/signal-event.js'
 import {
   PCI_MSIX_ENTRY_CTRL_MASKBIT,
   PCI_MSIX_ENTRY_DATA,
@@ -53,6 +54,8 @@ export class Msix {
   readonly table: BusDevice
   readonly pendingBits: BusDevice
   readonly vectors: number
+  /** Told when {@link event} may give something else. */
+  onChange: () => void = () => {}
   readonly #config: ConfigSpace
   /** Of the capability. */
   readonly #offset: number
@@ -97,13 +100,21 @@ export class Msix {
     else this.#lines[vector]?.raise()
   }
 
+  /** What sends the message of `vector` without us; `undefined` while it is masked, not enabled or there is no such thing. */
+  event(vector: number): SignalEvent | undefined {
+    if (!this.enabled || vector >= this.vectors || this.#masked(vector)) return undefined
+    return this.#lines[vector]?.event
+  }
+
   /** The guest may have written the capability's flags. */
   flagsWritten(): void {
     for (let vector = 0; vector < this.vectors; vector++) this.#update(vector)
+    this.onChange()
   }
 
   reset(): void {
     this.#clear()
+    this.onChange()
   }
 
   close(): void {
@@ -146,6 +157,7 @@ export class Msix {
           ? value & PCI_MSIX_ENTRY_CTRL_MASKBIT
           : value
     this.#update(Math.floor(word / ENTRY_WORDS))
+    this.onChange()
   }
 
   /** Brings the line of a vector that can be sent up to date, and sends what waited for that. */

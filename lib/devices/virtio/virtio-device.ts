@@ -1,5 +1,7 @@
 import type { GuestMemory } from '../../memory/guest-memory.js'
+import type { SignalEvent } from '../../util/signal-event.js'
 import type { FeatureBits } from './abi.js'
+import type { QueueGeometry } from './queue/queue-geometry.js'
 import type { Virtqueue } from './queue/virtqueue.js'
 
 /**
@@ -28,6 +30,8 @@ export interface VirtioDevice {
    * holds back what is done early. Absent: it is not offered.
    */
   readonly inOrder?: boolean
+  /** Of the features of rings those that may be offered; VIRTIO_F_VERSION_1 is. Absent: all that the transport knows. */
+  readonly ringFeatures?: FeatureBits | undefined
   /**
    * A transport has taken the device: called once, before everything else, with the machine's memory.
    * What it throws reaches whoever sets the machine up.
@@ -51,6 +55,12 @@ export interface VirtioDevice {
   /** A queue that was reset is there again, perhaps of another size: `context.queues[queueIndex]`. */
   activateQueue?(queueIndex: number): void
   /**
+   * The vCPUs stand, or the device needs a reset: guest memory is not to change until `resume`, or `reset`. Work on
+   * {@link DeviceContext.queues} ends by itself.
+   */
+  pause?(): void
+  resume?(): void
+  /**
    * Back to how it was before `activate`. No queue and no guest memory may be touched once this has returned,
    * or, if it returns a promise, once that has resolved; the driver sees the reset finish only then.
    */
@@ -67,8 +77,16 @@ export interface DeviceContext {
   readonly memory: GuestMemory
   /** The features in force: offered by the device and accepted by the driver. */
   readonly features: FeatureBits
+  /** The same and the features of rings: all that the driver has accepted. */
+  readonly driverFeatures: FeatureBits
   /** By queue index; `undefined` for a queue that the driver did not set up, or has reset. */
   readonly queues: readonly (Virtqueue | undefined)[]
+  /**
+   * Gives a queue away, to something that serves its ring in the host's kernel: nobody else may touch the ring then.
+   * @param moved told when {@link QueueHandle.call} has changed
+   * @returns `undefined` for a queue that the driver did not set up, or has reset
+   */
+  handOver(queueIndex: number, moved: () => void): QueueHandle | undefined
   /** Tells the driver that the configuration space has changed. */
   configChanged(): void
   /**
@@ -80,4 +98,17 @@ export interface DeviceContext {
   needsReset(reason: string): void
   /** The device model itself failed. The device stops as by `needsReset`, and the error reaches the machine. */
   fail(error: Error): void
+}
+
+/** A queue whose ring is served elsewhere. */
+export interface QueueHandle {
+  readonly index: number
+  readonly geometry: QueueGeometry
+  /** The driver's kicks raise it, and do not reach `notify`. Absent: they do. */
+  readonly kick: SignalEvent | undefined
+  /** Raising it interrupts the driver for this queue. Absent, while there is no such thing: call `interrupt`. */
+  readonly call: SignalEvent | undefined
+  interrupt(): void
+  /** The queue is given back: it is not served any more. Before the device's reset, or the queue's, is done. */
+  release(): void
 }

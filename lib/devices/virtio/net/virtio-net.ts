@@ -3,6 +3,7 @@ import type {
   CaptureOptions,
   CaptureTarget,
   NetBackend,
+  RingServerTerms,
 } from '../../../backends/net/net-backend.js'
 import { invalidOption, VmmError } from '../../../errors.js'
 import type { GuestMemory } from '../../../memory/guest-memory.js'
@@ -36,6 +37,7 @@ import { type ControlActions, ControlQueue, macNumber } from './control-queue.js
 import { agreement, guestOffloads, offloadFeatures } from './offload-features.js'
 import { type PairOwner, QueuePair } from './queue-pair.js'
 import { ReceiveFilterState } from './receive-filter.js'
+import { ServedPair } from './served-pair.js'
 
 /** What {@link VirtioNet} takes. */
 export interface VirtioNetOptions {
@@ -94,7 +96,8 @@ export class VirtioNet implements VirtioDevice {
   readonly features: FeatureBits
   readonly queueSizes: readonly number[]
   readonly config: Uint8Array
-  readonly counters: VirtioNetCounters = {
+  readonly ringFeatures: FeatureBits | undefined
+  readonly #counters: VirtioNetCounters = {
     txFrames: 0,
     txDropped: 0,
     rxBuffers: 0,
@@ -111,7 +114,9 @@ export class VirtioNet implements VirtioDevice {
   readonly #receiveLimiter: RateLimiter
   readonly #onLink: ((up: boolean) => void) | undefined
   readonly #onBackendLink: ((up: boolean) => void) | undefined
-  #pairs: readonly QueuePair[] = []
+  /** Whether the backend serves the rings. */
+  readonly #served: boolean
+  #pairs: readonly (QueuePair | ServedPair)[] = []
   #activePairs = 1
   #context: DeviceContext | undefined
   #control: { readonly queue: Virtqueue; readonly service: QueueService } | undefined
@@ -134,11 +139,16 @@ export class VirtioNet implements VirtioDevice {
     this.#onLink = options.onLink
     this.#onBackendLink = options.onBackendLink
     this.queueSizes = Array(2 * this.#maxPairs + 1).fill(queueSize)
+    const server = usableServer(backend.ringServer, options)
+    this.#served = server !== undefined
+    this.ringFeatures = server?.features
+    const mergeable = featureBits(VIRTIO_NET_F_MRG_RXBUF)
     const offloads = offloadFeatures(backend)
     this.features =
       offloads |
       CONTROL_FEATURES |
-      featureBits(VIRTIO_NET_F_MAC, VIRTIO_NET_F_STATUS, VIRTIO_NET_F_MRG_RXBUF) |
+      featureBits(VIRTIO_NET_F_MAC, VIRTIO_NET_F_STATUS) |
+      (mergeable & (server?.features ?? mergeable)) |
       (guestOffloads(offloads) === 0n ? 0n : featureBits(VIRTIO_NET_F_CTRL_GUEST_OFFLOADS)) |
       (this.#maxPairs > 1 ? featureBits(VIRTIO_NET_F_MQ) : 0n) |
       (this.#mtu === undefined ? 0n : featureBits(VIRTIO_NET_F_MTU))
@@ -148,6 +158,19 @@ export class VirtioNet implements VirtioDevice {
     view.setUint16(CONFIG_MTU, this.#mtu ?? 0, true)
     this.config[CONFIG_STATUS] = link ? VIRTIO_NET_S_LINK_UP : 0
     this.#resetMac()
+  }
+
+  /** Where the host's kernel moves the frames, those are its interface's, and `rxBuffers` are frames. */
+  get counters(): Readonly<VirtioNetCounters> {
+    const traffic = this.#served ? this.#backend.traffic : undefined
+    if (traffic === undefined) return this.#counters
+    const { rxFrames, ...others } = traffic
+    return { ...this.#counters, ...others, rxBuffers: rxFrames }
+  }
+
+  /** Whether the host's kernel moves the frames: vhost-net. */
+  get vhost(): boolean {
+    return this.#served
   }
 
   /** Whether frames go either way: the link is wanted up, and the backend has one. */
@@ -180,10 +203,11 @@ export class VirtioNet implements VirtioDevice {
 
   /**
    * Changes the limits that {@link VirtioNetOptions} has set, at once.
-   * @throws VmmError `ERR_INVALID_OPTION`, and nothing has changed
+   * @throws VmmError `ERR_INVALID_OPTION`, also for a limit where vhost-net moves the frames, and nothing has changed
    * @example `vm.nets[0].setLimits({ receiveLimit: { bytes: { perSecond: 1e6 } }, transmitLimit: null })`
    */
   setLimits(limits: NetLimitChange): void {
+    if (this.#served) refuseLimits(limits)
     const limiters = { transmitLimit: this.#transmitLimiter, receiveLimit: this.#receiveLimiter }
     setRateLimits(limiters, limits)
   }
@@ -213,7 +237,7 @@ export class VirtioNet implements VirtioDevice {
 
   attach(memory: GuestMemory): void {
     const owner: PairOwner = {
-      counters: this.counters,
+      counters: this.#counters,
       transmitLimiter: this.#transmitLimiter,
       receiveLimiter: this.#receiveLimiter,
       linked: () => this.link,
@@ -228,10 +252,11 @@ export class VirtioNet implements VirtioDevice {
         for (const { channel } of this.#pairs) channel.hold(false)
       },
     }
-    this.#pairs = Array.from(
-      { length: this.#maxPairs },
-      (_, i) => new QueuePair(i, this.#backend, memory, this.queueSizes[0]!, owner),
-    )
+    this.#pairs = Array.from({ length: this.#maxPairs }, (_, i) => {
+      const pair = new QueuePair(i, this.#backend, memory, this.queueSizes[0]!, owner)
+      const { rings } = pair.channel
+      return this.#served && rings ? new ServedPair(i, pair.channel, rings, this.link) : pair
+    })
     if (!this.link) for (const { channel } of this.#pairs) channel.link?.(false)
   }
 
@@ -272,6 +297,14 @@ export class VirtioNet implements VirtioDevice {
     return queueIndex % 2 === 0 ? pair.refill() : pair.transmit()
   }
 
+  pause(): void {
+    this.#setServed({ paused: true })
+  }
+
+  resume(): void {
+    this.#setServed({ paused: false })
+  }
+
   reset(): void {
     this.#context = undefined
     this.#control = undefined
@@ -288,7 +321,7 @@ export class VirtioNet implements VirtioDevice {
   }
 
   #controlService(queue: Virtqueue, features: FeatureBits): QueueService {
-    const { counters } = this
+    const counters = this.#counters
     const control = new ControlQueue(features, this.#actions(features))
     return {
       handle: (chain) => {
@@ -356,8 +389,15 @@ export class VirtioNet implements VirtioDevice {
 
   #setPairs(pairs: number): boolean {
     const done = this.#pairs.every(({ channel }, i) => i === 0 || channel.enable?.(i < pairs))
-    if (done) this.#activePairs = pairs
-    return done
+    if (!done) return false
+    this.#activePairs = pairs
+    for (const [i, pair] of this.#pairs.entries())
+      if (pair instanceof ServedPair) pair.set({ enabled: i < pairs })
+    return true
+  }
+
+  #setServed(on: Parameters<ServedPair['set']>[0]): void {
+    for (const pair of this.#pairs) if (pair instanceof ServedPair) pair.set(on)
   }
 
   #changeLink(change: () => void): void {
@@ -368,6 +408,7 @@ export class VirtioNet implements VirtioDevice {
     if (up) this.config[CONFIG_STATUS]! |= VIRTIO_NET_S_LINK_UP
     else this.config[CONFIG_STATUS]! &= ~VIRTIO_NET_S_LINK_UP
     for (const { channel } of this.#pairs) channel.link?.(up)
+    this.#setServed({ link: up })
     if (this.#context && hasFeature(this.#context.features, VIRTIO_NET_F_STATUS))
       this.#context.configChanged()
     this.#onLink?.(up)
@@ -383,4 +424,23 @@ export class VirtioNet implements VirtioDevice {
 function checkMtu(mtu: unknown): number {
   if (typeof mtu === 'number' && Number.isInteger(mtu) && mtu >= 68 && mtu <= 65535) return mtu
   throw invalidOption('mtu', mtu, 'a whole number from 68 to 65535')
+}
+
+/**
+ * Who serves the rings, if anybody. Limits are for frames that pass through this process.
+ * @throws VmmError `ERR_INVALID_OPTION`
+ */
+function usableServer(
+  server: RingServerTerms | undefined,
+  limits: NetLimitChange,
+): RingServerTerms | undefined {
+  if (server?.required) refuseLimits(limits)
+  return limits.transmitLimit || limits.receiveLimit ? undefined : server
+}
+
+function refuseLimits(limits: NetLimitChange): void {
+  for (const option of ['transmitLimit', 'receiveLimit'] as const) {
+    const limit = limits[option]
+    if (limit) throw invalidOption(option, limit, 'none where vhost-net moves the frames')
+  }
 }

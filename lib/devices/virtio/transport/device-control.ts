@@ -19,9 +19,10 @@ import {
 } from '../abi.js'
 import { GuestAccess } from '../queue/guest-access.js'
 import type { Virtqueue, VirtqueueEvents } from '../queue/virtqueue.js'
-import type { DeviceContext, VirtioDevice } from '../virtio-device.js'
+import type { DeviceContext, QueueHandle, VirtioDevice } from '../virtio-device.js'
 import { statusStep } from './device-status.js'
 import { activateQueue, brokenQueueRule } from './queue-activation.js'
+import type { QueueLines } from './queue-lines.js'
 import { QueueSetup } from './queue-setup.js'
 
 /** The transport's side of a {@link DeviceControl}: how the driver is interrupted, and who is told of trouble. */
@@ -30,6 +31,8 @@ export interface DeviceControlEvents {
   queueInterrupt(queueIndex: number): void
   /** A configuration change notification. */
   configInterrupt(): void
+  /** Eventfds of one queue, whose ring is given away until they are released. Absent: there are none. */
+  takeLines?(queueIndex: number, moved: () => void): QueueLines
   /** The device will do nothing until the driver resets it. */
   needsReset?(reason: string): void
   /** The device model threw. */
@@ -81,11 +84,13 @@ export class DeviceControl {
   ) {
     device.attach?.(memory)
     this.device = device
-    this.deviceFeatures =
-      device.features |
+    const ringFeatures =
       RING_FEATURES |
       (options.packed ? featureBits(VIRTIO_F_RING_PACKED) : 0n) |
-      (options.inOrder && device.inOrder ? featureBits(VIRTIO_F_IN_ORDER) : 0n) |
+      (options.inOrder && device.inOrder ? featureBits(VIRTIO_F_IN_ORDER) : 0n)
+    this.deviceFeatures =
+      device.features |
+      (ringFeatures & (device.ringFeatures ?? ringFeatures)) |
       (device.resetQueue ? featureBits(VIRTIO_F_RING_RESET) : 0n)
     this.queues = device.queueSizes.map((maxSize) => new QueueSetup(maxSize))
     this.#memory = memory
@@ -238,6 +243,16 @@ export class DeviceControl {
     if (this.#guard(() => this.device.notify(queueIndex))) this.#schedule(queueIndex)
   }
 
+  /** The vCPUs stand: what works by itself is to stand too, until `resume`. */
+  pause(): void {
+    this.#guard(() => this.device.pause?.())
+  }
+
+  resume(): void {
+    if ((this.#status & VIRTIO_CONFIG_S_NEEDS_RESET) === 0)
+      this.#guard(() => this.device.resume?.())
+  }
+
   /**
    * Stops the device and forgets everything negotiated: by the driver, or with the whole machine.
    * @returns what resolves when no I/O of its can touch guest memory any more, unless that is so at once
@@ -292,7 +307,9 @@ export class DeviceControl {
     const context: DeviceContext = {
       memory: this.#memory,
       features: this.#driverFeatures & this.device.features,
+      driverFeatures: this.#driverFeatures,
       queues: virtqueues,
+      handOver: (queueIndex, moved) => this.#handOver(context, queueIndex, moved),
       configChanged: () => this.#configChanged(context),
       schedule: (queueIndex) => this.#schedule(queueIndex),
       needsReset: (reason) => {
@@ -345,6 +362,30 @@ export class DeviceControl {
     })
   }
 
+  #handOver(
+    context: DeviceContext,
+    queueIndex: number,
+    moved: () => void,
+  ): QueueHandle | undefined {
+    const queue = this.#virtqueues[queueIndex]
+    if (this.#context !== context || queue === undefined) return undefined
+    const lines = this.#events.takeLines?.(queueIndex, moved)
+    return {
+      index: queueIndex,
+      geometry: this.queues[queueIndex]!.geometry(),
+      get kick() {
+        return lines?.kick
+      },
+      get call() {
+        return lines?.call
+      },
+      interrupt: () => {
+        if (this.#virtqueues[queueIndex] === queue) this.#events.queueInterrupt(queueIndex)
+      },
+      release: () => lines?.release(),
+    }
+  }
+
   #configChanged(context: DeviceContext): void {
     if (this.#context === context) this.#events.configInterrupt()
   }
@@ -353,6 +394,7 @@ export class DeviceControl {
     if ((this.#status & VIRTIO_CONFIG_S_NEEDS_RESET) !== 0) return
     this.#status |= VIRTIO_CONFIG_S_NEEDS_RESET
     for (const queue of this.#virtqueues) queue?.stop()
+    this.#guard(() => this.device.pause?.())
     this.#events.needsReset?.(reason)
     if (this.driverOk) this.#events.configInterrupt() // 2.1.2
   }

@@ -2,6 +2,7 @@ import type { BusDevice, Shortcuts } from '../../../bus/bus-device.js'
 import type { IrqLine } from '../../../interrupt/irq-line.js'
 import type { VirtioDevice } from '../virtio-device.js'
 import { DeviceControl } from './device-control.js'
+import type { QueueKick } from './queue-lines.js'
 import type { QueueAddressWord, QueueSetup } from './queue-setup.js'
 import type { TransportCounters, TransportOptions } from './transport-options.js'
 
@@ -81,6 +82,7 @@ export class VirtioMmioTransport implements BusDevice {
   readonly shortcuts: Shortcuts
   readonly #control: DeviceControl
   readonly #irq: IrqLine
+  #kicks: readonly QueueKick[] = []
   #deviceFeaturesSelect = 0
   #driverFeaturesSelect = 0
   #queueSelect = 0
@@ -102,6 +104,11 @@ export class VirtioMmioTransport implements BusDevice {
     const events = {
       queueInterrupt: () => this.#interrupt(VIRTIO_MMIO_INT_VRING),
       configInterrupt: () => this.#interrupt(VIRTIO_MMIO_INT_CONFIG),
+      // InterruptStatus is set before each interrupt: none without us.
+      takeLines: (queue: number) => {
+        const kick = this.#kicks[queue]
+        return { kick: kick?.take(), call: undefined, release: () => kick?.giveBack() }
+      },
       ...(onNeedsReset && { needsReset: onNeedsReset }),
       ...(onError && { failed: onError }),
     }
@@ -113,6 +120,20 @@ export class VirtioMmioTransport implements BusDevice {
   notify(queueIndex: number): void {
     this.counters.kicks++
     this.#control.notify(queueIndex)
+  }
+
+  /** What raises kicks in place of the bus, for each queue: whoever serves a ring elsewhere is given it. */
+  connectKicks(kicks: readonly QueueKick[]): void {
+    this.#kicks = kicks
+  }
+
+  /** The vCPUs stand: guest memory does not change until `resume`. */
+  pause(): void {
+    this.#control.pause()
+  }
+
+  resume(): void {
+    this.#control.resume()
   }
 
   /** Resets the device with the machine; resolves when no I/O of its can touch guest memory any more. */

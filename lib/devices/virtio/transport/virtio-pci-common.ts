@@ -32,6 +32,12 @@ const widths: ReadonlyMap<number, 1 | 2 | 4> = new Map([
   [abi.VIRTIO_PCI_COMMON_Q_RESET, 2],
 ])
 
+/** What the transport is told of, after the driver has written it. */
+export interface CommonConfigEvents {
+  status(): void
+  queueVector(): void
+}
+
 /** The common configuration structure of virtio over PCI (virtio 1.2, 4.1.4.3). */
 export class VirtioPciCommonConfig implements BusDevice {
   readonly name: string
@@ -40,20 +46,17 @@ export class VirtioPciCommonConfig implements BusDevice {
   configVector = abi.VIRTIO_MSI_NO_VECTOR
   readonly #control: DeviceControl
   readonly #vectors: number
-  readonly #onStatus: () => void
+  readonly #events: CommonConfigEvents
   #deviceFeaturesSelect = 0
   #driverFeaturesSelect = 0
   #queueSelect = 0
 
-  /**
-   * @param vectors how many MSI-X vectors there are
-   * @param onStatus called after the driver has written the device status
-   */
-  constructor(control: DeviceControl, vectors: number, onStatus: () => void) {
+  /** @param vectors how many MSI-X vectors there are */
+  constructor(control: DeviceControl, vectors: number, events: CommonConfigEvents) {
     this.name = `${control.device.name}-common`
     this.#control = control
     this.#vectors = vectors
-    this.#onStatus = onStatus
+    this.#events = events
     this.queueVectors = new Uint16Array(control.queues.length)
     this.reset()
   }
@@ -112,13 +115,14 @@ export class VirtioPciCommonConfig implements BusDevice {
       case abi.VIRTIO_PCI_COMMON_STATUS:
         control.writeStatus(value)
         if (value === 0) this.reset()
-        this.#onStatus()
+        this.#events.status()
         return
       case abi.VIRTIO_PCI_COMMON_Q_SELECT:
         this.#queueSelect = value
         return
       case abi.VIRTIO_PCI_COMMON_Q_MSIX:
         if (this.#queue) this.queueVectors[this.#queueSelect] = this.#vector(value)
+        this.#events.queueVector()
         return
       case abi.VIRTIO_PCI_COMMON_Q_RESET:
         if (value === 1 && control.resetQueue(this.#queueSelect)) {

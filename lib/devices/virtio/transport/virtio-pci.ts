@@ -7,6 +7,7 @@ import type { Msix } from '../../pci/msix.js'
 import { PciDevice } from '../../pci/pci-device.js'
 import type { VirtioDevice } from '../virtio-device.js'
 import { DeviceControl } from './device-control.js'
+import type { QueueKick, QueueLines } from './queue-lines.js'
 import type { TransportCounters, TransportOptions } from './transport-options.js'
 import * as abi from './virtio-pci-abi.js'
 import { VirtioPciCommonConfig } from './virtio-pci-common.js'
@@ -55,6 +56,9 @@ export class VirtioPciTransport extends PciDevice {
   /** What `onKicks` was told last. */
   #kicksAt: number | undefined
   #isr = 0
+  #kicks: readonly QueueKick[] = []
+  /** By queue, those whose rings are served elsewhere: told when what interrupts the driver for them has changed. */
+  readonly #served = new Map<number, () => void>()
 
   /** @throws VmmError `ERR_INVALID_OPTION` for a device of more than {@link abi.VIRTIO_PCI_QUEUES_MAX} queues */
   constructor(device: VirtioDevice, options: VirtioPciOptions) {
@@ -76,6 +80,7 @@ export class VirtioPciTransport extends PciDevice {
       queueInterrupt: (queue: number) =>
         this.#interrupt(abi.VIRTIO_PCI_ISR_QUEUE, this.#common.queueVectors[queue]!),
       configInterrupt: () => this.#interrupt(abi.VIRTIO_PCI_ISR_CONFIG, this.#common.configVector),
+      takeLines: (queue: number, moved: () => void) => this.#takeLines(queue, moved),
       ...(onNeedsReset && { needsReset: onNeedsReset }),
       ...(onError && { failed: onError }),
     }
@@ -86,9 +91,11 @@ export class VirtioPciTransport extends PciDevice {
       tableOffset: WINDOW.msixTable.offset,
       pbaOffset: WINDOW.msixPba.offset,
     })
-    this.#common = new VirtioPciCommonConfig(this.#control, this.#vectors.vectors, () =>
-      this.#updateKicks(),
-    )
+    this.#vectors.onChange = () => this.#callsMoved()
+    this.#common = new VirtioPciCommonConfig(this.#control, this.#vectors.vectors, {
+      status: () => this.#updateKicks(),
+      queueVector: () => this.#callsMoved(),
+    })
     this.#structures = [
       this.#common,
       { name: `${this.name}-isr`, read: (offset) => this.#readIsr(offset), write: () => {} },
@@ -129,6 +136,20 @@ export class VirtioPciTransport extends PciDevice {
   notify(queueIndex: number): void {
     this.counters.kicks++
     this.#control.notify(queueIndex)
+  }
+
+  /** What raises kicks in place of the bus, for each queue: whoever serves a ring elsewhere is given it. */
+  connectKicks(kicks: readonly QueueKick[]): void {
+    this.#kicks = kicks
+  }
+
+  /** The vCPUs stand: guest memory does not change until `resume`. */
+  pause(): void {
+    this.#control.pause()
+  }
+
+  resume(): void {
+    this.#control.resume()
   }
 
   /** Resets the device with the machine; resolves when no I/O of its can touch guest memory any more. */
@@ -228,6 +249,26 @@ export class VirtioPciTransport extends PciDevice {
     if (at === this.#kicksAt) return
     this.#kicksAt = at
     this.#onKicks(at)
+  }
+
+  #takeLines(queue: number, moved: () => void): QueueLines {
+    const kick = this.#kicks[queue]
+    const call = () => this.#vectors.event(this.#common.queueVectors[queue]!)
+    this.#served.set(queue, moved)
+    return {
+      kick: kick?.take(),
+      get call() {
+        return call()
+      },
+      release: () => {
+        this.#served.delete(queue)
+        kick?.giveBack()
+      },
+    }
+  }
+
+  #callsMoved(): void {
+    for (const moved of this.#served.values()) moved()
   }
 
   #kick(offset: number): void {
