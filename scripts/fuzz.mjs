@@ -1,19 +1,21 @@
-// npm run fuzz: inputs made by changing known ones, for parsers, rings, registers and requests, until a time is up.
+// npm run fuzz: inputs made by changing those that go new ways through the code, for parsers, rings, registers and requests,
+// until a time is up.
 // Usage: npm run fuzz -- --list
-//        npm run fuzz -- [TARGET...] [--seconds N] [--jobs N] [--seed N] [--collect]
-// All targets unless some are named, 60 seconds each, one at a time. `--collect` adds to the corpus what reaches code that
-// nothing in it reached before. A failure prints the smallest input that was found for it, as a line for the corpus.
-import { writeFileSync } from 'node:fs'
+//        npm run fuzz -- [TARGET...] [--seconds N] [--jobs N] [--seed N] [--collect] [--missed]
+// All targets unless some are named, 60 seconds each, one at a time. `--collect` makes a new corpus of the old one and what
+// was found; `--missed` tells of the lines whose branches go ways that nothing went. A failure prints the smallest input that was
+// found for it, as a line for the corpus.
 import { parseArgs } from 'node:util'
 import { Worker } from 'node:worker_threads'
 import { bundleTests } from './lib/bundle-tests.mjs'
-import { corpusFile, readCorpus } from './lib/fuzz-corpus.mjs'
+import { formatInput, readCorpus, writeCorpus } from './lib/fuzz-corpus.mjs'
+import { instrumentation } from './lib/fuzz-instrument.mjs'
 
 const INPUT_MAX = 65_536
 /** Seconds that one input may take. */
 const HANG = 10
-/** Bytes and number of the inputs that a corpus keeps. */
-const [KEPT_LENGTH, KEPT_COUNT] = [512, 64]
+/** Bytes of a corpus, beyond what it takes to go all ways. */
+const ROOM = 8192
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -23,12 +25,14 @@ const { values, positionals } = parseArgs({
     jobs: { type: 'string', default: '1' },
     seed: { type: 'string' },
     collect: { type: 'boolean', default: false },
+    missed: { type: 'boolean', default: false },
   },
 })
 const [namesModule, workerModule] = await bundleTests({
   folder: 'build-fuzz',
   files: ['fuzz/names.ts', 'fuzz/worker.ts'],
   withLibrary: true,
+  plugins: [instrumentation],
 })
 const { about } = await import(namesModule)
 if (values.list) {
@@ -62,43 +66,54 @@ function fuzz(name) {
   const seed = values.seed === undefined ? (Math.random() * 0x7fff_ffff) | 0 : Number(values.seed)
   const seconds = Number(values.seconds)
   return new Promise((resolve) => {
+    const room = values.collect ? ROOM : 0
     const worker = new Worker(workerModule, {
-      workerData: { name, seconds, seed, corpus, collect: values.collect, progress },
+      workerData: { name, seconds, seed, corpus, room, progress },
     })
     let seen = -1
     const watch = setInterval(() => {
       const now = Atomics.load(counters, 0)
-      if (now === seen) end({ message: `it does not come back within ${HANG} s` })
+      if (now === seen)
+        end({ failure: { message: `it does not come back within ${HANG} s`, seed } })
       seen = now
     }, HANG * 1000)
-    const end = (failure, found = [], blocks) => {
+    const end = (result) => {
       clearInterval(watch)
       worker.removeAllListeners()
       void worker.terminate()
-      const runs = Atomics.load(counters, 0)
-      const input = failure?.input ?? new Uint8Array(progress, 8, Math.min(counters[1], INPUT_MAX))
-      const rate = Math.round(runs / Math.max(seconds, 1))
-      const kept = values.collect
-        ? `, ${keep(name, corpus, found)} in the corpus, ${blocks} blocks`
-        : ''
-      console.log(`${failure ? 'FAIL' : 'ok'} ${name}: ${runs} inputs, ${rate}/s${kept}`)
-      if (failure) console.log(`${failure.message}\nseed ${failure.seed}, input ${hex(input)}`)
-      resolve({ failed: failure !== undefined, inputs: runs })
+      const inputs = Atomics.load(counters, 0)
+      report(name, { ...result, inputs, seconds, before: corpus.length })
+      const { failure } = result
+      if (failure) {
+        const last = new Uint8Array(progress, 8, Math.min(counters[1], INPUT_MAX))
+        const input = formatInput(failure.input ?? last)
+        console.log(`${failure.message}\nseed ${failure.seed}, input ${input}`)
+      } else if (values.collect) writeCorpus(name, result.corpus)
+      resolve({ failed: failure !== undefined, inputs })
     }
-    worker.once('message', ({ failure, found, blocks }) => end(failure, found, blocks))
-    worker.once('error', (error) => end({ message: String(error.stack), seed }))
+    worker.once('message', end)
+    worker.once('error', (error) => end({ failure: { message: String(error.stack), seed } }))
   })
 }
 
-function hex(bytes) {
-  return Buffer.from(bytes).toString('hex')
-}
-
-/** Adds the shortest of what was found, and says how many there are. */
-function keep(name, corpus, found) {
-  const short = found.filter((input) => input.length <= KEPT_LENGTH)
-  const lines = [...new Set([...corpus, ...short].map(hex))].filter(Boolean)
-  const chosen = lines.sort((a, b) => a.length - b.length).slice(0, KEPT_COUNT)
-  writeFileSync(corpusFile(name), chosen.map((line) => `${line}\n`).join(''))
-  return chosen.length
+function report(name, result) {
+  const { failure, inputs, seconds, kept, features, ways, waysBefore, before, corpus, missed } =
+    result
+  const parts = [`${inputs} inputs`, `${Math.round(inputs / Math.max(seconds, 1))}/s`]
+  if (ways !== undefined) {
+    const all = missed.reduce((sum, { count }) => sum + count, 0)
+    parts.push(
+      `${ways} of ${all} ways (${waysBefore} before)`,
+      `${features} features in ${kept} inputs`,
+    )
+  }
+  if (values.collect && corpus) parts.push(`corpus of ${corpus.length} (${before} before)`)
+  console.log(`${failure ? 'FAIL' : 'ok'} ${name}: ${parts.join(', ')}`)
+  if (!values.missed) return
+  for (const file of missed ?? []) {
+    if (file.lines.length > 0)
+      console.log(
+        `  ${file.name}: ${file.count - file.lines.length} of ${file.count}, not ${file.lines.join(' ')}`,
+      )
+  }
 }

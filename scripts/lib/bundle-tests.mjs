@@ -16,11 +16,11 @@ const compiledLibrary = {
 
 /**
  * Bundles each of `files`, paths in test/, into `folder`, a path in the package.
- * @param {{ folder: string, files: string[], withLibrary?: boolean }} options
- *   `withLibrary`: the library's sources are bundled too, and not taken from dist/
+ * @param {{ folder: string, files: string[], withLibrary?: boolean, plugins?: import('esbuild').Plugin[] }} options
+ *   `withLibrary`: the library's sources are bundled too, through `plugins`, and not taken from dist/
  * @returns {Promise<string[]>} the paths of what was made
  */
-export async function bundleTests({ folder, files, withLibrary = false }) {
+export async function bundleTests({ folder, files, withLibrary = false, plugins = [] }) {
   const outdir = join(packageRoot, folder)
   await build({
     entryPoints: files.map((file) => join(packageRoot, 'test', file)),
@@ -32,7 +32,7 @@ export async function bundleTests({ folder, files, withLibrary = false }) {
     format: 'esm',
     target: 'node20',
     packages: 'external',
-    plugins: withLibrary ? [] : [compiledLibrary],
+    plugins: withLibrary ? plugins : [compiledLibrary],
   })
   return files.map((file) => join(outdir, `${basename(file, '.ts')}.mjs`))
 }

@@ -1,8 +1,10 @@
 // One target, in a thread of its own, until its time is up: started by scripts/fuzz.mjs.
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import { parentPort, workerData } from 'node:worker_threads'
-import fc from 'fast-check'
-import { BlockCoverage } from './block-coverage.js'
-import { inputs } from './mutations.js'
+import { corpusOf, fuzz } from './guided.js'
+import type { Pool } from './pool.js'
+import { files } from './probes.js'
 import { targets } from './targets/all.js'
 
 interface Job {
@@ -10,54 +12,72 @@ interface Job {
   readonly seconds: number
   readonly seed: number
   readonly corpus: readonly Uint8Array[]
-  /** Keep what reaches code that nothing did before. */
-  readonly collect: boolean
+  /** Bytes of the corpus that is to be made of what is found. */
+  readonly room: number
   /** How many runs there were, and the length and bytes of the present input, for whoever ends a run that hangs. */
   readonly progress: SharedArrayBuffer
 }
 
-const { name, seconds, seed, corpus, collect, progress } = workerData as Job
+/** Bytes that may stay behind when the same inputs are run again. */
+const GROWTH_MAX = 2 ** 20
+const REPEATS = 300
+
+const { name, seconds, seed, corpus, room, progress } = workerData as Job
 const target = targets[name]!
 const counters = new Uint32Array(progress, 0, 2)
 const present = new Uint8Array(progress, 8)
 const end = performance.now() + 1000 * seconds
-const known = [...(target.seeds?.() ?? []), ...corpus]
-const coverage = collect ? new BlockCoverage() : undefined
-const found: Uint8Array[] = []
 
-async function run(input: Uint8Array): Promise<void> {
-  present.set(input.subarray(0, present.length))
-  counters[1] = input.length
-  Atomics.add(counters, 0, 1)
-  await target.run(input)
-  if (coverage?.grew()) found.push(input.slice())
+const found = await fuzz(target, {
+  corpus,
+  seed,
+  goOn: () => performance.now() < end,
+  onInput: (input) => {
+    present.set(input.subarray(0, present.length))
+    counters[1] = input.length
+    Atomics.add(counters, 0, 1)
+  },
+})
+const { pool, waysBefore } = found
+const failure = found.failure ?? (await growth(pool))
+const ways = pool.ways
+const loaded = files.filter(({ first, lines }) => lines.some((_, i) => ways.has(first + i)))
+parentPort?.postMessage({
+  failure: failure && { ...failure, seed },
+  corpus: room > 0 && !failure ? await corpusOf(target, pool.kept, room) : [],
+  kept: pool.kept.length,
+  features: pool.features,
+  ways: ways.size,
+  waysBefore,
+  missed: loaded.map(({ name, first, lines }) => ({
+    name,
+    count: lines.length,
+    lines: lines.filter((_, i) => !ways.has(first + i)),
+  })),
+})
+
+/** What the inputs leave behind that were run before; nothing, it should be. */
+async function growth({ kept }: Pool) {
+  if (kept.length === 0) return undefined
+  const round = async () => {
+    for (let i = 0; i < REPEATS; i++) await target.run(kept[i % kept.length]!.bytes)
+    return memoryInUse()
+  }
+  await round()
+  const before = await round()
+  const more = (await round()) - before
+  if (more <= GROWTH_MAX) return undefined
+  return { input: kept[0]!.bytes, message: `${REPEATS} inputs have left ${more} bytes behind` }
 }
 
-const failure = await fuzz()
-parentPort?.postMessage({ failure, found, blocks: coverage?.size })
-
-async function fuzz(): Promise<{ message: string; input: Uint8Array; seed: number } | undefined> {
-  for (const input of known) {
-    try {
-      await run(input)
-    } catch (error) {
-      return { message: String((error as Error).stack), input, seed }
-    }
+async function memoryInUse(): Promise<number> {
+  setFlagsFromString('--expose-gc')
+  const collect = runInNewContext('gc') as () => void
+  // What is finalized may let go of more.
+  for (let i = 0; i < 2; i++) {
+    collect()
+    await new Promise((resolve) => setImmediate(resolve))
   }
-  for (let round = 0; performance.now() < end; round++) {
-    const parameters = {
-      seed: seed + round,
-      numRuns: 500,
-      interruptAfterTimeLimit: end - performance.now(),
-    }
-    const property = fc.asyncProperty(inputs([...known, ...found]), run)
-    const { failed, counterexample, errorInstance } = await fc.check(property, parameters)
-    if (failed && counterexample)
-      return {
-        message: String((errorInstance as Error | undefined)?.stack),
-        input: counterexample[0],
-        seed: parameters.seed,
-      }
-  }
-  return undefined
+  const { heapUsed, external } = process.memoryUsage()
+  return heapUsed + external
 }

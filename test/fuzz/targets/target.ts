@@ -1,9 +1,15 @@
+import type { RandomNumbers } from '../../helpers/random-numbers.js'
+
 /** A thing that must survive any bytes. */
 export interface FuzzTarget {
   /** What it is, in a few words. */
   readonly about: string
   /** Good inputs to begin with, besides the corpus. */
   seeds?(): readonly Uint8Array[]
+  /** What inputs are made of, for those that are text or hold names. */
+  readonly words?: readonly (string | Uint8Array)[]
+  /** Puts right what else makes nearly every input one that is refused at once, such as a checksum. */
+  mend?(input: Uint8Array, random: RandomNumbers): Uint8Array
   /** Throws, or rejects, if the bytes make anything do what it must not. */
   run(data: Uint8Array): void | Promise<void>
 }
