@@ -47,6 +47,7 @@ export const errorCodes = {
   ERR_GUEST_FILE: 'a file of the guest could not be read or written',
   ERR_MAX_BUFFER: 'there was more output than maxBuffer allows to collect',
   ERR_ROOTFS: 'the root file system cannot be used',
+  ERR_ISOLATION: 'the process of an isolated machine failed',
   ERR_EMULATED_HOST: 'the emulated KVM host failed',
 } as const
 

@@ -16,6 +16,7 @@ const ENTRY_POINTS = [
   'vitest',
   'cli/main',
   'cli/jail',
+  'isolated-machine/main',
 ]
 const outdir = join(packageRoot, 'dist/bundle')
 

@@ -45,6 +45,7 @@ const layers: Record<string, { files: RegExp; imports: string[]; packages?: stri
     imports: ['util', 'errors', 'memory', 'mapping', 'kvm', 'kvm/abi'],
   },
   jail: { files: /^lib\/jail\//, imports: ['errors'] },
+  isolation: { files: /^lib\/isolation\//, imports: ['util', 'errors', 'jail'] },
   initramfs: { files: /^lib\/initramfs\//, imports: ['util', 'errors'] },
   assets: {
     files: /^lib\/assets\//,
@@ -62,6 +63,7 @@ const layers: Record<string, { files: RegExp; imports: string[]; packages?: stri
   },
   machine: { files: /^lib\/machine\//, imports: ['*'], packages: ['zod'] },
   observe: { files: /^lib\/observe\//, imports: ['*'], packages: ['prom-client'] },
+  'isolated-machine': { files: /^lib\/isolated-machine\//, imports: ['*'] },
   rootfs: {
     files: /^lib\/rootfs\//,
     imports: ['util', 'errors', 'initramfs', 'assets', 'backends', 'machine'],
@@ -75,7 +77,7 @@ const layers: Record<string, { files: RegExp; imports: string[]; packages?: stri
 }
 
 /** Above machine: what `*` does not stand for, except in the entry points. */
-const ABOVE_MACHINE = ['entry', 'observe', 'rootfs', 'testing', 'cli']
+const ABOVE_MACHINE = ['entry', 'observe', 'isolated-machine', 'rootfs', 'testing', 'cli']
 
 function layerOf(file: string): string | undefined {
   return Object.keys(layers).find((name) => layers[name]!.files.test(file))

@@ -34,6 +34,7 @@ export interface RunOptions {
   flat?: 'real' | 'protected' | 'long'
   module: ModuleSpec[]
   onReset: 'stop' | 'restart'
+  isolation?: 'none' | 'process'
   debugcon?: string
   debugExit: boolean
   pvpanic: boolean
@@ -79,6 +80,7 @@ export async function machineOptions(
     ...(options.flat === undefined ? {} : { flatBinary: { mode: options.flat } }),
     ...(options.module.length > 0 && { modules: options.module }),
     ...(given('onReset') && { onReset: options.onReset }),
+    ...(options.isolation !== undefined && { isolation: options.isolation }),
     devices: {
       ...file?.devices,
       ...(options.debugcon !== undefined && {

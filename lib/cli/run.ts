@@ -129,6 +129,12 @@ export function runCommand(): Command {
     )
     .option('--vsock <path>', 'a socket device, bridged to a Unix socket made at this path')
     .option('-t, --timeout <seconds>', 'stop the guest after so long', wholeNumber)
+    .addOption(
+      new Option(
+        '--isolation <kind>',
+        'run the machine in a process of its own, in a jail',
+      ).choices(['none', 'process']),
+    )
     .option('--name <name>', 'what `node-kvm ps` and the like call it: vm-PID unless told')
     .option('--json', 'say on standard error how it ended as JSON', false)
     .option('--stats', 'say at the end what the guest exited for, and how long it took', false)

@@ -25,6 +25,7 @@ export type VmNet = Pick<
   | 'counters'
   | 'setLink'
   | 'setLimits'
+  | 'announces'
   | 'announce'
   | 'capture'
 >

@@ -153,6 +153,12 @@ export interface VirtualMachineOptions {
   /** How the guest learns of its virtio devices. `'auto'`, the default: by ACPI, or, if `commandLine` has `acpi=off`, by
    * `virtio_mmio.device=` parameters, for kernels that are built to take them. */
   discovery?: 'auto' | 'acpi' | 'command-line'
+  /**
+   * Where the machine runs. `'none'`: in this process. `'process'`: in a process of its own, in a jail, which has the
+   * machine's files and descriptors and nothing else; see `docs/security.md`. What the environment variable
+   * `NODE_KVM_ISOLATION` says, or `'none'`, unless told.
+   */
+  isolation?: 'none' | 'process'
   /** A name for errors and logs. */
   name?: string
   /** Gives up creating the machine when aborted; once it is created, ends it as `stop()` does. */
@@ -202,6 +208,7 @@ export interface MachineConfig {
   readonly consoleBufferSize: number
   readonly acpi: boolean
   readonly discovery: 'auto' | 'acpi' | 'command-line'
+  readonly isolation: 'none' | 'process'
   readonly name: string
   readonly signal: AbortSignal | undefined
   readonly log: Log | undefined
@@ -247,6 +254,13 @@ const flatShape = check.object({
 const flatOptions: check.Check<FlatOptions> = (given, name) => {
   const { mode, address, entry } = flatShape(given, name)
   return { mode, ...(address !== undefined && { address }), ...(entry !== undefined && { entry }) }
+}
+
+const isolationKind = check.oneOf('none', 'process')
+const isolation: typeof isolationKind = (given, name) => {
+  const { NODE_KVM_ISOLATION: usual } = process.env
+  if (given !== undefined || !usual) return isolationKind(given ?? 'none', name)
+  return isolationKind(usual, 'NODE_KVM_ISOLATION')
 }
 
 const checkOptions = check.object(
@@ -302,6 +316,7 @@ const checkOptions = check.object(
     ),
     acpi: check.withDefault(check.boolean, true),
     discovery: check.withDefault(check.oneOf('auto', 'acpi', 'command-line'), 'auto'),
+    isolation,
     name: check.withDefault(check.string, 'vm'),
     signal: check.optional(check.abortSignal),
     log: check.optional(

@@ -6,7 +6,7 @@ import { VirtioFs } from '../devices/virtio/fs/virtio-fs.js'
 import { VirtioNet } from '../devices/virtio/net/virtio-net.js'
 import { VirtioRng } from '../devices/virtio/rng/virtio-rng.js'
 import type { VirtioDevice } from '../devices/virtio/virtio-device.js'
-import { UnixVsockBridge } from '../devices/virtio/vsock/unix-vsock-bridge.js'
+import { type BridgedVsock, UnixVsockBridge } from '../devices/virtio/vsock/unix-vsock-bridge.js'
 import { VirtioVsock } from '../devices/virtio/vsock/virtio-vsock.js'
 import { VmmError } from '../errors.js'
 import type { Cleanup } from '../util/cleanup.js'
@@ -59,7 +59,7 @@ export async function openBackends(
   }
   for (const [i, { tag, path, readOnly }] of config.shares.entries()) {
     const folder = new SharedFolder(path, { readOnly })
-    await opened(`shares[${i}]`, folder, cleanup)
+    await openBackend(`shares[${i}]`, folder, cleanup)
     others.push(new VirtioFs(folder, { name: `fs${i}`, tag }))
   }
   const virtioConsole = config.virtioConsole && new VirtioConsole(config.virtioConsole)
@@ -86,7 +86,7 @@ export async function openDisk(
   name: string,
   cleanup: Cleanup,
 ): Promise<OpenedDevice<VirtioBlock>> {
-  await opened(option, backend, cleanup)
+  await openBackend(option, backend, cleanup)
   const device = new VirtioBlock(backend, { ...options, name, ...(rateLimit && { rateLimit }) })
   return { device, cleanup }
 }
@@ -99,7 +99,7 @@ export async function openNet(
   cleanup: Cleanup,
   warn: (warning: VmWarning) => void,
 ): Promise<OpenedDevice<VirtioNet>> {
-  await opened(option, backend, cleanup)
+  await openBackend(option, backend, cleanup)
   const device = new VirtioNet(backend, {
     name,
     link,
@@ -112,7 +112,8 @@ export async function openNet(
   return { device, cleanup }
 }
 
-async function opened(
+/** Opens a backend, and has it closed with what `cleanup` undoes. @throws what it throws, with the option named */
+export async function openBackend(
   option: string,
   backend: { open(): Promise<void>; close(): Promise<void> },
   cleanup: Cleanup,
@@ -125,7 +126,12 @@ async function opened(
   cleanup.own(backend)
 }
 
-async function openBridge(vsock: VirtioVsock, path: string, cleanup: Cleanup): Promise<void> {
+/** Makes the Unix socket of option `vsock.unixSocket`. */
+export async function openBridge(
+  vsock: BridgedVsock,
+  path: string,
+  cleanup: Cleanup,
+): Promise<void> {
   try {
     const bridge = new UnixVsockBridge(vsock, path)
     await bridge.open()

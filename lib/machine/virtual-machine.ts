@@ -468,10 +468,12 @@ export class VirtualMachine extends EventEmitter<VirtualMachineEvents> implement
   }
 }
 
-function openEngine(
+async function openEngine(
   config: MachineConfig,
   cleanup: Cleanup,
   events: EngineEvents,
 ): Promise<Engine> {
-  return LocalEngine.create(config, cleanup, events)
+  if (config.isolation === 'none') return await LocalEngine.create(config, cleanup, events)
+  const { IsolatedEngine } = await import('./isolated/isolated-engine.js')
+  return await IsolatedEngine.create(config, cleanup, events)
 }

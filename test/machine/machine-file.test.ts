@@ -80,6 +80,7 @@ const BAD: [option: string, given: unknown][] = [
   ['console.bufferSize', { kernel: 'k', console: { bufferSize: 1 } }],
   ['onReset', { kernel: 'k', onReset: 'explode' }],
   ['acpi', { kernel: 'k', acpi: 'no' }],
+  ['isolation', { kernel: 'k', isolation: 'jail' }],
   ['name', { kernel: 'k', name: 1 }],
 ]
 

@@ -1,8 +1,7 @@
-import type { FileHandle } from 'node:fs/promises'
 import { invalidOption, KvmError } from '../../errors.js'
 import { nativeAddressSpace } from '../native-memory.js'
 import type { BlockAttachment, BlockChannel } from './block-backend.js'
-import { fileFunctions } from './file-functions.js'
+import { type DiskFile, fileFunctions } from './file-functions.js'
 import { FlushGate, type FlushState } from './flush-gate.js'
 import { JsChannel } from './js-channel.js'
 import { NativeChannel } from './native-channel.js'
@@ -19,7 +18,7 @@ export const BLOCK_ENGINES: readonly BlockEngineChoice[] = ['auto', 'io_uring', 
  */
 export function newFileChannel(
   engine: BlockEngineChoice,
-  file: FileHandle,
+  file: DiskFile,
   attachment: BlockAttachment,
   flushState: FlushState,
 ): BlockChannel {

@@ -5,6 +5,7 @@ import { binding } from '../../binding.js'
 import { invalidOption, VmmError } from '../../errors.js'
 import type { BlockAttachment, BlockChannel, BlockGeometry } from './block-backend.js'
 import { BLOCK_ENGINES, type BlockEngineChoice, newFileChannel } from './file-channel.js'
+import type { HandedDisk } from './inherited-disk.js'
 import { OpenBackend } from './open-backend.js'
 
 /** What {@link FileDisk} takes. */
@@ -125,6 +126,16 @@ export class FileDisk extends OpenBackend {
 
   protected newChannel(attachment: BlockAttachment): BlockChannel {
     return newFileChannel(this.#options.engine, this.#file!, attachment, this.#flushState)
+  }
+
+  protected override handedStore(): HandedDisk {
+    const { engine } = this.#options
+    const { name, capacity, readOnly, id, discards } = this
+    const physicalBlockSize = this.#physicalBlockSize
+    return {
+      ...{ name, capacity, readOnly, id, discards, physicalBlockSize, engine },
+      fds: [this.#file!.fd],
+    }
   }
 
   /**

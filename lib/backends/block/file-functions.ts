@@ -2,8 +2,11 @@ import type { FileHandle } from 'node:fs/promises'
 import { constants } from 'node:os'
 import type { BlockFunctions } from './js-channel.js'
 
+/** An open file: a `FileHandle`, or as much of one as disks use. */
+export type DiskFile = Pick<FileHandle, 'fd' | 'readv' | 'writev' | 'datasync'>
+
 /** A file by Node's own `fs`, for guest memory that no mapping backs. */
-export function fileFunctions(file: FileHandle): BlockFunctions {
+export function fileFunctions(file: DiskFile): BlockFunctions {
   return {
     async read(offset, buffers) {
       await transfer(offset, buffers, (left, at) => file.readv(left, at).then((r) => r.bytesRead))

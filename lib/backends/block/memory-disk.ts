@@ -4,6 +4,7 @@ import { binding } from '../../binding.js'
 import { invalidOption } from '../../errors.js'
 import type { BlockAttachment, BlockChannel } from './block-backend.js'
 import { type BlockEngineChoice, newFileChannel } from './file-channel.js'
+import type { HandedDisk } from './inherited-disk.js'
 import { OpenBackend } from './open-backend.js'
 
 /** What {@link MemoryDisk} takes. */
@@ -72,6 +73,12 @@ export class MemoryDisk extends OpenBackend {
 
   protected newChannel(attachment: BlockAttachment): BlockChannel {
     return newFileChannel(this.#engine, this.#file!, attachment, this.#flushState)
+  }
+
+  protected override handedStore(): HandedDisk {
+    const { name, capacity, readOnly, id, discards } = this
+    const fds = [this.#file!.fd]
+    return { name, capacity, readOnly, id, discards, engine: this.#engine, fds }
   }
 
   protected async closeStore(): Promise<void> {

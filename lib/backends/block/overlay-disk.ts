@@ -4,6 +4,7 @@ import { binding } from '../../binding.js'
 import type { BlockAttachment, BlockChannel } from './block-backend.js'
 import { FileDisk } from './file-disk.js'
 import { fileFunctions } from './file-functions.js'
+import type { HandedDisk } from './inherited-disk.js'
 import { type BlockFunctions, JsChannel } from './js-channel.js'
 import { OpenBackend } from './open-backend.js'
 import { SectorSet } from './sector-set.js'
@@ -70,6 +71,12 @@ export class OverlayDisk extends OpenBackend {
     )
   }
 
+  protected override handedStore(): HandedDisk {
+    const { name, capacity, readOnly, id } = this
+    const { base, top } = this.#files!
+    return { name, capacity, readOnly, id, discards: false, engine: 'js', fds: [base.fd, top.fd] }
+  }
+
   protected async closeStore(): Promise<void> {
     await this.#files?.base.close()
     await this.#files?.top.close()
@@ -88,7 +95,7 @@ async function memoryFile(size: number): Promise<FileHandle> {
 }
 
 /** Sectors come from the top once they were written there. Offsets and lengths are whole sectors. */
-function overlay(base: BlockFunctions, top: BlockFunctions): BlockFunctions {
+export function overlay(base: BlockFunctions, top: BlockFunctions): BlockFunctions {
   const written = new SectorSet()
   return {
     async read(offset, buffers) {

@@ -212,16 +212,20 @@ export class VirtioNet implements VirtioDevice {
     setRateLimits(limiters, limits)
   }
 
+  /** Whether the driver can be asked to {@link announce}. */
+  get announces(): boolean {
+    const context = this.#context
+    return context !== undefined && hasFeature(context.features, VIRTIO_NET_F_GUEST_ANNOUNCE)
+  }
+
   /**
    * Asks the guest to tell the network where it is (gratuitous ARP and its like): after it has been moved.
    * @returns `false` if its driver cannot (VIRTIO_NET_F_GUEST_ANNOUNCE was not negotiated)
    */
   announce(): boolean {
-    const context = this.#context
-    if (context === undefined || !hasFeature(context.features, VIRTIO_NET_F_GUEST_ANNOUNCE))
-      return false
+    if (!this.announces) return false
     this.config[CONFIG_STATUS]! |= VIRTIO_NET_S_ANNOUNCE
-    context.configChanged()
+    this.#context?.configChanged()
     return true
   }
 

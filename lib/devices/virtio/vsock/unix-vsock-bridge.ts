@@ -1,8 +1,17 @@
 import { createConnection, createServer, type Server, type Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
 import { VmmError } from '../../../errors.js'
 import { removeAtExit } from '../../../util/exit-paths.js'
-import type { VirtioVsock } from './virtio-vsock.js'
-import type { VsockStream } from './vsock-stream.js'
+import { joinStreams } from '../../../util/join-streams.js'
+
+/** A connection with the guest. */
+type GuestStream = Duplex & { readonly localPort: number }
+
+/** What of a socket device is bridged. */
+export interface BridgedVsock {
+  connect(port: number): GuestStream
+  setFallback(fallback: ((port: number, accept: () => Duplex) => boolean) | undefined): void
+}
 
 /** Bytes of the line that a client starts with. */
 const LINE_MAX = 32
@@ -14,12 +23,12 @@ const LINE_MAX = 32
  */
 export class UnixVsockBridge {
   readonly path: string
-  readonly #vsock: VirtioVsock
+  readonly #vsock: BridgedVsock
   readonly #server: Server
   readonly #sockets = new Set<Socket>()
   #keepAtExit: (() => void) | undefined
 
-  constructor(vsock: VirtioVsock, path: string) {
+  constructor(vsock: BridgedVsock, path: string) {
     this.path = path
     this.#vsock = vsock
     this.#server = createServer((socket) => this.#serve(socket))
@@ -52,10 +61,10 @@ export class UnixVsockBridge {
   }
 
   /** The guest's connection waits for the host's: it is accepted only once that has been made. */
-  #forward(port: number, accept: () => VsockStream): boolean {
+  #forward(port: number, accept: () => Duplex): boolean {
     const stream = accept()
     const socket = this.#track(createConnection(`${this.path}_${port}`))
-    join(stream, socket)
+    joinStreams(stream, socket)
     return true
   }
 
@@ -84,7 +93,7 @@ export class UnixVsockBridge {
     const stream = this.#vsock.connect(port)
     stream.once('connect', () => {
       socket.write(`OK ${stream.localPort}\n`)
-      join(stream, socket)
+      joinStreams(stream, socket)
     })
     stream.once('error', () => socket.destroy())
     socket.once('close', () => stream.destroy())
@@ -96,17 +105,4 @@ export class UnixVsockBridge {
     socket.once('close', () => this.#sockets.delete(socket))
     return socket
   }
-}
-
-function join(stream: VsockStream, socket: Socket): void {
-  stream.pipe(socket)
-  socket.pipe(stream)
-  stream.on('error', () => socket.destroy())
-  socket.on('error', () => stream.destroy())
-  socket.once('close', () => {
-    if (!stream.writableEnded) stream.destroy()
-  })
-  stream.once('close', () => {
-    if (!socket.writableEnded) socket.destroy()
-  })
 }

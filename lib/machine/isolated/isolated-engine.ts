@@ -1,0 +1,399 @@
+import { once } from 'node:events'
+import type { Readable } from 'node:stream'
+import type { GuestAgent } from '../../agent/guest-agent.js'
+import { ConsoleOutput } from '../../backends/char/console-output.js'
+import { invalidOption, VmmError } from '../../errors.js'
+import { Channel } from '../../isolation/channel.js'
+import type { ChannelStream } from '../../isolation/channel-stream.js'
+import { type Content, violation } from '../../isolation/frames.js'
+import type { GuestMemory } from '../../memory/guest-memory.js'
+import type { Cleanup } from '../../util/cleanup.js'
+import { joinStreams } from '../../util/join-streams.js'
+import { openAgent } from '../agent.js'
+import type { VmConsole } from '../console.js'
+import type { VmBalloon, VmDisk, VmNet, VmVirtioConsole } from '../device-handles.js'
+import { checkDisk, checkNet } from '../device-options.js'
+import type { Engine, EngineEvents } from '../engine.js'
+import type { MachineConfig } from '../machine-config.js'
+import { openBackend, openBridge } from '../open-backends.js'
+import * as check from '../option-checks.js'
+import { awaitStop, type WaitLimits } from '../stop-limits.js'
+import { describeStopReason, type StopReason } from '../stop-reason.js'
+import type { GdbStub } from '../vm-gdb.js'
+import type { VmStatistics } from '../vm-stats.js'
+import { BackendServers } from './backend-servers.js'
+import { checkSnapshot } from './check-snapshot.js'
+import { MachineProcess } from './machine-process.js'
+import type { Snapshot } from './protocol.js'
+import {
+  RemoteBalloon,
+  RemoteDisk,
+  RemoteInput,
+  type RemoteMachine,
+  RemoteNet,
+  RemoteVirtioConsole,
+} from './remote-handles.js'
+import { RemoteVsock } from './remote-vsock.js'
+import { shipConfig } from './ship-config.js'
+import { stopReasonFromForm } from './stop-reason-form.js'
+import { checkWarning } from './warning-form.js'
+
+/** Milliseconds that the machine's process has to end its guest. */
+const END_PATIENCE = 2000
+/** Warnings that are passed on in a second; a machine's process that has more of them is not heard. */
+const WARNINGS_MAX = 100
+
+const checkOutput = check.object({ from: check.oneOf('console', 'debugcon') })
+const checkName = check.value<string>(
+  'a name',
+  (given) => typeof given === 'string' && /^(block|net)\d{1,6}$/.test(given),
+)
+const checkPort = check.object({ port: check.integer(0, 30) })
+
+/** What is told of a machine before it is there. */
+type Early = Map<number, ChannelStream>
+
+/** A machine in a process of its own. Nothing here waits for that process without a limit, nor believes what it says. */
+export class IsolatedEngine implements Engine, RemoteMachine {
+  readonly console: VmConsole
+  readonly disks: VmDisk[]
+  readonly nets: VmNet[]
+  readonly vsock: RemoteVsock | undefined
+  readonly agent: GuestAgent | undefined
+  readonly virtioConsole: VmVirtioConsole | undefined
+  readonly balloon: VmBalloon | undefined
+  readonly debugcon: ConsoleOutput | undefined
+  readonly gdb: GdbStub
+  readonly settled: Promise<void>
+  readonly channel: Channel
+  readonly #process: MachineProcess
+  readonly #events: EngineEvents
+  readonly #servers: BackendServers
+  readonly #plugged: Cleanup
+  readonly #cleanups = new Map<unknown, Cleanup>()
+  readonly #output: ConsoleOutput
+  readonly #endAgent: (reason: string) => void
+  readonly #settle: () => void
+  readonly #ports: Early
+  #snapshot: Snapshot
+  #running = false
+  #referenced = true
+  #ended = false
+  #requests = 0
+  #warnings = 0
+  #warningsSince = 0
+
+  private constructor(config: MachineConfig, parts: IsolatedParts, snapshot: Snapshot) {
+    const { channel, process, events, servers, plugged, ports } = parts
+    this.channel = channel
+    this.#process = process
+    this.#events = events
+    this.#servers = servers
+    this.#plugged = plugged
+    this.#ports = ports
+    this.#snapshot = snapshot
+    this.#output = new ConsoleOutput({ capacity: config.consoleBufferSize })
+    this.console = { output: this.#output, input: new RemoteInput(channel, undefined) }
+    this.disks = config.disks.map((_, i) => new RemoteDisk(`block${i}`, this))
+    this.nets = config.nets.map(({ backend }, i) => new RemoteNet(`net${i}`, this, backend))
+    this.vsock = config.vsock && new RemoteVsock(config.vsock.cid, this)
+    this.virtioConsole = config.virtioConsole && this.#remoteConsole(config.virtioConsole.ports)
+    this.balloon = config.balloon && new RemoteBalloon(this)
+    const { debugcon } = config.devices
+    this.debugcon = debugcon && new ConsoleOutput({ capacity: debugcon.bufferSize })
+    const { agent, endAgent } = openAgent(config, this.vsock)
+    this.agent = agent
+    this.#endAgent = endAgent
+    this.gdb = {
+      serve: async (client) => {
+        const remote = channel.open('gdb')
+        joinStreams(client, remote)
+        if (!remote.closed) await once(remote, 'close')
+      },
+      hold: async () => void (await this.#request('gdb.hold')),
+      release: () => channel.send('gdb.release'),
+    }
+    let settle = () => {}
+    this.settled = new Promise((resolve) => {
+      settle = resolve
+    })
+    this.#settle = settle
+  }
+
+  /** @throws VmmError `ERR_ISOLATION` if the process cannot be had; and what creating a machine throws */
+  static async create(
+    config: MachineConfig,
+    cleanup: Cleanup,
+    events: EngineEvents,
+  ): Promise<IsolatedEngine> {
+    let channel: Channel | undefined
+    let engine: IsolatedEngine | undefined
+    const servers = new BackendServers((name, value) => channel?.send(name, value))
+    const { form, fds, files } = await shipConfig(config, servers, cleanup)
+    const plugged = cleanup.child()
+    const process = new MachineProcess(files, fds)
+    const ports: Early = new Map()
+    const opened = (name: string, content: Content, stream: ChannelStream) => {
+      if (name === 'net') servers.opened(content, stream)
+      else if (name === 'accepted' && engine?.vsock) engine.vsock.accepted(content, stream)
+      else if (name === 'port') takePort(ports, content, stream)
+      else throw violation(`a stream called ${name}`)
+    }
+    channel = new Channel(process.connection, {
+      message: (name, content) => engine?.takeMessage(name, content),
+      request: (name, content) => servers.request(name, content),
+      opened,
+      closed: (error) => {
+        process.kill()
+        void process.ended.then((how) => engine?.lost(error ?? died(how)))
+      },
+    })
+    cleanup.defer(async () => {
+      // It may still have I/O to end.
+      channel.send('close')
+      await process.stop()
+      channel.close()
+    })
+    const giveUp = () => process.kill()
+    config.signal?.addEventListener('abort', giveUp)
+    try {
+      process.ref()
+      const { value } = await channel.request('create', form)
+      const snapshot = checkSnapshot(value)
+      const parts = { channel, process, events, servers, plugged, ports }
+      engine = new IsolatedEngine(config, parts, snapshot)
+      const path = config.vsock?.unixSocket
+      if (engine.vsock && path !== undefined) await openBridge(engine.vsock, path, cleanup)
+      return engine
+    } catch (error) {
+      config.signal?.throwIfAborted()
+      throw channel.closed ? died(await process.ended) : error
+    } finally {
+      config.signal?.removeEventListener('abort', giveUp)
+      process.unref()
+    }
+  }
+
+  get memory(): GuestMemory {
+    throw new VmmError('ERR_STATE', "the guest's memory is that of another process", {
+      option: 'isolation',
+      value: 'process',
+      expected: "'none' to reach the guest's memory",
+    })
+  }
+
+  get snapshot(): Snapshot {
+    return this.#snapshot
+  }
+
+  /** The machine's process's number. */
+  get pid(): number | undefined {
+    return this.#process.pid
+  }
+
+  stats(): VmStatistics {
+    return structuredClone(this.#snapshot.stats)
+  }
+
+  run(): void {
+    this.#running = true
+    this.channel.send('run')
+    this.#keepAlive()
+  }
+
+  async pause(): Promise<void> {
+    this.#running = false
+    await this.#request('pause')
+  }
+
+  pressPowerButton(): void {
+    this.channel.send('powerButton')
+  }
+
+  async reset(): Promise<void> {
+    await this.#request('reset')
+  }
+
+  async plugDisk(given: unknown): Promise<VmDisk> {
+    const { backend, ...others } = checkDisk(given, 'disk')
+    return await this.#plug('disk', backend, this.disks, async (cleanup) => {
+      const disk = this.#servers.disk(backend, cleanup)
+      const { value } = await this.#request('plugDisk', { ...others, disk })
+      return new RemoteDisk(checkName(value, 'disk'), this)
+    })
+  }
+
+  async plugNet(given: unknown): Promise<VmNet> {
+    const { backend, ...others } = checkNet(given, 'net')
+    return await this.#plug('net', backend, this.nets, async (cleanup) => {
+      const net = this.#servers.net(backend, cleanup)
+      const { value } = await this.#request('plugNet', { ...others, net })
+      return new RemoteNet(checkName(value, 'net'), this, backend)
+    })
+  }
+
+  async unplug(device: unknown, limits: WaitLimits): Promise<void> {
+    const lists: (VmDisk | VmNet)[][] = [this.disks, this.nets]
+    const list = lists.find((each) => each.includes(device as VmDisk | VmNet))
+    if (list === undefined) {
+      throw invalidOption('device', device, 'a disk or a network card that is plugged in')
+    }
+    const handle = device as VmDisk | VmNet
+    const gone = this.#request('unplug', { device: handle.name }).then(async () => {
+      const index = list.indexOf(handle)
+      if (index >= 0) list.splice(index, 1)
+      await this.#cleanups.get(handle)?.run()
+    })
+    gone.catch(() => {}) // whoever waits is told; nobody may be waiting any more
+    await awaitStop(gone, limits, `${handle.name} has not been let go`)()
+  }
+
+  end(reason: StopReason): void {
+    this.#running = false
+    this.#endAgent(describeStopReason(reason))
+    if (this.#ended || this.channel.closed) this.#finish()
+    else {
+      const timer = setTimeout(() => this.#process.kill(), END_PATIENCE)
+      void this.#request('end')
+        .catch(() => {})
+        .finally(() => {
+          clearTimeout(timer)
+          this.#finish()
+        })
+    }
+    this.#keepAlive()
+  }
+
+  ref(): void {
+    this.#referenced = true
+    this.#keepAlive()
+  }
+
+  unref(): void {
+    this.#referenced = false
+    this.#keepAlive()
+  }
+
+  /** The process is gone: the machine with it, unless that has ended before. */
+  lost(error: Error): void {
+    if (this.#ended) return
+    this.#ended = true
+    this.#events.onEnd({ kind: 'error', error })
+  }
+
+  /** @throws VmmError for a message that is none */
+  takeMessage(name: string, content: Content): void {
+    const { value, bytes } = content
+    switch (name) {
+      case 'output': {
+        const { from } = checkOutput(value, 'output')
+        const output = from === 'console' ? this.#output : this.debugcon
+        for (const byte of bytes) output?.put(byte)
+        return
+      }
+      case 'state':
+        this.#snapshot = checkSnapshot(value)
+        return
+      case 'warning':
+        this.#warn(value)
+        return
+      case 'reset':
+        this.#events.onReset()
+        return
+      case 'connected':
+        this.vsock?.connected(content)
+        return
+      case 'stopped': {
+        const reason = stopReasonFromForm(value)
+        if (this.#ended) return
+        this.#ended = true
+        this.#events.onEnd(reason)
+        return
+      }
+      default:
+        throw violation(`a message called ${name}`)
+    }
+  }
+
+  #warn(value: unknown): void {
+    const warning = checkWarning(value)
+    const now = performance.now()
+    if (now - this.#warningsSince > 1000) {
+      this.#warningsSince = now
+      this.#warnings = 0
+    }
+    if (this.#warnings++ < WARNINGS_MAX) this.#events.onWarning(warning)
+  }
+
+  #finish(): void {
+    this.#output.end()
+    this.debugcon?.end()
+    this.#settle()
+    this.#keepAlive()
+  }
+
+  async #plug<T extends VmDisk | VmNet>(
+    option: string,
+    backend: Parameters<typeof openBackend>[1],
+    list: T[],
+    plug: (cleanup: Cleanup) => Promise<T>,
+  ): Promise<T> {
+    const cleanup = this.#plugged.child()
+    try {
+      await openBackend(option, backend, cleanup)
+      const handle = await plug(cleanup)
+      list.push(handle)
+      this.#cleanups.set(handle, cleanup)
+      return handle
+    } catch (error) {
+      await cleanup.run().catch(() => {}) // the first error is the one to report
+      throw error
+    }
+  }
+
+  #remoteConsole(names: readonly string[]): RemoteVirtioConsole {
+    const outputs = ['console', ...names].map((name, i) => {
+      const output = this.#ports.get(i)
+      if (output === undefined) throw violation('a console without its ports')
+      return { name, output: output as Readable }
+    })
+    return new RemoteVirtioConsole(this, outputs)
+  }
+
+  async #request(name: string, value?: unknown): Promise<Content> {
+    this.#requests++
+    this.#keepAlive()
+    try {
+      return await this.channel.request(name, value)
+    } finally {
+      this.#requests--
+      this.#keepAlive()
+    }
+  }
+
+  #keepAlive(): void {
+    if (this.#requests > 0 || (this.#running && this.#referenced && !this.#ended))
+      this.#process.ref()
+    else this.#process.unref()
+  }
+}
+
+interface IsolatedParts {
+  readonly channel: Channel
+  readonly process: MachineProcess
+  readonly events: EngineEvents
+  readonly servers: BackendServers
+  /** Of devices that are plugged in later, whose backends outlive the process as the others' do. */
+  readonly plugged: Cleanup
+  readonly ports: Early
+}
+
+function takePort(ports: Early, { value }: Content, stream: ChannelStream): void {
+  const { port } = checkPort(value, 'port')
+  if (ports.has(port)) throw violation('a port that there is already')
+  ports.set(port, stream)
+}
+
+function died(how: string): VmmError {
+  return new VmmError('ERR_ISOLATION', `the machine's process ${how}`)
+}
