@@ -77,6 +77,7 @@ describe('parseConfig', () => {
       consoleBufferSize: 2 ** 20,
       acpi: true,
       discovery: 'auto',
+      isolation: 'none',
       name: 'vm',
     })
   })
