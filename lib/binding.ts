@@ -146,6 +146,7 @@ export interface MappingOptions {
   kind?: 'memfd' | 'anonymous'
   /** Bytes of a huge page: 0 for none, 2 MiB or 1 GiB. */
   hugePageSize?: number
+  /** Of a memfd, as /proc shows it. */
   name?: string
   /** Writable pages of a known pattern on both sides instead of unreadable ones: see `canariesIntact`. For tests. */
   canaries?: boolean

@@ -1,5 +1,6 @@
 /** A system call on behalf of a virtual machine that the kernel refused, shaped like Node's own system errors. */
 export class KvmError extends Error {
+  /** Tells it from other errors. */
   override readonly name = 'KvmError'
   constructor(
     /** The errno's name, such as `'EEXIST'`. */
@@ -62,16 +63,22 @@ export interface ErrorDetails {
   readonly value?: unknown
   /** What would have been accepted, in words: `'a multiple of 4096 from 1 MiB to 1 TiB'`. */
   readonly expected?: string
+  /** What went wrong below. */
   readonly cause?: unknown
 }
 
 /** An error of node-kvm's own. `code` is one of {@link errorCodes}; the message names the value and what was expected. */
 export class VmmError extends Error {
+  /** Tells it from other errors. */
   override readonly name = 'VmmError'
+  /** The option at fault, as a path: `'disks[0].queues'`. */
   readonly option: string | undefined
+  /** What it was. */
   readonly value: unknown
+  /** What was expected of it, in words. */
   readonly expected: string | undefined
   constructor(
+    /** What kind of error it is. */
     readonly code: ErrorCode,
     message: string,
     details: ErrorDetails = {},

@@ -1,5 +1,5 @@
 // npm run docs:api writes the API reference, a page for each entry point, to dist/api/, from what is published: the
-// declarations in dist/lib. npm run docs:check tells which public symbols are not documented.
+// declarations in dist/lib. npm run docs:check tells which public symbols, and members of them, are not documented.
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 // TypeScript 7 has no interface for programs yet.
@@ -7,8 +7,11 @@ import ts from 'typescript-5'
 import { packageRoot } from './lib/build-addon.mjs'
 
 const manifest = JSON.parse(readFileSync(join(packageRoot, 'package.json'), 'utf8'))
-/** Names that are the kernel's and the virtio specification's, whose documentation is theirs. */
-const ABI_NAME = /^(KVM|VIRTIO|VIRTQ|PCI|GUEST_MEMFD)_[A-Z0-9_]+$/
+/**
+ * Names that are the kernel's and the virtio specification's, whose documentation is theirs; and codes of errors, whose
+ * values say what they mean.
+ */
+const ABI_NAME = /^(KVM|VIRTIO|VIRTQ|PCI|GUEST_MEMFD|ERR)_[A-Z0-9_]+$/
 
 const entries = Object.entries(manifest.exports)
   .filter(([, target]) => target.types)
@@ -44,20 +47,25 @@ function symbolsOf({ file }) {
     .sort((a, b) => (a.name < b.name ? -1 : 1))
 }
 
-/** Members that a user sees: of classes and interfaces, but for what is private or internal. */
+const docOf = (symbol) => text(symbol.getDocumentationComment(checker))
+const isInternal = (symbol) => symbol.getJsDocTags(checker).some(({ name }) => name === 'internal')
+
+/**
+ * Members that a user sees, each once: of classes, interfaces and object types, but for what is private or internal, and
+ * what a stream calls of its own (`_read`).
+ */
 function membersOf(symbol) {
   const declaration = symbol.declarations?.[0]
-  if (!declaration) return []
-  if (!ts.isClassDeclaration(declaration) && !ts.isInterfaceDeclaration(declaration)) return []
-  return declaration.members
+  const members = declaration?.members ?? declaration?.type?.members ?? []
+  const hidden = ts.ModifierFlags.Private | ts.ModifierFlags.Protected
+  const named = [...members]
     .filter((member) => member.name && ts.isIdentifier(member.name))
-    .filter((member) => {
-      const flags = ts.getCombinedModifierFlags(member)
-      return (flags & (ts.ModifierFlags.Private | ts.ModifierFlags.Protected)) === 0
-    })
+    .filter((member) => (ts.getCombinedModifierFlags(member) & hidden) === 0)
+    .map((member) => ({ name: member.name.text, symbol: checker.getSymbolAtLocation(member.name) }))
+    .filter((member) => member.symbol && !isInternal(member.symbol))
+    .filter((member) => !member.name.startsWith('_'))
+  return [...new Map(named.map((member) => [member.name, member])).values()]
 }
-
-const docOf = (symbol) => text(symbol.getDocumentationComment(checker))
 
 function tagsOf(symbol) {
   return symbol
@@ -80,9 +88,7 @@ function page(entry, symbols) {
     const declarations = (symbol.declarations ?? []).filter((each) => !ts.isSourceFile(each))
     for (const each of declarations) lines.push('```ts', signatureOf(each), '```', '')
     for (const member of membersOf(symbol)) {
-      const own = checker.getSymbolAtLocation(member.name)
-      const doc = own ? docOf(own) : ''
-      if (doc !== '') lines.push(`- **${member.name.getText()}** ${doc.replace(/\n+/g, ' ')}`)
+      lines.push(`- **${member.name}** ${docOf(member.symbol).replace(/\n+/g, ' ')}`.trimEnd())
     }
     lines.push('')
   }
@@ -98,8 +104,14 @@ const missing = []
 for (const entry of entries) {
   const symbols = symbolsOf(entry)
   for (const { name, symbol } of symbols) {
-    if (docOf(symbol) !== '' || isAbi(symbol)) documented++
-    else missing.push(`${entry.name}: ${name}`)
+    const members = membersOf(symbol).map((member) => ({
+      name: `${name}.${member.name}`,
+      symbol: member.symbol,
+    }))
+    for (const each of [{ name, symbol }, ...members]) {
+      if (docOf(each.symbol) !== '' || isAbi(each.symbol)) documented++
+      else missing.push(`${entry.name}: ${each.name}`)
+    }
   }
   if (!check) {
     mkdirSync(output, { recursive: true })

@@ -30,8 +30,11 @@ export interface CopyOutOptions extends CopyOptions {
 
 /** What has been copied. */
 export interface CopySummary {
+  /** Regular files. */
   readonly files: number
+  /** Folders, the one that was named among them. */
   readonly folders: number
+  /** Symbolic links. */
   readonly links: number
   /** What is neither of these, such as sockets and devices, and links that were left out. */
   readonly skipped: number

@@ -8,8 +8,9 @@ export interface SpawnOptions {
   env?: Readonly<Record<string, string | undefined>>
   /** The working directory: `'/'` unless told. */
   cwd?: string
-  /** Numbers of its user and group: root's unless told. */
+  /** Number of its user: root's unless told. */
   uid?: number
+  /** Number of its group: root's unless told. */
   gid?: number
   /** Gives it a terminal of that many characters, `{ rows: 24, columns: 80 }`; none unless told. */
   tty?: { rows: number; columns: number }

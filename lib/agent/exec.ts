@@ -12,6 +12,7 @@ export interface ExecOptions extends SpawnOptions, LimitOptions {
   stdin?: string | Uint8Array | Readable
   /** Takes what it writes, as it comes, instead of the result; it is not ended. The program waits for a slow one. */
   stdout?: Writable
+  /** The same for what it writes as errors. */
   stderr?: Writable
   /** Bytes of each output that are collected at most; the program is killed if there is more. 1 MiB unless told. */
   maxBuffer?: number
@@ -23,6 +24,7 @@ export interface ExecOptions extends SpawnOptions, LimitOptions {
 export interface ExecResult extends GuestExit {
   /** What it wrote, as text; empty if a stream took it. */
   readonly stdout: string
+  /** What it wrote as errors, as text; empty if a stream took it. */
   readonly stderr: string
 }
 

@@ -113,7 +113,10 @@ export class GuestAgent {
     )
   }
 
-  /** @throws VmmError `ERR_GUEST_FILE` for what is no regular file, or cannot be read; `ERR_MAX_BUFFER` */
+  /**
+   * Gives what is in a file of the guest's.
+   * @throws VmmError `ERR_GUEST_FILE` for what is no regular file, or cannot be read; `ERR_MAX_BUFFER`
+   */
   async readFile(path: string, options: ReadFileOptions = {}): Promise<Buffer> {
     const { maxBytes = MAX_BYTES } = options
     checkBound('maxBytes', maxBytes)

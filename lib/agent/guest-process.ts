@@ -37,6 +37,7 @@ export class GuestProcess implements AsyncDisposable {
   readonly stdin: Writable
   /** Its standard output; everything, if it has a terminal. It waits, in the guest, for who reads this. */
   readonly stdout: Readable
+  /** Its standard error; nothing, if it has a terminal. */
   readonly stderr: Readable
   /** Its process id in the guest; 0 until it has started. */
   pid = 0

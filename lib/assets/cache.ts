@@ -10,6 +10,7 @@ export type Report = (text: string) => void
 
 /** How an asset is fetched. */
 export interface AssetOptions {
+  /** Told of each step that takes long. */
   report?: Report
 }
 

@@ -26,6 +26,7 @@ export interface FirmwareAsset {
   readonly seabios: string
   /** For one without. */
   readonly seabiosMicrovm: string
+  /** Path of OVMF's code, for option `firmware`. */
   readonly ovmfCode: string
   /** What a machine's own file of variables is a copy of at first. */
   readonly ovmfVariables: string

@@ -31,7 +31,9 @@ export class ImageFile {
    */
   constructor(
     source: string | Uint8Array,
+    /** What the image is to the user, for errors. */
     readonly option: string,
+    /** Of errors about its contents. */
     readonly code: ErrorCode,
   ) {
     if (typeof source !== 'string') {
@@ -80,6 +82,7 @@ export class ImageFile {
     return bytes
   }
 
+  /** May be called again. */
   close(): void {
     if (this.#fd >= 0) closeSync(this.#fd)
     this.#fd = -1

@@ -14,9 +14,13 @@ export type AccessWidth = 1 | 2 | 4 | 8
 export interface BusDevice {
   /** For logs, statistics and errors: `'uart0'`. */
   readonly name: string
+  /** A guest's read. @returns an unsigned integer of `width` bytes */
   read(offset: number, width: 1 | 2 | 4): number
+  /** A guest's write of an unsigned integer of `width` bytes. */
   write(offset: number, width: 1 | 2 | 4, value: number): void
+  /** A guest's read of 8 bytes. */
   read64?(offset: number): bigint
+  /** A guest's write of 8 bytes. */
   write64?(offset: number, value: bigint): void
   /** Accesses that need no synchronous exit. Read once, when the device is put on a bus. */
   readonly shortcuts?: Shortcuts

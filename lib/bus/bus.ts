@@ -12,15 +12,19 @@ export type AddressSpaceKind = 'pio' | 'mmio'
 
 /** Where a device answers: `size` addresses (ports, bytes) from `base`. */
 export interface BusRange {
+  /** Where it begins. */
   readonly base: number
   /** One past the last address. */
   readonly end: number
+  /** Who answers there. */
   readonly device: BusDevice
 }
 
 /** Learns what comes to a bus and goes from it, so that look-up tables elsewhere follow. */
 export interface BusObserver {
+  /** A device has come. */
   attached(range: BusRange): void
+  /** It has gone. */
   detached(range: BusRange): void
 }
 
@@ -36,6 +40,7 @@ const ALL_ONES_64 = 0xffff_ffff_ffff_ffffn
 export class Bus {
   /** Accesses that reached no device. */
   unclaimed = 0
+  /** Of ports or of guest-physical addresses. */
   readonly kind: AddressSpaceKind
   readonly #ranges = new RangeMap<BusRange>()
   readonly #observers = new Set<BusObserver>()
@@ -146,6 +151,7 @@ export class Bus {
     this.unclaimed++
   }
 
+  /** A read of 8 bytes; all ones where nobody is. */
   read64(address: number): bigint {
     const range = this.#ranges.find(address)
     if (range !== undefined && range.end - address >= 8 && range.device.read64 !== undefined) {
@@ -155,6 +161,7 @@ export class Bus {
     return ALL_ONES_64
   }
 
+  /** A write of 8 bytes, which goes nowhere where nobody is. */
   write64(address: number, value: bigint): void {
     const range = this.#ranges.find(address)
     if (range !== undefined && range.end - address >= 8 && range.device.write64 !== undefined) {

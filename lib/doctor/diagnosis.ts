@@ -3,7 +3,9 @@ import { type KvmFinding, probeKvm } from './kvm-probe.js'
 
 /** What this machine can do for virtual machines. */
 export interface Diagnosis {
+  /** What /dev/kvm can do. */
   readonly kvm: KvmFinding
+  /** What else the host may have. */
   readonly features: readonly HostFeature[]
 }
 

@@ -3,8 +3,11 @@ import { binding } from '../binding.js'
 
 /** Something that the host may or may not have, and that a guest can do without. */
 export interface HostFeature {
+  /** For people. */
   readonly name: string
+  /** `'forbidden'`: it is there, but not for this user. */
   readonly state: 'ready' | 'forbidden' | 'absent'
+  /** What was found, in a sentence. */
   readonly detail: string
   /** What would mend it; empty if it is ready. */
   readonly remedy: string

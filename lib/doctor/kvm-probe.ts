@@ -18,7 +18,9 @@ export type KvmState = 'fine' | 'absent' | 'forbidden' | 'software' | 'broken'
 
 /** What this machine's /dev/kvm can do. */
 export interface KvmFinding {
+  /** What it comes down to. */
   readonly state: KvmState
+  /** What was found, in a sentence. */
   readonly detail: string
   /** What would mend it; empty if it is fine. */
   readonly remedy: string

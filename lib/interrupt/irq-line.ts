@@ -9,8 +9,11 @@ import type { SignalEvent } from '../util/signal-event.js'
 export interface IrqLine {
   /** The global system interrupt that the line is wired to. */
   readonly gsi: number
+  /** Raises it. Nothing happens to one that is raised. */
   assert(): void
+  /** Lowers it. */
   deassert(): void
+  /** Raises and lowers it: an edge. */
   pulse(): void
 }
 

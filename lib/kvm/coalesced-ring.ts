@@ -2,7 +2,9 @@ import { KVM_COALESCED_MMIO_PAGE_OFFSET } from './abi/memory.js'
 
 /** One write of the guest that made no exit. */
 export interface CoalescedWrite {
+  /** Ports or memory. */
   space: 'pio' | 'mmio'
+  /** The port, or the guest-physical address. */
   address: number
   /** The bytes written, a copy. */
   data: Uint8Array

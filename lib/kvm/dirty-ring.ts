@@ -2,6 +2,7 @@ import { KVM_DIRTY_GFN_F_DIRTY, KVM_DIRTY_GFN_F_RESET, KvmDirtyGfn } from './abi
 
 /** A page that the guest wrote. */
 export interface DirtyPage {
+  /** The memory slot, with its address space in the upper 16 bits. */
   slot: number
   /** The page's number within the slot. */
   page: number

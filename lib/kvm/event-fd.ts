@@ -16,10 +16,12 @@ export class EventFd implements Disposable {
     this.native = new (binding().EventFd)()
   }
 
+  /** The descriptor; -1 once closed. */
   get fd(): number {
     return this.native.fd
   }
 
+  /** Whether `close()` was called. */
   get closed(): boolean {
     return this.native.fd < 0
   }
@@ -56,6 +58,7 @@ export class EventFd implements Disposable {
     orphans.register(owner, this.native)
   }
 
+  /** Ends `watch`. Nothing happens if there is none. */
   unwatch(): void {
     this.native.unwatch()
   }
@@ -66,11 +69,13 @@ export class EventFd implements Disposable {
     return this
   }
 
+  /** Undoes `ref()`. */
   unref(): this {
     this.native.unref()
     return this
   }
 
+  /** May be called again. */
   close(): void {
     this.native.close()
   }

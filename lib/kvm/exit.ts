@@ -1,36 +1,48 @@
 /** A port access. `data` is live: for `in` it is to be filled before the next run. */
 export interface IoExit {
+  /** KVM_EXIT_IO. */
   reason: 'io'
+  /** By the guest: `'in'` reads the port. */
   direction: 'in' | 'out'
+  /** 0 to 65535. */
   port: number
   /** Bytes of one access: 1, 2 or 4. */
   size: number
   /** Accesses, one after the other in `data`. */
   count: number
+  /** `size * count` bytes. */
   data: Uint8Array
 }
 
 /** A memory access where there is no memory. `data` is live: for a read it is to be filled before the next run. */
 export interface MmioExit {
+  /** KVM_EXIT_MMIO. */
   reason: 'mmio'
+  /** By the guest. */
   direction: 'read' | 'write'
   /** Guest-physical. */
   address: bigint
+  /** 1 to 8 bytes. */
   data: Uint8Array
 }
 
 /** KVM_CAP_X86_USER_SPACE_MSR. Answered by `msrData` and `msrError` of the run page. */
 export interface MsrExit {
+  /** KVM_EXIT_X86_RDMSR or KVM_EXIT_X86_WRMSR. */
   reason: 'rdmsr' | 'wrmsr'
+  /** Which MSR. */
   index: number
   /** The value written; for `rdmsr` what the run page holds. */
   data: bigint
+  /** KVM_MSR_EXIT_REASON_*. */
   cause: 'invalid' | 'unknown' | 'filter'
 }
 
 /** KVM itself, or its emulator, could not go on. */
 export interface InternalErrorExit {
+  /** KVM_EXIT_INTERNAL_ERROR. */
   reason: 'internal-error'
+  /** KVM_INTERNAL_ERROR_*. */
   suberror: number
   /** The suberror by name where it has one. */
   name:
@@ -47,8 +59,11 @@ export interface InternalErrorExit {
 
 /** What a KVM_EXIT_SYSTEM_EVENT is for. */
 export interface SystemEventExit {
+  /** KVM_EXIT_SYSTEM_EVENT. */
   reason: 'system-event'
+  /** KVM_SYSTEM_EVENT_*. */
   type: number
+  /** The type by name. */
   event:
     | 'shutdown'
     | 'reset'
@@ -58,6 +73,7 @@ export interface SystemEventExit {
     | 'sev-term'
     | 'tdx-fatal'
     | 'unknown'
+  /** What comes with some of them. */
   data: bigint[]
 }
 

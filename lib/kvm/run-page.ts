@@ -26,9 +26,13 @@ const at = {
 export class RunPage {
   /** The page and what follows it: PIO data, the coalesced ring. */
   readonly bytes: Uint8Array
+  /** The page as 16-bit values. */
   readonly u16: Uint16Array
+  /** The page as 32-bit values. */
   readonly u32: Uint32Array
+  /** The page as 64-bit values. */
   readonly u64: BigUint64Array
+  /** The page as what reads and writes at any offset. */
   readonly view: DataView
   /** Every field by its C name. Reading one makes an object: not for hot paths. */
   readonly struct: KvmRun
@@ -63,6 +67,7 @@ export class RunPage {
   set requestInterruptWindow(on: boolean) {
     this.bytes[at.requestInterruptWindow] = on ? 1 : 0
   }
+  /** Whether KVM_INTERRUPT may be used now. */
   get readyForInterruptInjection(): boolean {
     return this.bytes[at.readyForInterruptInjection] !== 0
   }
@@ -74,12 +79,14 @@ export class RunPage {
   get flags(): number {
     return this.u16[at.flags]!
   }
+  /** The guest's task priority, where no interrupt controller is in the kernel. */
   get cr8(): bigint {
     return this.u64[at.cr8]!
   }
   set cr8(value: bigint) {
     this.u64[at.cr8] = value
   }
+  /** The guest's MSR IA32_APIC_BASE, likewise. */
   get apicBase(): bigint {
     return this.u64[at.apicBase]!
   }
@@ -97,6 +104,7 @@ export class RunPage {
   get ioSize(): number {
     return this.bytes[at.exit + 1]!
   }
+  /** 0 to 65535. */
   get ioPort(): number {
     return this.u16[(at.exit + 2) >> 1]!
   }
@@ -135,6 +143,7 @@ export class RunPage {
   get mmioLength(): number {
     return this.u32[(at.exit + 16) >> 2]!
   }
+  /** Whether the guest writes. */
   get mmioIsWrite(): boolean {
     return this.bytes[at.exit + 20] !== 0
   }
@@ -153,6 +162,7 @@ export class RunPage {
     this.u32[(at.exit + 8) >> 2] = value
     this.u32[(at.exit + 12) >> 2] = 0
   }
+  /** The 8 bytes that are, or are to be, transferred. */
   get mmioData64(): bigint {
     return this.u64[(at.exit + 8) >> 3]!
   }
@@ -162,6 +172,7 @@ export class RunPage {
 
   // KVM_EXIT_X86_RDMSR, KVM_EXIT_X86_WRMSR
 
+  /** Which MSR. */
   get msrIndex(): number {
     return this.u32[(at.exit + 12) >> 2]!
   }

@@ -4,11 +4,15 @@ import * as abi from './abi/stats.js'
 
 /** One statistic of a VM or vCPU. */
 export interface Stat {
+  /** The kernel's. */
   name: string
+  /** KVM_STATS_TYPE_*. */
   type: 'cumulative' | 'instant' | 'peak' | 'linear-histogram' | 'log-histogram' | 'unknown'
+  /** KVM_STATS_UNIT_*. */
   unit: 'none' | 'bytes' | 'seconds' | 'cycles' | 'boolean' | 'unknown'
   /** Values count in units of `base` to the power of `exponent`: seconds with 10 and -9 are nanoseconds. */
   base: 10 | 2
+  /** Of the unit, by its base of 2 or 10. */
   exponent: number
   /** The width of a linear histogram's buckets. */
   bucketSize: number
@@ -59,10 +63,12 @@ export class StatsFd implements Disposable {
     return this.#knownLayout().id
   }
 
+  /** The descriptor; -1 once closed. */
   get fd(): number {
     return this.#native.fd
   }
 
+  /** Whether `close()` was called. */
   get closed(): boolean {
     return this.#native.fd < 0
   }
@@ -84,6 +90,7 @@ export class StatsFd implements Disposable {
     }))
   }
 
+  /** May be called again. */
   close(): void {
     this.#native.close()
   }

@@ -44,6 +44,7 @@ export interface PmuEventFilter {
   action: number
   /** At most 300 of them. */
   events: readonly bigint[]
+  /** Which of the fixed counters it holds for. */
   fixedCounterBitmap?: number
   /** KVM_PMU_EVENT_FLAG_MASKED_EVENTS. */
   flags?: number

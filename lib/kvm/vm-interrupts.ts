@@ -22,6 +22,7 @@ import { VmMemory } from './vm-memory.js'
 
 /** Guest accesses that raise an eventfd: {@link VmFd.ioeventfd}. */
 export interface IoeventfdOptions {
+  /** Ports or memory. */
   space: 'pio' | 'mmio'
   /** A port, or a guest-physical address. */
   address: number

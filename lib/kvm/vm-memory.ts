@@ -29,6 +29,7 @@ export interface UserMemoryRegion {
 
 /** A slot with private memory beside the shared: {@link VmFd.setUserMemoryRegion2}. */
 export interface UserMemoryRegion2 extends UserMemoryRegion {
+  /** Where its private pages come from. */
   guestMemfd?: GuestMemfd
   /** Where in the guest_memfd it begins, a multiple of 4096; 0 unless told. */
   guestMemfdOffset?: number
@@ -178,20 +179,24 @@ export abstract class VmMemory extends Fd<NativeVm> {
 
 /** A guest_memfd: {@link VmFd.createGuestMemfd}. Slots keep its memory after `close()`. */
 export class GuestMemfd implements Disposable {
+  /** The addon's object, for the addon's other classes. */
   readonly native: NativeGuestMemfd
 
   constructor(native: NativeGuestMemfd) {
     this.native = native
   }
 
+  /** The descriptor; -1 once closed. */
   get fd(): number {
     return this.native.fd
   }
 
+  /** Whether `close()` was called. */
   get closed(): boolean {
     return this.native.fd < 0
   }
 
+  /** May be called again. */
   close(): void {
     this.native.close()
   }

@@ -2,6 +2,7 @@
 export interface DeviceStatistics {
   /** `'block0'`, `'net1'`, `'console'`. */
   readonly name: string
+  /** Since the machine was made. */
   readonly counters: Readonly<Record<string, number>>
 }
 

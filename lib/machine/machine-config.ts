@@ -177,40 +177,73 @@ export interface ModuleOptions {
 
 /** The options, checked and completed. */
 export interface MachineConfig {
+  /** {@link VirtualMachineOptions.kernel}. */
   readonly kernel: string | Uint8Array | undefined
+  /** {@link VirtualMachineOptions.firmware}. */
   readonly firmware: FirmwareConfig | undefined
+  /** {@link VirtualMachineOptions.flatBinary}. */
   readonly flatBinary: FlatOptions | undefined
+  /** {@link VirtualMachineOptions.decompress}. */
   readonly decompress: 'guest' | 'host'
+  /** {@link VirtualMachineOptions.initrd}. */
   readonly initrd: string | Uint8Array | undefined
+  /** {@link VirtualMachineOptions.modules}. */
   readonly modules: readonly ModuleConfig[]
+  /** {@link VirtualMachineOptions.commandLine}. */
   readonly commandLine: string
   /** Bytes. */
   readonly memory: number
+  /** {@link VirtualMachineOptions.memoryBacking}. */
   readonly memoryBacking: MemoryBacking
+  /** {@link VirtualMachineOptions.cpus}. */
   readonly cpus: number
+  /** {@link VirtualMachineOptions.topology}. */
   readonly topology: CpuTopology
+  /** {@link VirtualMachineOptions.cpu}. */
   readonly cpu: CpuModel
+  /** {@link VirtualMachineOptions.cpuAffinity}. */
   readonly cpuAffinity: readonly (readonly number[])[]
+  /** {@link VirtualMachineOptions.disks}. */
   readonly disks: readonly DiskConfig[]
+  /** {@link VirtualMachineOptions.nets}. */
   readonly nets: readonly NetConfig[]
+  /** {@link VirtualMachineOptions.transport}. */
   readonly transport: 'pci' | 'mmio'
+  /** {@link VirtualMachineOptions.packedQueues}. */
   readonly packedQueues: boolean
+  /** {@link VirtualMachineOptions.inOrderQueues}. */
   readonly inOrderQueues: boolean
+  /** {@link VirtualMachineOptions.rng}. */
   readonly rng: boolean
+  /** {@link VirtualMachineOptions.vsock}. */
   readonly vsock: { readonly cid: number; readonly unixSocket: string | undefined } | undefined
+  /** {@link VirtualMachineOptions.shares}. */
   readonly shares: readonly ShareConfig[]
+  /** {@link VirtualMachineOptions.agent}. */
   readonly agent: { readonly startTimeout: number } | undefined
+  /** {@link VirtualMachineOptions.virtioConsole}. */
   readonly virtioConsole: { readonly ports: readonly string[] } | undefined
+  /** {@link VirtualMachineOptions.balloon}. */
   readonly balloon: { readonly deflateOnOom: boolean } | undefined
+  /** {@link VirtualMachineOptions.devices}. */
   readonly devices: PlatformDeviceConfig
+  /** {@link VirtualMachineOptions.attach}. */
   readonly attach: readonly AttachedDeviceConfig[]
+  /** {@link VirtualMachineOptions.onReset}. */
   readonly onReset: 'stop' | 'restart'
+  /** {@link VirtualMachineOptions.consoleBufferSize}. */
   readonly consoleBufferSize: number
+  /** {@link VirtualMachineOptions.acpi}. */
   readonly acpi: boolean
+  /** {@link VirtualMachineOptions.discovery}. */
   readonly discovery: 'auto' | 'acpi' | 'command-line'
+  /** {@link VirtualMachineOptions.isolation}. */
   readonly isolation: 'none' | 'process'
+  /** {@link VirtualMachineOptions.name}. */
   readonly name: string
+  /** {@link VirtualMachineOptions.signal}. */
   readonly signal: AbortSignal | undefined
+  /** {@link VirtualMachineOptions.log}. */
   readonly log: Log | undefined
 }
 

@@ -31,10 +31,15 @@ export type MemoryKind = 'anonymous' | 'memfd' | 'hugetlb-2M' | 'hugetlb-1G'
 
 /** {@link MemoryOptions} without the size, checked and completed. */
 export interface MemoryBacking {
+  /** Where it comes from. */
   readonly kind: MemoryKind
+  /** Whether it was taken before the guest ran. */
   readonly prefault: boolean
+  /** Whether the kernel may merge its pages with others (KSM). */
   readonly mergeable: boolean
+  /** Whether it is kept from being swapped out. */
   readonly locked: boolean
+  /** The host's nodes that it comes from, if that was told. */
   readonly numa:
     | { readonly nodes: readonly number[]; readonly policy: 'bind' | 'preferred' | 'interleave' }
     | undefined

@@ -14,7 +14,9 @@ import { serveIo, serveMmio } from './serve-exit.js'
 export interface RunLoopOptions {
   /** The machine's name, for those who watch its exits. */
   name?: string
+  /** Who answers ports. */
   pio: Bus
+  /** Who answers guest-physical addresses without memory. */
   mmio: Bus
   /**
    * Called at most once, from the event loop: the guest has ended, its threads have been joined, and what it wrote before

@@ -78,6 +78,7 @@ export interface VirtualMachineEvents {
  * ```
  */
 export class VirtualMachine extends EventEmitter<VirtualMachineEvents> implements AsyncDisposable {
+  /** The options, checked and completed. */
   readonly config: MachineConfig
   /** The serial console, the guest's `ttyS0`. */
   readonly console: VmConsole
@@ -185,6 +186,7 @@ export class VirtualMachine extends EventEmitter<VirtualMachineEvents> implement
     }
   }
 
+  /** What it is doing. */
   get state(): VmState {
     return this.#state
   }

@@ -21,6 +21,7 @@ export interface GdbStub {
   serve(stream: Duplex): Promise<void>
   /** Keeps the guest from running, and lets it go on. */
   hold(): Promise<void>
+  /** Lets the guest go on that waited for a debugger. */
   release(): void
 }
 

@@ -4,9 +4,13 @@ import { describeWarning, type VmWarning } from './vm-warning.js'
 
 /** Where a machine's log goes: pino's loggers are such, and `console` nearly. */
 export interface Log {
+  /** What is of use only to whoever looks for a fault. */
   debug(fields: object, message: string): void
+  /** What one may want to know. */
   info(fields: object, message: string): void
+  /** What is not as it should be; the machine goes on. */
   warn(fields: object, message: string): void
+  /** What ends the machine. */
   error(fields: object, message: string): void
 }
 

@@ -16,7 +16,9 @@ export interface ExitStatistics extends ExitTally {
 
 /** Exits for one port, or one address of a device's. */
 export interface AccessStatistics extends ExitTally {
+  /** The port, or the guest-physical address. */
   readonly address: number
+  /** By the guest. */
   readonly direction: 'read' | 'write'
   /** The device that is there now; `undefined` where nothing is. */
   readonly device: string | undefined
@@ -33,14 +35,19 @@ export interface VcpuStatistics extends VcpuCounters {
  * what took longest first.
  */
 export interface VmStatistics {
+  /** By reason, the most expensive first. */
   readonly exits: readonly ExitStatistics[]
+  /** By port and direction. */
   readonly ports: readonly AccessStatistics[]
+  /** By address and direction. */
   readonly mmio: readonly AccessStatistics[]
   /** Accesses to ports and addresses that the two lists have no room for: they hold about 500 for each vCPU. */
   readonly otherAccesses: ExitTally
   /** Writes to ports that reached their device without an exit of their own: KVM_CAP_COALESCED_PIO. */
   readonly coalescedWrites: number
+  /** By their index. */
   readonly vcpus: readonly VcpuStatistics[]
+  /** By their names. */
   readonly devices: readonly DeviceStatistics[]
   /** KVM's statistics of the VM; empty where this host's KVM has no KVM_CAP_BINARY_STATS_FD. */
   readonly kvm: KvmStatistics

@@ -9,6 +9,7 @@ import type { GuestRegion } from './guest-region.js'
  * After {@link GuestMemory.close} every access raises `ERR_CLOSED`.
  */
 export class GuestMemory {
+  /** In the order of their addresses. */
   readonly regions: readonly GuestRegion[]
   #closed = false
 
@@ -31,6 +32,7 @@ export class GuestMemory {
     return this.regions.reduce((sum, region) => sum + region.size, 0)
   }
 
+  /** Whether `close()` was called. */
   get closed(): boolean {
     return this.#closed
   }
@@ -89,6 +91,7 @@ export class GuestMemory {
     this.view(address, length).fill(value)
   }
 
+  /** Detaches every view of it. May be called again. */
   close(): void {
     if (this.#closed) return
     this.#closed = true

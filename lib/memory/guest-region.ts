@@ -7,6 +7,7 @@ export interface GuestRegion {
   readonly guestAddress: number
   /** Bytes; a multiple of 4096. */
   readonly size: number
+  /** Its bytes. */
   readonly buffer: ArrayBuffer
   /** All of the region's bytes. */
   readonly bytes: Uint8Array

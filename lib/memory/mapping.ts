@@ -25,11 +25,13 @@ export interface GuestMemoryOptions extends MappingOptions {
 
 /** A region of memory that a KVM slot can map. */
 export interface MappedRegion extends GuestRegion {
+  /** The addon's object, for the addon's other classes. */
   readonly mapping: NativeMapping
 }
 
 /** What {@link MappedGuestMemory.register} needs of a `VmFd`. */
 export interface MemorySlots {
+  /** KVM_SET_USER_MEMORY_REGION; a size of 0 takes the slot away. */
   setUserMemoryRegion(region: {
     slot: number
     guestAddress: number
@@ -41,6 +43,7 @@ export interface MemorySlots {
 
 /** Guest memory in mappings of this process, shared by the guest, native I/O and JavaScript without a copy. */
 export class MappedGuestMemory extends GuestMemory {
+  /** In the order of their addresses. */
   declare readonly regions: readonly MappedRegion[]
   /** The same ranges for native I/O. */
   readonly addressSpace: NativeAddressSpace

@@ -15,7 +15,9 @@ export interface MetricsServerOptions {
 
 /** What serves metrics. It keeps no process alive. */
 export interface MetricsServer extends AsyncDisposable {
+  /** Where it listens. */
   readonly port: number
+  /** Resolves when nothing of it is left. */
   close(): Promise<void>
 }
 

@@ -65,6 +65,7 @@ export class Trace implements Disposable {
     return { traceEvents: [...names, ...this.#events], displayTimeUnit: 'ns' }
   }
 
+  /** Writes what has been recorded to a file, which ui.perfetto.dev opens. */
   async write(path: string): Promise<void> {
     await writeFile(path, JSON.stringify(this))
   }

@@ -13,9 +13,13 @@ import { resolveUser } from './users.js'
 export interface RootfsProcess {
   /** The program and its arguments, if the image names one. */
   readonly argv: readonly string[]
+  /** Its variables. */
   readonly env: Readonly<Record<string, string>>
+  /** Its working directory. */
   readonly cwd: string
+  /** Number of its user. */
   readonly uid: number
+  /** Number of its group. */
   readonly gid: number
 }
 

@@ -21,7 +21,9 @@ export interface BootFailure {
 
 /** How a boot test ended. */
 export interface BootResult {
+  /** As it was given. */
   readonly name: string
+  /** How the guest ended. */
   readonly reason: StopReason
   /** What the guest gave as its exit status, if it did: by the device `debugExit`, or as the option `run`'s. */
   readonly exitCode: number | undefined
@@ -31,8 +33,11 @@ export interface BootResult {
   readonly logDropped: number
   /** The kernel's complaints, the allowed ones included. */
   readonly reports: readonly KernelReport[]
+  /** The tests that it has reported. */
   readonly ktap: KtapReport
+  /** Why it is not `ok`. */
   readonly failures: readonly BootFailure[]
+  /** Whether there is no failure. */
   readonly ok: boolean
   /** Where the log of a boot that failed was written. */
   readonly logFile: string | undefined

@@ -14,7 +14,9 @@ const EXIT_LINE = /^node-kvm: exit (\d{1,3})$/
 
 /** A kernel that is being booted, and what it says. Made by {@link bootTest}. */
 export class BootTest implements AsyncDisposable {
+  /** The machine itself. */
   readonly vm: VirtualMachine
+  /** What the guest prints, to wait for. */
   readonly console: BootConsole
   /** How it ended. Never rejects. */
   readonly result: Promise<BootResult>

@@ -36,6 +36,7 @@ export const KERNEL_REPORT_KINDS: readonly KernelReportKind[] = KINDS.map(([kind
 
 /** A complaint of a kernel's. */
 export interface KernelReport {
+  /** What the kernel complains of. */
   readonly kind: KernelReportKind
   /** The line that says it. */
   readonly title: string

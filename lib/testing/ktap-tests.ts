@@ -3,7 +3,9 @@ import type { KtapReport, KtapTest } from './ktap.js'
 
 /** What of a test runner is needed here; vitest's, node:test's, mocha's and jest's functions are such. */
 export interface TestRunner {
+  /** Defines a group. */
   describe(name: string, define: () => void): unknown
+  /** Defines a test, or one that is skipped. */
   it: {
     (name: string, run: () => void): unknown
     skip(name: string, run?: () => void): unknown

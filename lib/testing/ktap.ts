@@ -12,14 +12,17 @@ export type KtapStatus = 'passed' | 'failed' | 'skipped' | 'expected-failure' | 
 
 /** One test of a KTAP document, with the tests in it. */
 export interface KtapTest {
+  /** As the guest gave it; empty if it gave none. */
   readonly name: string
   /** As the document numbers it, from 1. `undefined` where it does not. */
   readonly number: number | undefined
+  /** What came of it. */
   readonly status: KtapStatus
   /** What follows a directive. */
   readonly reason: string
   /** The lines before the result that are none of KTAP's: at most 200. */
   readonly diagnostics: readonly string[]
+  /** In their order. */
   readonly subtests: readonly KtapTest[]
 }
 

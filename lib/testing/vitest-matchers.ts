@@ -35,6 +35,7 @@ export interface BootMatchers<R = unknown> {
  * ```
  */
 export const bootMatchers = {
+  /** See { @link BootMatchers.toBoot}. */
   toBoot(result: BootResult): Verdict {
     return {
       pass: result.ok,
@@ -43,6 +44,7 @@ export const bootMatchers = {
     }
   },
 
+  /** See { @link BootMatchers.toHavePassedKtap}. */
   toHavePassedKtap(received: BootResult | KtapReport): Verdict {
     const { ok, tests, problems, counts } = 'ktap' in received ? received.ktap : received
     const failed = [...problems, ...failedTests(tests)]
@@ -55,6 +57,7 @@ export const bootMatchers = {
     }
   },
 
+  /** See { @link BootMatchers.toHaveKernelReport}. */
   toHaveKernelReport(result: BootResult, kind?: KernelReportKind): Verdict {
     const found = result.reports.filter((report) => kind === undefined || report.kind === kind)
     return {
@@ -66,6 +69,7 @@ export const bootMatchers = {
     }
   },
 
+  /** See { @link BootMatchers.toHavePrinted}. */
   toHavePrinted(result: BootResult, pattern: RegExp | string): Verdict {
     const found =
       typeof pattern === 'string'

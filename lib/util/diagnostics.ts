@@ -4,18 +4,21 @@ import { channel } from 'node:diagnostics_channel'
 export interface ExitMessage {
   /** The machine's name, by its option. */
   readonly machine: string
+  /** Its index. */
   readonly vcpu: number
   /** KVM_EXIT_*. */
   readonly reason: number
   /** What was asked: `'uart0: read of 1 byte at offset 0x5'`. Empty for what is no access. */
   readonly access: string
-  /** When it came and when it was answered, by `performance.now()`. */
+  /** When it came, by `performance.now()`. */
   readonly start: number
+  /** When it was answered. */
   readonly end: number
 }
 
 /** A request to a disk, when it is begun and when it has ended. Published on `node-kvm:request`. */
 export interface RequestMessage {
+  /** Which of the two this is. */
   readonly phase: 'begin' | 'end'
   /** Which: `'block0'`. */
   readonly device: string
@@ -23,8 +26,9 @@ export interface RequestMessage {
   readonly tag: number
   /** VIRTIO_BLK_T_*. At its begin alone. */
   readonly type?: number
-  /** Bytes from the disk's start, and of data. At its begin alone. */
+  /** Bytes from the disk's start. At its begin alone. */
   readonly offset?: number
+  /** Bytes of data. At its begin alone. */
   readonly length?: number
   /** VIRTIO_BLK_S_*. At its end alone. */
   readonly status?: number

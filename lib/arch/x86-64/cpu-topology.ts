@@ -1,5 +1,6 @@
 /** How a machine's vCPUs are arranged: their number is the product. */
 export interface CpuTopology {
+  /** Processors in sockets of their own. */
   readonly sockets: number
   /** Cores of each socket. */
   readonly cores: number

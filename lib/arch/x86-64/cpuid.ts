@@ -5,6 +5,7 @@ import { apicId, type CpuTopology, flatTopology, idBits } from './cpu-topology.j
 export interface CpuPlace {
   /** Its number, from 0. */
   readonly vcpu: number
+  /** How many vCPUs the machine has. */
   readonly vcpus: number
   /** One socket with a core for each vCPU, unless told. */
   readonly topology?: CpuTopology

@@ -13,12 +13,15 @@ export interface BlockBackend {
   open(): Promise<void>
   /** Bytes, a multiple of 512. Known once open; it may change while in use (see {@link BlockAttachment.resized}). */
   readonly capacity: number
+  /** Whether writes are refused; the guest is told. */
   readonly readOnly: boolean
   /** What the guest reads as the disk's serial: at most 20 bytes of ASCII. */
   readonly id: string
+  /** Known once open; 512 bytes each unless told. */
   readonly geometry?: BlockGeometry
-  /** Whether freed ranges can be given back and zeroes be written without data. Both are absent unless told. */
+  /** Whether ranges that the guest frees can be given back. `false` unless told. */
   readonly discards?: boolean
+  /** Whether zeroes can be written without data. `false` unless told. */
   readonly writesZeroes?: boolean
   /** Starts to serve one device. @throws VmmError `ERR_STATE` if the backend is not open or serves another one */
   attach(attachment: BlockAttachment): BlockChannel
@@ -28,12 +31,15 @@ export interface BlockBackend {
 
 /** Bytes, powers of two from 512: what the backend reads and writes best. */
 export interface BlockGeometry {
+  /** The least that can be read or written. */
   readonly logicalBlockSize: number
+  /** What is written without reading something first. */
   readonly physicalBlockSize: number
 }
 
 /** The device's end of a channel. */
 export interface BlockAttachment {
+  /** The guest's. */
   readonly memory: GuestMemory
   /** Requests are told apart by tags from 0 to one less than this; at most one of each is in flight. */
   readonly tags: number
@@ -57,6 +63,7 @@ export interface BlockAttachment {
 export interface BlockChannel {
   /** What does the work, for people: `'io_uring'`, `'threads'`, `'js'`. */
   readonly engine: string
+  /** Requests that have been submitted and are not complete. */
   readonly inFlight: number
   /** Byte `offset` of the disk and on, into the segments that follow. */
   read(tag: number, offset: number): void
@@ -73,6 +80,7 @@ export interface BlockChannel {
   discard(tag: number, offset: number, length: number): void
   /** Zeroes a range; `unmap`: giving its space back is welcome. */
   writeZeroes(tag: number, offset: number, length: number, unmap: boolean): void
+  /** Starts what has been put into the batch. */
   submit(): void
   /** Resolves when nothing is in flight; nothing may be submitted meanwhile. */
   drain(): Promise<void>

@@ -33,6 +33,7 @@ export interface FileDiskOptions {
  */
 export class FileDisk extends OpenBackend {
   readonly name: string
+  /** As it was given. */
   readonly path: string
   readonly readOnly: boolean
   readonly #options: Readonly<Required<Pick<FileDiskOptions, 'engine' | 'direct' | 'lock'>>>
@@ -76,15 +77,18 @@ export class FileDisk extends OpenBackend {
     return this.#id ?? ''
   }
 
+  /** What the file or the device reads and writes best. Known once open. */
   get geometry(): BlockGeometry {
     const logicalBlockSize = 512
     return { logicalBlockSize, physicalBlockSize: this.#physicalBlockSize }
   }
 
+  /** Whether ranges that the guest frees are given back to the file. Known once open. */
   get discards(): boolean {
     return this.#discards && !this.readOnly
   }
 
+  /** Whether zeroes are written without data. Known once open. */
   get writesZeroes(): boolean {
     return this.discards
   }

@@ -26,7 +26,9 @@ export class MemoryDisk extends OpenBackend {
   readonly capacity: number
   readonly readOnly: boolean
   readonly id: string
+  /** Ranges that the guest frees take no memory. */
   readonly discards = true
+  /** Zeroes are written without data. */
   readonly writesZeroes = true
   readonly #contents: Uint8Array | undefined
   readonly #engine: BlockEngineChoice

@@ -20,6 +20,7 @@ const CHUNK = 65536
  * Bytes that come in one turn of the event loop leave as one chunk.
  */
 export class ConsoleOutput extends Readable implements CharSink {
+  /** Bytes that are kept while nobody reads. */
   readonly capacity: number
   /** A ring. It is emptied from the front and starts anew when empty, so a quiet console touches few pages of it. */
   readonly #ring: Uint8Array

@@ -72,11 +72,13 @@ export type MacAddress = string
 export interface NetOffloads {
   /** The transport checksum need not be filled in. Without it the others mean nothing. */
   readonly checksum: boolean
-  /** TCP over IPv4 and IPv6 may come in segments of up to 64 KiB, with ECN too. */
+  /** TCP over IPv4 may come in segments of up to 64 KiB. */
   readonly tso4: boolean
+  /** The same over IPv6. */
   readonly tso6: boolean
+  /** Such segments may have ECN's bits. */
   readonly tsoEcn: boolean
-  /** The same for UDP. */
+  /** UDP may come in segments of up to 64 KiB. */
   readonly ufo: boolean
 }
 
@@ -113,6 +115,7 @@ export interface ReceiveFilter {
   readonly broadcast: boolean
   /** Destinations. */
   readonly unicast: ReadonlySet<MacNumber> | 'all'
+  /** Destinations that are groups. */
   readonly multicast: ReadonlySet<MacNumber> | 'all'
   /** VLAN identifiers of frames with a tag of IEEE 802.1Q: 512 bytes, bit n % 8 of byte n / 8 for VLAN n. */
   readonly vlans: Uint8Array | 'all'
@@ -120,6 +123,7 @@ export interface ReceiveFilter {
 
 /** The device's end of a channel. */
 export interface NetAttachment {
+  /** The guest's. */
   readonly memory: GuestMemory
   /** Which queue pair of the device this is, from 0 on. */
   readonly pair: number
@@ -198,6 +202,7 @@ export interface NetChannel {
   frame(tag: number): void
   /** Begins a buffer for a frame from the network; its segments follow. */
   buffer(tag: number): void
+  /** Adds guest memory to the frame that is being put together. */
   segment(address: number, length: number): void
   /** Sends the frames begun, or drops them: `transmitted` has been called for each when this returns. */
   transmit(): void
@@ -227,5 +232,6 @@ export interface NetChannel {
   readonly rings?: RingServer | undefined
   /** Forgets all buffers; nothing writes to them from here on. */
   reset(): void
+  /** Ends it: nothing touches guest memory afterwards. */
   close(): Promise<void>
 }

@@ -5,7 +5,9 @@ import { FrameStream } from './frame-stream.js'
 
 /** How a passt ended. */
 export interface PasstExit {
+  /** Its exit status, if it ended by itself. */
   readonly code: number | null
+  /** What ended it, otherwise. */
   readonly signal: NodeJS.Signals | null
   /** The end of what it wrote to its standard error. */
   readonly stderr: string

@@ -146,6 +146,7 @@ export class SwitchPort implements NetBackend {
     return this.#capture.start(this.name, target, options)
   }
 
+  /** A frame for the machine at this port, dropped if it takes none. */
   deliver(frame: Uint8Array): void {
     this.#channel?.deliver(frame)
   }

@@ -77,6 +77,7 @@ export class I8042 implements BusDevice {
     return (this.#outputPort & OUTPUT_A20) !== 0
   }
 
+  /** Its state after power-on. */
   reset(): void {
     this.#ram.fill(0)
     this.#ram[0] = CTR_SYSTEM_FLAG | CTR_KBDDIS | CTR_AUXDIS

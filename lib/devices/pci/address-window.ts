@@ -12,6 +12,7 @@ import type { ConfigSpace } from './config-space.js'
 
 /** A range of addresses whose place the guest chooses. */
 export interface AddressWindow {
+  /** Ports or memory. */
   readonly space: 'pio' | 'mmio'
   /** What answers there. */
   readonly device: BusDevice
@@ -37,10 +38,14 @@ export interface BarOptions {
 
 /** A base address register (PCI 3.0, 6.2.5.1): what is written of it reads back, but for the bits that its size makes 0. */
 export class Bar implements AddressWindow {
+  /** Ports or memory. */
   readonly space: 'pio' | 'mmio'
   readonly device: BusDevice
+  /** Bytes. */
   readonly size: number
+  /** Which of the device's, from 0 to 5. */
   readonly index: number
+  /** As it was asked for. */
   readonly kind: BarOptions['kind']
   readonly moved: ((base: number | undefined) => void) | undefined
   readonly #config: ConfigSpace

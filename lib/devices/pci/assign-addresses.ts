@@ -8,6 +8,7 @@ import type { AddressRange } from './window-decoder.js'
 export interface AddressPools {
   /** Below 4 GiB. */
   readonly memory: AddressRange
+  /** Ports. */
   readonly io: AddressRange
 }
 

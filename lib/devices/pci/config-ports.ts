@@ -45,6 +45,7 @@ export class PciConfigPorts implements BusDevice {
     }
   }
 
+  /** Its state after power-on. */
   reset(): void {
     this.#address = 0
   }

@@ -36,6 +36,7 @@ export class ConfigSpace {
     }
   }
 
+  /** Gives every register the value that it was defined with. */
   reset(): void {
     this.bytes.set(this.#afterReset)
   }

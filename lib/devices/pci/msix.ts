@@ -22,8 +22,9 @@ export interface MsixPlace {
   readonly vectors: number
   /** Index of the base address register whose window they lie in. */
   readonly bar: number
-  /** Offsets in that window, multiples of 8. The table has 16 bytes for each vector, the PBA a bit. */
+  /** Offset of the table in that window, a multiple of 8: 16 bytes for each vector. */
   readonly tableOffset: number
+  /** Offset of the pending bits, a multiple of 8: a bit for each vector, in whole 8 bytes. */
   readonly pbaOffset: number
 }
 
@@ -51,8 +52,11 @@ const ENTRY_WORDS = PCI_MSIX_ENTRY_SIZE / 4
  * nothing and read as all ones.
  */
 export class Msix {
+  /** The table, for the device's window. */
   readonly table: BusDevice
+  /** The bits of what was raised while it was masked, for the device's window. */
   readonly pendingBits: BusDevice
+  /** How many messages there are. */
   readonly vectors: number
   /** Told when {@link event} may give something else. */
   onChange: () => void = () => {}
@@ -112,11 +116,13 @@ export class Msix {
     this.onChange()
   }
 
+  /** Its state after power-on: everything masked. */
   reset(): void {
     this.#clear()
     this.onChange()
   }
 
+  /** Gives the host's interrupts back. */
   close(): void {
     for (const line of this.#lines) line.close()
     this.#lines = []

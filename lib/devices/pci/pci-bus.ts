@@ -8,7 +8,9 @@ import { type BridgeRanges, WindowDecoder } from './window-decoder.js'
 
 /** What a PCI bus is made of. */
 export interface PciBusOptions {
+  /** Where windows of ports go. */
   readonly pio: Bus
+  /** Where windows of memory go. */
   readonly mmio: Bus
   /** Where windows may be. */
   readonly ranges: BridgeRanges
@@ -16,6 +18,7 @@ export interface PciBusOptions {
   readonly lines: readonly IrqLine[]
   /** The slots that are given to who asks for none in particular. All unless told. */
   readonly slots?: readonly number[]
+  /** One more interrupt by message. @throws what keeps the host from giving it */
   createMsi(): MsiLine
 }
 
@@ -44,6 +47,7 @@ export class PciBus {
     return this.#slots.flatMap((device, slot) => (device ? [[slot, device] as const] : []))
   }
 
+  /** The device in a slot, from 0 to 31. */
   deviceIn(slot: number): PciDevice | undefined {
     return this.#slots[slot]
   }
@@ -100,6 +104,7 @@ export class PciBus {
     return this.#target(address, width)?.readConfig(address.offset, width) ?? 2 ** (8 * width) - 1
   }
 
+  /** A write to configuration space; where no device is it goes nowhere. */
   writeConfig(address: ConfigAddress, width: 1 | 2 | 4, value: number): void {
     this.#target(address, width)?.writeConfig(address.offset, width, value)
   }

@@ -33,15 +33,17 @@ import { Msix, type MsixPlace, msixCapability, msixWritable } from './msix.js'
 
 /** What a device is, as the guest's drivers look for it. */
 export interface PciIdentity {
-  /** 16 bits each. */
+  /** 16 bits. */
   readonly vendorId: number
+  /** 16 bits. */
   readonly deviceId: number
   /** 24 bits: class, subclass, programming interface, such as {@link PCI_CLASS_NETWORK_ETHERNET}. */
   readonly classCode: number
   /** 8 bits. 0 unless told. */
   readonly revision?: number
-  /** `vendorId` and `deviceId` unless told. */
+  /** 16 bits: `vendorId` unless told. */
   readonly subsystemVendorId?: number
+  /** 16 bits: `deviceId` unless told. */
   readonly subsystemId?: number
   /** Whether it has the interrupt pin INTA#. `false` unless told. */
   readonly interruptPin?: boolean
@@ -51,8 +53,9 @@ export interface PciIdentity {
 export interface PciSlot {
   /** 0 to 31. */
   readonly number: number
+  /** The interrupt pin INTA#, as it is wired for this slot. */
   readonly intx: IntxInput
-  /** @throws what keeps the host from giving one more interrupt */
+  /** One more interrupt by message. @throws what keeps the host from giving one more */
   createMsi(): MsiLine
   /** The registers that say where the device's windows are may have changed. */
   windowsChanged(): void
@@ -84,7 +87,9 @@ const COMMAND_BITS =
  * ```
  */
 export class PciDevice {
+  /** For errors and statistics. */
   readonly name: string
+  /** What the guest sees of it. */
   readonly config = new ConfigSpace()
   readonly #windows: AddressWindow[] = []
   readonly #bars: Bar[] = []
@@ -115,10 +120,12 @@ export class PciDevice {
     return this.#windows
   }
 
+  /** In the order of their registers. */
   get bars(): readonly Bar[] {
     return this.#bars
   }
 
+  /** Absent without a call of `addMsix`. */
   get msix(): Msix | undefined {
     return this.#msix
   }

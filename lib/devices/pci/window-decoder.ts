@@ -4,13 +4,17 @@ import type { AddressWindow } from './address-window.js'
 
 /** Addresses from `start` to before `end`. */
 export interface AddressRange {
+  /** The first address. */
   readonly start: number
+  /** The one after the last. */
   readonly end: number
 }
 
 /** What a host bridge passes on to its bus. */
 export interface BridgeRanges {
+  /** Guest-physical addresses. */
   readonly memory: readonly AddressRange[]
+  /** Ports. */
   readonly io: readonly AddressRange[]
 }
 

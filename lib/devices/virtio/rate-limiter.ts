@@ -12,6 +12,7 @@ export interface Rate {
 export interface RateLimit {
   /** Requests or frames. */
   operations?: Rate
+  /** Bytes a second. */
   bytes?: Rate
 }
 

@@ -74,6 +74,7 @@ export interface VirtioDevice {
 
 /** What an active device has to work with. */
 export interface DeviceContext {
+  /** The guest's. */
   readonly memory: GuestMemory
   /** The features in force: offered by the device and accepted by the driver. */
   readonly features: FeatureBits

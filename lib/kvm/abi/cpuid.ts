@@ -6,10 +6,15 @@ export interface CpuidEntry {
   function: number
   /** ECX on entry, where `flags` has KVM_CPUID_FLAG_SIGNIFCANT_INDEX. */
   index: number
+  /** KVM_CPUID_FLAG_*. */
   flags: number
+  /** What CPUID gives there. */
   eax: number
+  /** What CPUID gives there. */
   ebx: number
+  /** What CPUID gives there. */
   ecx: number
+  /** What CPUID gives there. */
   edx: number
 }
 

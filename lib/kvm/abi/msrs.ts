@@ -10,7 +10,9 @@ export const KvmMsrs = struct('kvm_msrs', 8, { nmsrs: u32(0) })
 
 /** One MSR as a plain object. */
 export interface MsrEntry {
+  /** Which MSR. */
   index: number
+  /** Its value. */
   data: bigint
 }
 

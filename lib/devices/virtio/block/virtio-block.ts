@@ -56,14 +56,19 @@ export interface VirtioBlockOptions {
 
 /** Limits to be set while a device runs: what is left out stays as it is, `null` is no limit. */
 export interface BlockLimitChange {
+  /** `null` takes the limit away. */
   rateLimit?: RateLimit | null
 }
 
 /** What a block device has done. */
 export interface VirtioBlockCounters {
+  /** Requests to read. */
   reads: number
+  /** Requests to write. */
   writes: number
+  /** Requests to write what is in caches. */
   flushes: number
+  /** Requests to give ranges back. */
   discards: number
   /** Requests answered with VIRTIO_BLK_S_IOERR or _UNSUPP. */
   errors: number
@@ -79,6 +84,7 @@ export class VirtioBlock implements VirtioDevice {
   readonly features: FeatureBits
   readonly queueSizes: readonly number[]
   readonly config: Uint8Array
+  /** Since it was made. */
   readonly counters: VirtioBlockCounters = {
     reads: 0,
     writes: 0,

@@ -30,6 +30,7 @@ export class VirtioConsole implements VirtioDevice {
   readonly config = new Uint8Array(abi.CONFIG_SIZE)
   /** The console, then the ports in the order given. */
   readonly ports: readonly ConsolePort[]
+  /** Bytes of both directions, and bytes from the guest that nobody took. */
   readonly counters = { outputBytes: 0, inputBytes: 0, dropped: 0 }
 
   readonly #control: Uint8Array[] = []

@@ -61,21 +61,27 @@ export interface VirtioNetOptions {
 
 /** Limits to be set while a device runs: what is left out stays as it is, `null` is no limit. */
 export interface NetLimitChange {
+  /** Of frames from the guest; `null` takes the limit away. */
   transmitLimit?: RateLimit | null
+  /** Of frames for the guest; `null` takes the limit away. */
   receiveLimit?: RateLimit | null
 }
 
 /** What a network device has done. */
 export interface VirtioNetCounters {
+  /** Frames from the guest. */
   txFrames: number
   /** Chains that were no frames, frames that the backend refused, and those sent while the link was down. */
   txDropped: number
+  /** Buffers that these took. */
   rxBuffers: number
+  /** Bytes of the frames for the guest. */
   rxBytes: number
   /** Buffers that could hold no frame. */
   rxDropped: number
   /** Commands on the control queue, and those of them that were refused or dropped. */
   controlCommands: number
+  /** Commands of the driver's that were refused. */
   controlErrors: number
 }
 

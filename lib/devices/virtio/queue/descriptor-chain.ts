@@ -12,10 +12,13 @@ export class DescriptorChain {
   count = 0
   /** The first this many segments are readable, the rest are writable. */
   readableCount = 0
-  /** Bytes. */
+  /** Bytes of the readable part. */
   readableLength = 0
+  /** Bytes of the writable part. */
   writableLength = 0
+  /** Guest-physical, of each segment; only the first `count` mean anything. */
   readonly addresses: Float64Array
+  /** Bytes of each segment. */
   readonly lengths: Uint32Array
   readonly #access: GuestAccess
 
@@ -25,6 +28,7 @@ export class DescriptorChain {
     this.lengths = new Uint32Array(capacity)
   }
 
+  /** Begins anew: a chain is used for one request after another. */
   clear(id: number): void {
     this.id = id
     this.count = 0
@@ -33,6 +37,7 @@ export class DescriptorChain {
     this.writableLength = 0
   }
 
+  /** One more segment: readable ones come first. */
   append(address: number, length: number, writable: boolean): void {
     const at = this.count++
     this.addresses[at] = address

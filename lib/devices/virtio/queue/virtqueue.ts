@@ -8,6 +8,7 @@ import type { RingPoller } from './ring-poller.js'
  * published, and the device's status says DEVICE_NEEDS_RESET. No method throws for what a guest has written.
  */
 export interface Virtqueue {
+  /** Which of the device's, from 0 on. */
   readonly index: number
   /** Entries: what the driver chose. At most this many chains are in flight. */
   readonly size: number

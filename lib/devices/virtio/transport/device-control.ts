@@ -55,8 +55,11 @@ const RING_FEATURES = featureBits(VIRTIO_F_VERSION_1, VIRTIO_F_INDIRECT_DESC, VI
  * (virtio 1.2, chapters 2 and 3). Knows no register layout. No method throws for what a driver writes.
  */
 export class DeviceControl {
+  /** What is behind the registers. */
   readonly device: VirtioDevice
+  /** What the driver has set up, by index. */
   readonly queues: readonly QueueSetup[]
+  /** What is offered: the device's and the transport's. */
   readonly deviceFeatures: FeatureBits
 
   readonly #memory: GuestMemory
@@ -103,6 +106,7 @@ export class DeviceControl {
     }
   }
 
+  /** VIRTIO_CONFIG_S_*. */
   get status(): number {
     return this.#status
   }
@@ -117,6 +121,7 @@ export class DeviceControl {
     return this.#configGeneration
   }
 
+  /** Whether the driver has set VIRTIO_CONFIG_S_DRIVER_OK. */
   get driverOk(): boolean {
     return (this.#status & VIRTIO_CONFIG_S_DRIVER_OK) !== 0
   }
@@ -179,6 +184,7 @@ export class DeviceControl {
     return this.queueOpen(index) && !queue?.ready ? queue : undefined
   }
 
+  /** A write of the driver's; 0 resets the device. */
   writeStatus(written: number): void {
     if (this.#closed || this.#resetting !== undefined) return
     switch (statusStep(this.#status, written)) {
@@ -216,6 +222,7 @@ export class DeviceControl {
     return select > 1 ? 0 : Number(BigInt.asUintN(32, this.#driverFeatures >> BigInt(32 * select)))
   }
 
+  /** 32 bits of what the driver wants: the lower ones for `select` 0, the upper ones for 1. */
   writeDriverFeatures(select: number, value: number): void {
     const open =
       (this.#status & VIRTIO_CONFIG_S_DRIVER) !== 0 &&
@@ -226,10 +233,12 @@ export class DeviceControl {
       (this.#driverFeatures & ~(0xffff_ffffn << shift)) | (BigInt(value >>> 0) << shift)
   }
 
+  /** A read of the configuration space; 0 beyond its end. */
   readConfig(offset: number, width: number): number {
     return readLittleEndian(this.device.config, offset, width)
   }
 
+  /** A write to the configuration space. */
   writeConfig(offset: number, width: 1 | 2 | 4, value: number): void {
     if (offset > this.device.config.length - width || this.#resetting !== undefined) return
     if ((this.#status & VIRTIO_CONFIG_S_DRIVER) === 0) return
@@ -275,6 +284,7 @@ export class DeviceControl {
     return this.#resetting
   }
 
+  /** Ends the device: resolves when its I/O has ended. */
   async close(): Promise<void> {
     if (!this.#closed) {
       this.#closed = true

@@ -3,6 +3,7 @@ import type { DeviceControlOptions } from './device-control.js'
 
 /** What a virtio device of any transport is given. */
 export interface TransportOptions extends DeviceControlOptions {
+  /** The guest's. */
   readonly memory: GuestMemory
   /** The device stopped for what the driver did (DEVICE_NEEDS_RESET). At most once between two resets. */
   readonly onNeedsReset?: (reason: string) => void
@@ -12,8 +13,11 @@ export interface TransportOptions extends DeviceControlOptions {
 
 /** What a driver tried that the registers do not allow, and how often interrupts were raised. */
 export interface TransportCounters {
+  /** Reads of what is no register, or of the wrong width. */
   ignoredReads: number
+  /** Such writes. */
   ignoredWrites: number
+  /** Interrupts raised. */
   interrupts: number
   /** Times that the driver told of chains, as far as they did not meet. */
   kicks: number

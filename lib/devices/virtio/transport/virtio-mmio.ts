@@ -72,7 +72,9 @@ export interface VirtioMmioOptions extends TransportOptions {
  */
 export class VirtioMmioTransport implements BusDevice {
   readonly name: string
+  /** The device's virtqueues. */
   readonly queueCount: number
+  /** Since it was made. */
   readonly counters: TransportCounters = {
     ignoredReads: 0,
     ignoredWrites: 0,

@@ -37,7 +37,9 @@ const CFG_DATA = 16
  * For each queue an ioeventfd on {@link notifyOffset} in the window may call `notify` in place of the bus.
  */
 export class VirtioPciTransport extends PciDevice {
+  /** The device's virtqueues. */
   readonly queueCount: number
+  /** Since it was made. */
   readonly counters: TransportCounters = {
     ignoredReads: 0,
     ignoredWrites: 0,

@@ -22,6 +22,7 @@ const LINE_MAX = 32
  * whoever listens on `<path>_N`.
  */
 export class UnixVsockBridge {
+  /** Of its socket. */
   readonly path: string
   readonly #vsock: BridgedVsock
   readonly #server: Server
@@ -34,7 +35,7 @@ export class UnixVsockBridge {
     this.#server = createServer((socket) => this.#serve(socket))
   }
 
-  /** @throws VmmError `ERR_INVALID_OPTION` if the socket cannot be made */
+  /** Listens. @throws VmmError `ERR_INVALID_OPTION` if the socket cannot be made */
   async open(): Promise<void> {
     await new Promise<void>((resolve, reject) => {
       this.#server.once('error', (cause) => {
@@ -53,6 +54,7 @@ export class UnixVsockBridge {
     this.#vsock.setFallback((port, accept) => this.#forward(port, accept))
   }
 
+  /** Ends every connection and removes the socket. */
   async close(): Promise<void> {
     this.#vsock.setFallback(undefined)
     for (const socket of this.#sockets) socket.destroy()

@@ -47,7 +47,9 @@ export class VirtioVsock implements VirtioDevice {
   readonly features = 0n
   readonly queueSizes = [256, 256, 16]
   readonly config = new Uint8Array(8)
+  /** The guest's context id. */
   readonly cid: number
+  /** Packets for the guest and from it, and those that were dropped. */
   readonly counters = { rxPackets: 0, txPackets: 0, dropped: 0 }
 
   readonly #listeners = new Map<number, VsockListener>()

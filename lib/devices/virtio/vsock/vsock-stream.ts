@@ -32,7 +32,9 @@ type Done = (error?: Error | null) => void
 export class VsockStream extends Duplex {
   /** The port on the host's side, and on the guest's. */
   readonly localPort: number
+  /** The guest's port. */
   readonly remotePort: number
+  /** Whether the guest has not answered yet. */
   connecting: boolean
   readonly #events: VsockStreamEvents
   #chunk: Buffer | undefined
