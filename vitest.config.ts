@@ -54,7 +54,8 @@ export default defineConfig({
           include: ['test/**/*.test.ts'],
           exclude: [KVM, GUEST, HOSTILE],
           // For machines that have other things to do: most take milliseconds.
-          testTimeout: 30_000,
+          testTimeout: 60_000,
+          hookTimeout: 60_000,
         },
       },
       {
@@ -63,8 +64,8 @@ export default defineConfig({
           name: 'kvm',
           include: [KVM],
           exclude: [GUEST, HOSTILE],
-          testTimeout: 30_000,
-          hookTimeout: 30_000,
+          testTimeout: 60_000,
+          hookTimeout: 60_000,
         },
       },
       {
