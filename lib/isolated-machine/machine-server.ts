@@ -61,8 +61,8 @@ export class MachineServer {
       output.pipe(this.#channel.open('port', { port }))
     }
     if (vm.vsock) this.#vsock = new VsockServer(vm.vsock, this.#channel)
-    vm.on('warning', (warning) => this.#channel.send('warning', warning))
-    vm.on('reset', () => this.#channel.send('reset'))
+    vm.on('warning', (warning) => this.#event('warning', warning))
+    vm.on('reset', () => this.#event('reset'))
     void vm.stopped.then(async (reason) => {
       await this.#flush()
       this.#channel.send('stopped', stopReasonForm(reason))
@@ -219,6 +219,12 @@ export class MachineServer {
     if (text === this.#told) return
     this.#told = text
     this.#channel.send('state', snapshot)
+  }
+
+  /** Whoever hears of it sees what it is about. */
+  #event(name: string, value?: unknown): void {
+    this.#tell()
+    this.#channel.send(name, value)
   }
 
   /** After the guest's end: what it has said, and what it has done, to the last. */

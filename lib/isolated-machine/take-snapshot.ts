@@ -7,8 +7,9 @@ export function takeSnapshot(vm: VirtualMachine): Snapshot {
   return {
     stats: vm.stats(),
     disks: disks.map(({ name, engine, counters }) => ({ name, engine, counters: { ...counters } })),
-    nets: nets.map(({ name, mac, link, queuePairs, announces, counters }) => {
-      return { name, mac, link, queuePairs, announces, counters: { ...counters } }
+    nets: nets.map((card) => {
+      const { name, mac, link, queuePairs, vhost, announces, counters } = card
+      return { name, mac, link, queuePairs, vhost, announces, counters: { ...counters } }
     }),
     vsock: vsock?.counters,
     virtioConsole: virtioConsole && {

@@ -59,7 +59,7 @@ const snapshot = check.object({
   nets: list(
     check.object({
       ...{ name: text, mac: text, link: check.boolean, queuePairs: number },
-      ...{ announces: check.boolean, counters },
+      ...{ vhost: check.boolean, announces: check.boolean, counters },
     }),
   ),
   vsock: check.optional(counters),

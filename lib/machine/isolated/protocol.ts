@@ -54,6 +54,7 @@ export interface Snapshot {
     mac: string
     link: boolean
     queuePairs: number
+    vhost: boolean
     announces: boolean
     counters: Counters
   }[]

@@ -60,7 +60,8 @@ export class RemoteDisk implements VmDisk {
 export class RemoteNet implements VmNet {
   readonly #backend: NetBackend
   #last: Snapshot['nets'][number] | undefined
-  #link: boolean | undefined
+  /** What was wished for, until the machine tells what came of it. */
+  #link: { readonly up: boolean; readonly until: Snapshot } | undefined
 
   constructor(
     readonly name: string,
@@ -75,11 +76,16 @@ export class RemoteNet implements VmNet {
   }
 
   get link(): boolean {
-    return this.#link ?? this.#now?.link ?? false
+    if (this.#link && this.#link.until === this.machine.snapshot) return this.#link.up
+    return this.#now?.link ?? false
   }
 
   get queuePairs(): number {
     return this.#now?.queuePairs ?? 1
+  }
+
+  get vhost(): boolean {
+    return this.#now?.vhost ?? false
   }
 
   get announces(): boolean {
@@ -87,12 +93,16 @@ export class RemoteNet implements VmNet {
   }
 
   get counters(): VmNet['counters'] {
-    const none = {}
-    return { ...none, ...this.#now?.counters } as VmNet['counters']
+    const none = {
+      ...{ txFrames: 0, txDropped: 0, rxBuffers: 0, rxBytes: 0, rxDropped: 0 },
+      ...{ controlCommands: 0, controlErrors: 0 },
+    }
+    return { ...none, ...this.#now?.counters }
   }
 
   setLink(up: boolean): void {
     if (typeof up !== 'boolean') throw invalidOption('up', up, 'true or false')
+    this.#link = { up, until: this.machine.snapshot }
     this.machine.channel.send('setLink', { device: this.name, up })
   }
 
