@@ -1,6 +1,7 @@
 // npm run test:docs: every command and program in README.md and docs/*.md, as a new user would try them: in an empty project
-// that has the packed tarball. A comment before a block says what to do with it:
-//   <!-- test: run -->            run it; `run kvm` where there is a /dev/kvm, `run guest` where stock kernels boot
+// that has the packed tarball; and what docs/ci runs. A comment before a block says what to do with it:
+//   <!-- test: run -->            run it; `run kvm` where there is a /dev/kvm, `run guest` where stock kernels boot,
+//                                 `run kvm bwrap` where there is that program too
 //   <!-- test: types -->          compile it; `types with tap:Tap@node-kvm` gives it a variable that it lacks
 //   <!-- test: file NAME -->      keep it as that file
 //   <!-- test: status 0 1 -->     run it; these exit statuses are fine
@@ -104,18 +105,25 @@ function test(block, index) {
     writeFileSync(join(project, words[0]), block.code)
     return result(what, block.language === 'json' ? parseError(block.code) : undefined)
   }
+  const lacking = action === 'run' && lackingOf(words)
+  if (lacking) return console.log(`skipped ${what}: there is no ${lacking}`)
   if (block.language === 'sh') {
     const statuses = action === 'status' ? words.map(Number) : [0]
     return result(what, run('sh', ['-e', '-c', block.code], { statuses }))
   }
   const { error, program } = compile(block, index)
   if (error !== undefined || action === 'types') return result(what, error)
-  if (words[0] === 'kvm' && !kvm) return console.log(`skipped ${what}: there is no /dev/kvm`)
   if (words[0] === 'guest') {
     if (noGuests) return console.log(`skipped ${what}: --no-guests`)
     return guests.push({ what, program })
   }
   return result(what, run(process.execPath, [program]))
+}
+
+function lackingOf(words) {
+  if (words.includes('kvm') && !kvm) return '/dev/kvm'
+  const programs = words.filter((word) => word !== 'kvm' && word !== 'guest')
+  return programs.find((name) => spawnSync('which', [name]).status !== 0)
 }
 
 function parseError(text) {
@@ -152,6 +160,29 @@ async function runGuests() {
   }
 }
 
+/** The ready workflow's own command, with the example suite as the suite of the project. */
+function runWorkflow() {
+  const file = 'docs/ci/kernel-tests.yml'
+  const steps = readFileSync(join(packageRoot, file), 'utf8').matchAll(/^ *- run: (npx .*)$/gm)
+  for (const [, command] of steps) {
+    const what = `${file}: ${command}`
+    if (noGuests) {
+      console.log(`skipped ${what}: --no-guests`)
+      continue
+    }
+    const suite = 'examples/09-kernel-tests.test.ts'
+    writeFileSync(join(project, 'kernel.test.ts'), readFileSync(join(packageRoot, suite)))
+    const error = run('sh', ['-e', '-c', command])
+    const report = join(project, 'junit.xml')
+    const junit = existsSync(report) ? readFileSync(report, 'utf8') : ''
+    const isWhole = /<testsuites[^>]* tests="[1-9]\d*" failures="0" errors="0"/.test(junit)
+    result(
+      what,
+      error ?? (isWhole ? undefined : `junit.xml tells of no test, or of failures:\n${junit}`),
+    )
+  }
+}
+
 try {
   install()
   const docs = readdirSync(join(packageRoot, 'docs')).filter((name) => name.endsWith('.md'))
@@ -164,6 +195,7 @@ try {
     if (!onlyGuests || block.note?.startsWith('run guest')) test(block, index)
   }
   await runGuests()
+  runWorkflow()
 } catch (error) {
   result('set up', error.stack)
 } finally {
