@@ -20,7 +20,7 @@ const SUITES = ['unit', 'kvm', 'hostile', 'load', 'guest']
 /** Run only when asked for: firmware, hypervisors and whatever else takes minutes where KVM is emulated. */
 const LONG = ['guest-long']
 /** Seconds, of one start of the emulated host: far more than the guest tests take. */
-const HOST_LIMIT = 900
+const HOST_LIMIT = 1800
 /** What runs in the emulated host: the guests, and what differs between its KVM and one in software. */
 const EMULATED = {
   guest: {
@@ -30,7 +30,7 @@ const EMULATED = {
   'guest-long': { projects: ['guest-long'], filters: [] },
 }
 /** Seconds, of a suite on this machine: vitest's own limits cannot end a test that blocks its thread. */
-const SUITE_LIMIT = 400
+const SUITE_LIMIT = 900
 
 await main(async () => {
   const { values } = parseArgs({
