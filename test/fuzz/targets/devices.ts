@@ -1,8 +1,10 @@
 import { CustomDisk } from '../../../lib/backends/block/custom-disk.js'
 import { VirtualSwitch } from '../../../lib/backends/net/virtual-switch.js'
+import type { ShareBackend } from '../../../lib/backends/share/share-backend.js'
 import { VirtioBalloon } from '../../../lib/devices/virtio/balloon/virtio-balloon.js'
 import { VirtioBlock } from '../../../lib/devices/virtio/block/virtio-block.js'
 import { VirtioConsole } from '../../../lib/devices/virtio/console/virtio-console.js'
+import { VirtioFs } from '../../../lib/devices/virtio/fs/virtio-fs.js'
 import { VirtioNet } from '../../../lib/devices/virtio/net/virtio-net.js'
 import { VirtioRng } from '../../../lib/devices/virtio/rng/virtio-rng.js'
 import type { VirtioDevice } from '../../../lib/devices/virtio/virtio-device.js'
@@ -144,3 +146,18 @@ export const balloon = target('pages of virtio-balloon', (data) =>
   drive(new VirtioBalloon({ deflateOnOom: true }), data),
 )
 export const rng = target('buffers of virtio-rng', (data) => drive(new VirtioRng(), data))
+
+/** Answers with what it was asked, at once or later. */
+const echo: ShareBackend = {
+  open: async () => {},
+  close: async () => {},
+  reset: () => {},
+  handle: (request, replyMax) => {
+    const answer = request.subarray(0, replyMax)
+    if (answer.length === 0) return undefined
+    return answer[0]! & 1 ? turns().then(() => answer) : answer
+  },
+}
+export const fs = target('chains of virtio-fs', (data) =>
+  drive(new VirtioFs(echo, { tag: 'work' }), data),
+)

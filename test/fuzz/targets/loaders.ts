@@ -16,7 +16,7 @@ import {
   multibootImage,
   pvhImage,
 } from '../../helpers/kernel-images.js'
-import { check, type FuzzTarget } from './target.js'
+import { check, type FuzzTarget, Input } from './target.js'
 
 /** Made once, and written over by each input. */
 let memory: GuestMemory | undefined
@@ -98,4 +98,39 @@ export const kernelModule: FuzzTarget = {
   about: 'kernel modules',
   seeds: () => [elfImage()],
   run: (data) => orRefuses(() => readModuleInfo(data), Error),
+}
+
+/** Good kernels, with what the input puts beside them. */
+export const initrd: FuzzTarget = {
+  about: 'initrds, modules and command lines beside a kernel of each protocol',
+  words: ['\0', 'root=/dev/vda', ' ', '\n', 'ä', '\ud800'],
+  seeds: () =>
+    [0, 1, 2, 3].map((kind) =>
+      Uint8Array.from([kind, 5, 0, 2, 3, 97, 61, 98, 1, 2, 0, 3, 109, 111, 100, kind]),
+    ),
+  run: (data) => {
+    const input = new Input(data)
+    const kernels = [
+      () => bzImage({ code: small, kernelSize: 1024 }),
+      elfImage,
+      pvhImage,
+      () => multibootImage({ code: small }),
+    ]
+    const kernel = input.choose(kernels)()
+    const text = () => Buffer.from(input.bytes(input.u8())).toString('utf8')
+    // In pages; the most is what no machine of this size has room for.
+    const file = () => new Uint8Array(input.u16() << (input.u8() % 10)).fill(1)
+    const initrd = file()
+    const commandLine = Array.from({ length: input.u8() % 16 }, text)
+    const modules = Array.from({ length: input.u8() % 8 }, () => ({
+      image: file(),
+      commandLine: text(),
+    }))
+    memory ??= guestRam(32 * MIB)
+    const ram = memory
+    orRefuses(
+      () => boot(kernel, { memory: ram, commandLine, modules, ...(initrd.length && { initrd }) }),
+      VmmError,
+    )
+  },
 }
