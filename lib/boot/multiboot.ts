@@ -10,6 +10,7 @@ import {
 import { VmmError } from '../errors.js'
 import type { GuestMemory } from '../memory/guest-memory.js'
 import { alignUp } from '../util/bits.js'
+import { writeBiosDataArea } from './bios-data-area.js'
 import { allModules, type PlacedModule, placeModules } from './boot-modules.js'
 import type { BootProtocol, BootRequest } from './boot-protocol.js'
 import { encodeCommandLine } from './command-line.js'
@@ -54,6 +55,7 @@ export const multiboot: BootProtocol = {
     const { end, entry } = loadKernel(memory, kernel)
     const line = encodeCommandLine([kernel.name, ...commandLine], COMMAND_LINE_SIZE / 2)
     const modules = placeModules(memory, allModules(request), end)
+    writeBiosDataArea(memory)
     const info = writeInformation(memory, line, modules)
     return { ...pvhEntry(memory, entry, info), rax: BigInt(MULTIBOOT_BOOTLOADER_MAGIC) }
   },

@@ -88,6 +88,14 @@ describe('a Multiboot kernel', () => {
     })
   })
 
+  it('finds in the BIOS data area how much base memory there is, and the EBDA behind that', () => {
+    const { memory } = boot(multibootElf(code))
+    const area = memory.dataView(0x400, 0x100)
+    expect(area.getUint16(0x13, true)).toBe(639)
+    expect(area.getUint16(0x0e, true) * 16).toBe(639 * 1024)
+    expect(memory.view(639 * 1024, 1)[0]).toBe(1)
+  })
+
   it('gets its modules with their command lines, the initrd first', () => {
     const modules = [
       { image: bytes('one'), commandLine: 'first a=b' },

@@ -5,6 +5,8 @@
 
 export const PAGE_SIZE = 0x1000
 
+/** What a BIOS leaves about the machine, 256 bytes. */
+export const BIOS_DATA_AREA_START = 0x400
 /** The boot GDT: null, null, code, data, task. */
 export const BOOT_GDT_START = 0x500
 /** The boot IDT: empty, so that a fault before the kernel has its own is fatal at once. */
