@@ -38,6 +38,18 @@ export interface CommonConfigEvents {
   queueVector(): void
 }
 
+/**
+ * The register of which an access reads no more than a part. Drivers ought to read all of it; iPXE reads the lower half of
+ * 32-bit ones, and would take ones there for features.
+ */
+function registerOf(offset: number, width: 1 | 2 | 4): number | undefined {
+  for (let start = offset; start >= 0 && start > offset - 4; start--) {
+    const size = widths.get(start)
+    if (size !== undefined) return offset + width <= start + size ? start : undefined
+  }
+  return undefined
+}
+
 /** The common configuration structure of virtio over PCI (virtio 1.2, 4.1.4.3). */
 export class VirtioPciCommonConfig implements BusDevice {
   readonly name: string
@@ -70,7 +82,14 @@ export class VirtioPciCommonConfig implements BusDevice {
   }
 
   read(offset: number, width: 1 | 2 | 4): number {
-    if (widths.get(offset) !== width) return 2 ** (8 * width) - 1
+    const all = 2 ** (8 * width) - 1
+    if (widths.get(offset) === width) return this.#readRegister(offset)
+    const register = registerOf(offset, width)
+    if (register === undefined) return all
+    return ((this.#readRegister(register) >>> (8 * (offset - register))) & all) >>> 0
+  }
+
+  #readRegister(offset: number): number {
     const control = this.#control
     switch (offset) {
       case abi.VIRTIO_PCI_COMMON_DFSELECT:

@@ -204,7 +204,6 @@ describe('accesses', () => {
   it.each([
     [abi.VIRTIO_PCI_COMMON_STATUS, 4],
     [abi.VIRTIO_PCI_COMMON_STATUS, 2],
-    [abi.VIRTIO_PCI_COMMON_DF, 2],
     [abi.VIRTIO_PCI_COMMON_Q_SELECT, 4],
     [abi.VIRTIO_PCI_COMMON_Q_DESCLO + 1, 4],
     [abi.VIRTIO_PCI_COMMON_SIZE, 4],
@@ -213,6 +212,21 @@ describe('accesses', () => {
     rig.write(register, width, 1)
     expect(rig.read(register, width)).toBe(2 ** (8 * width) - 1)
     expect(rig.status).toBe(0)
+  })
+
+  it('may read a part of a register, as iPXE does, and write none', () => {
+    const rig = rigOf()
+    rig.negotiate()
+    for (const select of [0, 1]) {
+      rig.write(abi.VIRTIO_PCI_COMMON_DFSELECT, 4, select)
+      const features = rig.read(abi.VIRTIO_PCI_COMMON_DF, 4)
+      expect(rig.read(abi.VIRTIO_PCI_COMMON_DF, 2)).toBe(features & 0xffff)
+      expect(rig.read(abi.VIRTIO_PCI_COMMON_DF + 2, 2)).toBe(features >>> 16)
+      expect(rig.read(abi.VIRTIO_PCI_COMMON_DF + 3, 1)).toBe(features >>> 24)
+    }
+    rig.write(abi.VIRTIO_PCI_COMMON_DFSELECT, 2, 0)
+    expect(rig.read(abi.VIRTIO_PCI_COMMON_DFSELECT, 4)).toBe(1)
+    expect(rig.read(abi.VIRTIO_PCI_COMMON_DF + 3, 2)).toBe(0xffff)
   })
 
   it('of 8 bytes are two of 4', () => {
