@@ -1,11 +1,16 @@
+export { type BootDiskContents, bootDisk } from './assets/boot-disk.js'
+export { type Bootables, bootables } from './assets/bootables.js'
 export { busyboxAsset } from './assets/busybox.js'
 export type { AssetOptions, Report } from './assets/cache.js'
 export { cacheDirectory } from './assets/cache.js'
+export { DEBIAN_SUITE } from './assets/debian-repository.js'
+export { DEBIAN_EXTRA, type DebianSystem, debianSystem } from './assets/debian-system.js'
 export { type DiskImageOptions, ext4Image } from './assets/disk-image.js'
 export { type GrubDiskOptions, grubDisk } from './assets/grub-disk.js'
 export { guestAgentAsset } from './assets/guest-agent.js'
 export { type GuestInitramfsOptions, guestInitramfs } from './assets/guest-initramfs.js'
 export {
+  KERNEL_FLAVOURS,
   KERNEL_SERIES,
   type KernelAsset,
   type KernelFlavour,
@@ -17,7 +22,7 @@ export {
   firmwareAsset,
   packageFiles,
 } from './assets/package-files.js'
-export { prepareGuestAssets } from './assets/prepare.js'
+export { type PrepareOptions, prepareGuestAssets } from './assets/prepare.js'
 export {
   type EmulatedHostResult,
   INSIDE_VARIABLE,

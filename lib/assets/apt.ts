@@ -128,6 +128,36 @@ export async function downloadPackage(
   })
 }
 
+/**
+ * Fetches packages with all that they need, as if nothing were installed, and checks them against the lists. Nothing is
+ * installed.
+ * @param wanted names, or apt's patterns: `?essential`
+ * @param directory an existing folder; the files go into `archives` in it
+ */
+export async function downloadClosure(
+  lists: PackageLists,
+  wanted: readonly string[],
+  directory: string,
+): Promise<void> {
+  await mkdir(join(directory, 'archives/partial'), { recursive: true })
+  await writeFile(join(directory, 'status'), '')
+  const settings = [
+    ...SETTINGS,
+    `Dir::State::status=${join(directory, 'status')}`,
+    'APT::Install-Recommends=false',
+    // Only apt's own lock guards what others install meanwhile; nothing here is theirs.
+    'Debug::NoLocking=true',
+  ].flatMap((setting) => ['-o', setting])
+  const archives = ['-o', `Dir::Cache::archives=${join(directory, 'archives')}`]
+  await runProgram('apt-get', [
+    ...['install', '--download-only', '--yes', '-qq'],
+    ...settings,
+    ...lists.options,
+    ...archives,
+    ...wanted,
+  ])
+}
+
 /** The fields of a deb822 stanza; of folded ones the first line. */
 function parseStanza(text: string): Record<string, string> {
   const fields: Record<string, string> = {}

@@ -20,24 +20,22 @@ export function byName(name: string): Choose {
 }
 
 /**
- * Fetches a Debian package, checks it, and unpacks it without installing it.
- *
+ * Asks one set of package lists after the other until one has what is wanted.
  * @param what it is called in messages
- * @param directory an existing folder; the package's files are unpacked below it
- * @throws VmmError `ERR_ASSET` if no package lists have it or none of them could be fetched
+ * @param use returns undefined if the lists do not have it
+ * @throws VmmError `ERR_ASSET` if none of them has it or it could not be fetched
  */
-export async function unpackPackage(
+export async function fromPackageLists<T>(
   what: string,
-  choose: Choose,
-  directory: string,
   report: Report,
-): Promise<PackageRecord> {
+  use: (lists: PackageLists) => Promise<T | undefined>,
+): Promise<T> {
   const failures: string[] = []
   for (const lists of packageLists()) {
     try {
       await lists.prepare(report)
-      const record = await choose(lists)
-      if (record) return await unpack(lists, record, directory, report)
+      const result = await use(lists)
+      if (result !== undefined) return result
       failures.push(`${lists.name}: none there`)
     } catch (error) {
       if (!(error instanceof VmmError) || error.code !== 'ERR_ASSET') throw error
@@ -45,6 +43,25 @@ export async function unpackPackage(
     }
   }
   throw new VmmError('ERR_ASSET', `${what} could not be fetched\n${failures.join('\n')}`)
+}
+
+/**
+ * Fetches a Debian package, checks it, and unpacks it without installing it.
+ *
+ * @param what it is called in messages
+ * @param directory an existing folder; the package's files are unpacked below it
+ * @throws VmmError `ERR_ASSET` if no package lists have it or none of them could be fetched
+ */
+export function unpackPackage(
+  what: string,
+  choose: Choose,
+  directory: string,
+  report: Report,
+): Promise<PackageRecord> {
+  return fromPackageLists(what, report, async (lists) => {
+    const record = await choose(lists)
+    return record && unpack(lists, record, directory, report)
+  })
 }
 
 async function unpack(

@@ -3,14 +3,16 @@ import { mkdtemp, rename, rm } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { VmmError } from '../errors.js'
 import type { ModuleSource } from '../initramfs/module-order.js'
-import { type PackageLists, type PackageRecord, showPackage } from './apt.js'
+import { showPackage } from './apt.js'
 import { type AssetOptions, type CachedFolder, cachedFolder, type Report } from './cache.js'
-import { unpackPackage } from './debian-package.js'
+import { type Choose, unpackPackage } from './debian-package.js'
 import { decompressModule } from './decompress.js'
 import { readVerified } from './manifest.js'
 
-/** `cloud-amd64` is small and meant for virtual machines; `amd64` has every driver, and 9p. */
-export type KernelFlavour = 'cloud-amd64' | 'amd64'
+/** The flavours of stock kernels that {@link kernelAsset} knows. */
+export const KERNEL_FLAVOURS = ['cloud-amd64', 'amd64', 'rt-amd64'] as const
+/** `cloud-amd64` is small and meant for virtual machines; `amd64` has every driver, and 9p; `rt-amd64` is preemptible. */
+export type KernelFlavour = (typeof KERNEL_FLAVOURS)[number]
 
 /** The series of stock kernels that {@link kernelAsset} knows. */
 export const KERNEL_SERIES = ['6.12', '6.1'] as const
@@ -44,33 +46,31 @@ export async function kernelAsset(
   const what = `linux-${series}-${flavour}`
   const folder = await cachedFolder(
     what,
-    (directory) => fetchKernel(what, candidates(series, flavour), directory, report),
+    (directory) => fetchKernel(what, kernelPackage(series, flavour), directory, report),
     { report, verify: () => ['vmlinuz', 'modules/modules.order', 'modules/modules.builtin'] },
   )
   return describeKernel(folder)
 }
 
 /** The packages that stand for the newest kernel of a series: in a release of that series, and in an older one. */
-function candidates(series: KernelSeries, flavour: KernelFlavour) {
-  const wanted = new RegExp(`^linux-image-${series.replace('.', '\\.')}\\.[^ ]*-${flavour}$`)
-  return async (lists: PackageLists): Promise<PackageRecord | undefined> => {
+export function kernelPackage(series: KernelSeries, flavour: KernelFlavour): Choose {
+  // 6.1.0-56-amd64, 6.12.117+deb12-amd64; cloud-amd64 ends in amd64 too.
+  const wanted = new RegExp(
+    `^linux-image-${series.replace('.', '\\.')}\\.[\\w.+]+(-\\d+)?-${flavour}$`,
+  )
+  return async (lists) => {
     for (const meta of [`linux-image-${series}-${flavour}`, `linux-image-${flavour}`]) {
-      const image = (await showPackage(lists, meta))?.depends.find((name) => isKernel(name, wanted))
+      const image = (await showPackage(lists, meta))?.depends.find((name) => wanted.test(name))
       if (image !== undefined) return showPackage(lists, image)
     }
     return undefined
   }
 }
 
-/** `cloud-amd64` ends in `amd64` too. */
-function isKernel(name: string, wanted: RegExp): boolean {
-  return wanted.test(name) && name.includes('-cloud-') === wanted.source.includes('-cloud-')
-}
-
 /** Leaves `vmlinuz`, `config` and `modules/` in the folder. */
 async function fetchKernel(
   what: string,
-  choose: (lists: PackageLists) => Promise<PackageRecord | undefined>,
+  choose: Choose,
   directory: string,
   report: Report,
 ): Promise<Record<string, string>> {

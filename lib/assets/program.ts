@@ -20,8 +20,7 @@ const ERROR_TAIL = 4096
 
 /**
  * Runs a program without a shell and returns its standard output.
- * @throws VmmError `ERR_MISSING_PROGRAM` if it is not installed, `ERR_ASSET` with the end of its standard error if it
- * fails
+ * @throws VmmError `ERR_MISSING_PROGRAM` if it is not installed, `ERR_ASSET` with the end of what it said if it fails
  */
 export async function runProgram(
   program: string,
@@ -42,7 +41,9 @@ export async function runProgram(
   })
   if (status === 0) return Buffer.concat(output).toString()
   const call = [program, ...args].join(' ')
-  throw new VmmError('ERR_ASSET', `${call}: status ${status}\n${errors.trimEnd()}`)
+  // debootstrap tells what is wrong on its standard output.
+  const said = errors.trimEnd() || Buffer.concat(output).toString().slice(-ERROR_TAIL).trimEnd()
+  throw new VmmError('ERR_ASSET', `${call}: status ${status}\n${said}`)
 }
 
 /** The error of a program that could not be started. */

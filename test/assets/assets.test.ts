@@ -2,6 +2,7 @@ import { execFileSync } from 'node:child_process'
 import {
   copyFileSync,
   cpSync,
+  mkdirSync,
   mkdtempSync,
   readFileSync,
   rmSync,
@@ -13,6 +14,8 @@ import { dirname, join } from 'node:path'
 import { afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
 import { busyboxAsset } from '../../lib/assets/busybox.js'
 import { cacheDirectory } from '../../lib/assets/cache.js'
+import { DEBIAN_SUITE, debianRepository } from '../../lib/assets/debian-repository.js'
+import { debianSystem } from '../../lib/assets/debian-system.js'
 import { ext4Image } from '../../lib/assets/disk-image.js'
 import { guestInitramfs } from '../../lib/assets/guest-initramfs.js'
 import { guestPrograms } from '../../lib/assets/guest-programs.js'
@@ -183,5 +186,39 @@ describe('guestPrograms', options, () => {
       String(execFileSync('debugfs', ['-R', command, image], { env, stdio: 'pipe' }))
     expect(debugfs('cat /bin/cpio')).toBe(readFileSync(program, 'utf8'))
     expect(debugfs('ls /lib')).toContain('libc.so.6')
+  })
+})
+
+describe('a Debian', options, () => {
+  it('has a repository of packages with all that they need, which apt takes for one', async () => {
+    useCopyOf()
+    const repository = await debianRepository('packages for a test', ['hello'])
+    const list = join(base, 'sources.list')
+    writeFileSync(list, `deb [trusted=yes] file:${repository} ${DEBIAN_SUITE} main\n`)
+    mkdirSync(join(base, 'lists/partial'), { recursive: true })
+    mkdirSync(join(base, 'cache/archives/partial'), { recursive: true })
+    writeFileSync(join(base, 'status'), '')
+    const settings = [
+      `Dir::Etc::SourceList=${list}`,
+      'Dir::Etc::SourceParts=/dev/null',
+      `Dir::State::Lists=${join(base, 'lists')}`,
+      `Dir::State::status=${join(base, 'status')}`,
+      `Dir::Cache=${join(base, 'cache')}`,
+      'APT::Sandbox::User=root',
+      'Debug::NoLocking=true',
+    ].flatMap((setting) => ['-o', setting])
+    const apt = (...args: string[]) =>
+      execFileSync('apt-get', [...args, ...settings], { encoding: 'utf8', stdio: 'pipe' })
+    expect(apt('update')).toContain(DEBIAN_SUITE)
+    expect(apt('install', '--simulate', 'hello')).toMatch(/^Inst libc6 [\s\S]*^Conf hello /m)
+  })
+
+  it('is made by root only', async () => {
+    useCopyOf()
+    vi.spyOn(process, 'getuid').mockReturnValueOnce(1000)
+    await expect(debianSystem('6.12', 'cloud-amd64')).rejects.toMatchObject({
+      code: 'ERR_ASSET',
+      message: expect.stringContaining('root'),
+    })
   })
 })

@@ -1,38 +1,58 @@
-import { expect, it, onTestFailed } from 'vitest'
-import { FileDisk, VirtualMachine, type VirtualMachineOptions } from '../../lib/index.js'
-import { firmwareAsset, grubDisk, INIT_MARKER, kernelAsset } from '../../lib/testing.js'
-
-/** A machine and all that it says. */
-async function start(options: VirtualMachineOptions) {
-  const vm = await VirtualMachine.create(options)
-  let text = ''
-  vm.console.output.setEncoding('latin1').on('data', (chunk: string) => {
-    text += chunk
-  })
-  onTestFailed(() => {
-    process.stdout.write(`The guest's last words:\n${text.slice(-4000)}\n`)
-  })
-  await vm.start()
-  const ended = vm.stopped.then(async (reason) => {
-    if (!vm.console.output.readableEnded) {
-      await new Promise((resolve) => vm.console.output.once('end', resolve).once('close', resolve))
-    }
-    return reason
-  })
-  return { vm, ended, text: () => text, [Symbol.asyncDispose]: () => vm.close() }
-}
+import { basename, dirname } from 'node:path'
+import { expect, it } from 'vitest'
+import { FileDisk, MemoryDisk } from '../../lib/index.js'
+import { bootables, firmwareAsset, grubDisk, INIT_MARKER, kernelAsset } from '../../lib/testing.js'
+import { Guest } from './guest.js'
+import { defaultRoute, GATEWAY, HostServer, noPasst, passtNetwork } from './passt-network.js'
 
 it('SeaBIOS starts GRUB from a disk on PCI, and GRUB starts Linux', async () => {
   const { seabios } = await firmwareAsset()
   const disk = await grubDisk(await kernelAsset('6.12'))
-  await using guest = await start({
+  await using guest = await Guest.start({
     firmware: seabios,
     memory: '384M',
     disks: [new FileDisk(disk, { readOnly: true })],
   })
-  expect(await guest.ended).toEqual({ kind: 'shutdown' })
-  expect(guest.text()).toContain('SeaBIOS (version')
-  expect(guest.text()).toContain('GRUB starts the kernel')
-  expect(guest.text()).toContain(INIT_MARKER)
-  expect(guest.text()).not.toMatch(/ACPI Error|ACPI BIOS Error|ACPI Warning/)
+  expect(await guest.ended()).toEqual({ kind: 'shutdown' })
+  expect(guest.log).toContain('SeaBIOS (version')
+  expect(guest.log).toContain('GRUB starts the kernel')
+  expect(guest.log).toContain(INIT_MARKER)
+  expect(guest.log).not.toMatch(/ACPI Error|ACPI BIOS Error|ACPI Warning/)
 })
+
+/** A disk of one sector with a script for iPXE. */
+function scriptDisk(commands: readonly string[]): MemoryDisk {
+  const sector = new Uint8Array(512).fill('\n'.charCodeAt(0))
+  new TextEncoder().encodeInto(['#!ipxe', ...commands].join('\n'), sector)
+  return new MemoryDisk(sector)
+}
+
+it.skipIf(noPasst)(
+  'SeaBIOS and GRUB start iPXE, which gets an address, a script and a kernel from the host',
+  async () => {
+    const [{ seabios }, { ipxeDisk, memtest }] = [await firmwareAsset(), await bootables()]
+    await using _route = await defaultRoute()
+    const fetched = [
+      'echo The host has this to say',
+      `kernel ${basename(memtest)} nobench nopause console=ttyS0,115200`,
+      'boot',
+    ]
+    await using server = await HostServer.start(dirname(memtest), {
+      '/script': `#!ipxe\n${fetched.join('\n')}\n`,
+    })
+    await using guest = await Guest.start({
+      firmware: seabios,
+      memory: '128M',
+      disks: [
+        new FileDisk(ipxeDisk, { readOnly: true }),
+        scriptDisk(['dhcp', `chain ${server.url}/script`]),
+      ],
+      nets: [passtNetwork()],
+    })
+    await guest.said('The host has this to say')
+    await guest.said(/Status: Testing/)
+    expect(guest.log).toContain('GRUB starts iPXE')
+    expect(guest.log).toMatch(/iPXE \d/)
+    expect(guest.log).toContain(`gateway ${GATEWAY}`)
+  },
+)

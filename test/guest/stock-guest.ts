@@ -1,8 +1,7 @@
 import { copyFileSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { onTestFailed } from 'vitest'
-import { type StopReason, VirtualMachine, type VirtualMachineOptions } from '../../lib/index.js'
+import type { VirtualMachineOptions } from '../../lib/index.js'
 import {
   ext4Image,
   guestInitramfs,
@@ -10,6 +9,7 @@ import {
   type KernelSeries,
   kernelAsset,
 } from '../../lib/testing.js'
+import { Guest } from './guest.js'
 
 /** A stock kernel's kernel and initramfs. */
 export async function stockKernel(
@@ -22,69 +22,15 @@ export async function stockKernel(
 /** `nodekvm.exec=` for a shell script. */
 export const exec = (script: string) => `nodekvm.exec=${Buffer.from(script).toString('base64')}`
 
-/** A machine with a stock kernel and what it has said. */
-export class StockGuest implements AsyncDisposable {
-  log = ''
-  readonly #outputEnd: Promise<void>
-  readonly #waiting = new Set<() => void>()
-
-  private constructor(readonly vm: VirtualMachine) {
-    this.#outputEnd = new Promise((resolve) => {
-      vm.console.output.once('end', resolve).once('close', resolve)
-    })
-    vm.console.output.setEncoding('latin1').on('data', (text: string) => {
-      this.log += text
-      for (const look of this.#waiting) look()
-    })
-  }
-
-  static async start(
+/** A machine with a stock kernel. */
+export const StockGuest = {
+  async start(
     commandLine: string,
     { series, ...options }: Partial<VirtualMachineOptions> & { series?: KernelSeries } = {},
-  ): Promise<StockGuest> {
+  ): Promise<Guest> {
     const { kernel, initrd } = await stockKernel(series)
-    const guest = new StockGuest(
-      await VirtualMachine.create({
-        kernel,
-        initrd,
-        commandLine: `console=ttyS0 ${commandLine}`,
-        ...options,
-      }),
-    )
-    onTestFailed(() => {
-      process.stdout.write(`The guest's last words:\n${guest.log.slice(-8000)}\n`)
-    })
-    await guest.vm.start()
-    return guest
-  }
-
-  /** Resolves when the guest has said it; rejects, with the end of the log, if it ends before. */
-  async said(what: string | RegExp): Promise<void> {
-    const found = () => (typeof what === 'string' ? this.log.includes(what) : what.test(this.log))
-    await new Promise<void>((resolve, reject) => {
-      const look = () => {
-        if (!found()) return
-        this.#waiting.delete(look)
-        resolve()
-      }
-      this.#waiting.add(look)
-      look()
-      void this.ended().then(() =>
-        found() ? resolve() : reject(new Error(`never said ${what}: ${this.log.slice(-2000)}`)),
-      )
-    })
-  }
-
-  /** How it has ended, after all that it said has come. */
-  async ended(): Promise<StopReason> {
-    const reason = await this.vm.stopped
-    await this.#outputEnd
-    return reason
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.vm.close()
-  }
+    return Guest.start({ kernel, initrd, commandLine: `console=ttyS0 ${commandLine}`, ...options })
+  },
 }
 
 /** A folder of its own, with a copy of an empty ext4 image. */

@@ -1,0 +1,44 @@
+import { describe, expect, it } from 'vitest'
+import { bootables } from '../../lib/testing.js'
+import { Guest } from './guest.js'
+
+/** The text mode's screen: 80 by 25 characters, an attribute behind each. */
+const SCREEN = { address: 0xb8000, columns: 80, rows: 25 } as const
+
+function screen({ vm }: Guest): string {
+  const { address, columns, rows } = SCREEN
+  const cells = vm.memory.view(address, columns * rows * 2)
+  const line = (row: number) =>
+    Array.from({ length: columns }, (_, i) => String.fromCharCode(cells[(row * columns + i) * 2]!))
+  return Array.from({ length: rows }, (_, row) => line(row).join('').trimEnd()).join('\n')
+}
+
+describe("what Debian's packages have to start a PC with, besides Linux", () => {
+  it('Memtest86+ tests the memory, on its serial console and on its screen', async () => {
+    const { memtest } = await bootables()
+    await using guest = await Guest.start({
+      kernel: memtest,
+      commandLine: 'nobench nopause console=ttyS0,115200',
+      memory: '64M',
+    })
+    await guest.said(/Status: Testing/)
+    await guest.said(/#[1-9] {2}\[Address test/)
+    expect(guest.log).toContain('Memtest86+ v')
+    expect(guest.log).toContain('Errors: 0')
+    expect(screen(guest)).toMatch(/Memtest86\+ v[\s\S]*of 63MB[\s\S]*Errors: 0/)
+  })
+
+  it("Xen's hypervisor starts by Multiboot and says on its console that it has no domain 0", async () => {
+    const { xen } = await bootables()
+    await using guest = await Guest.start({
+      kernel: xen,
+      commandLine: 'console=com1 com1=115200,8n1 noreboot',
+      memory: '256M',
+    })
+    await guest.said('Manual reset required')
+    expect(guest.log).toMatch(/\(XEN\) Xen version \d/)
+    expect(guest.log).toContain('(XEN) Bootloader: node-kvm')
+    expect(guest.log).toContain('(XEN) Command line: console=com1 com1=115200,8n1 noreboot')
+    expect(guest.log).toContain('dom0 kernel not specified')
+  })
+})
