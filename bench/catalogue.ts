@@ -22,6 +22,14 @@ export const BENCHMARKS: Readonly<Record<string, Benchmark>> = {
       'create in a warm process to init',
     ],
   },
+  rootfs: {
+    guest: true,
+    roundLimit: 200,
+    figures: [
+      'image of a root file system, a folder with busybox',
+      'create in a warm process to the first result, --rootfs',
+    ],
+  },
   console: { guest: true, roundLimit: 300, figures: ['console output'] },
   disk: {
     guest: true,

@@ -48,6 +48,8 @@ const MAX_BYTES = 16 * 2 ** 20
  *   version; `ERR_AGENT_PROTOCOL` if it breaks the protocol
  * - `ERR_TIMEOUT` after `timeout` milliseconds, and the reason of `signal`, whatever the guest does or does not
  * - `ERR_INVALID_OPTION` for what cannot be asked for
+ *
+ * Options are read once, before anything is done.
  */
 export class GuestAgent {
   readonly #link: AgentLink
@@ -79,9 +81,10 @@ export class GuestAgent {
     argv: readonly string[],
     options: SpawnOptions & LimitOptions = {},
   ): Promise<GuestProcess> {
-    const request = encodeExec(argv, options)
+    const given = { ...options }
+    const request = encodeExec(argv, given)
     const name = argv[0] ?? ''
-    return await this.#limited(`start of ${JSON.stringify(name)}`, options, (connection, limit) =>
+    return await this.#limited(`start of ${JSON.stringify(name)}`, given, (connection, limit) =>
       startProcess(connection, limit, name, request),
     )
   }
@@ -96,16 +99,17 @@ export class GuestAgent {
    * ```
    */
   async exec(argv: readonly string[], options: ExecOptions = {}): Promise<ExecResult> {
-    const request = encodeExec(argv, options)
-    checkExecOptions(options)
+    const given = { ...options }
+    const request = encodeExec(argv, given)
+    checkExecOptions(given)
     const name = argv[0] ?? ''
     return await this.#limited(
       `exec of ${JSON.stringify(name)}`,
-      options,
+      given,
       async (connection, limit) => {
         const process = await startProcess(connection, limit, name, request)
         try {
-          return await limit.race(runProcess(process, options))
+          return await limit.race(runProcess(process, given))
         } finally {
           process.close()
         }
@@ -118,10 +122,10 @@ export class GuestAgent {
    * @throws VmmError `ERR_GUEST_FILE` for what is no regular file, or cannot be read; `ERR_MAX_BUFFER`
    */
   async readFile(path: string, options: ReadFileOptions = {}): Promise<Buffer> {
-    const { maxBytes = MAX_BYTES } = options
+    const { maxBytes = MAX_BYTES, ...limits } = options
     checkBound('maxBytes', maxBytes)
     const request = pathRequest(path)
-    return await this.#limited(`reading ${JSON.stringify(path)}`, options, (connection, limit) =>
+    return await this.#limited(`reading ${JSON.stringify(path)}`, limits, (connection, limit) =>
       collectFile({ connection, limit }, READ, path, request, maxBytes),
     )
   }
@@ -136,12 +140,12 @@ export class GuestAgent {
     data: string | Uint8Array | Readable,
     options: WriteFileOptions = {},
   ): Promise<void> {
-    const { mode = 0o644 } = options
+    const { mode = 0o644, ...limits } = options
     checkMode(mode)
     pathRequest(path)
     const source =
       data instanceof Readable ? data : Readable.from([Buffer.from(data as Uint8Array)])
-    await this.#limited(`writing ${JSON.stringify(path)}`, options, (connection, limit) =>
+    await this.#limited(`writing ${JSON.stringify(path)}`, limits, (connection, limit) =>
       writeFile({ connection, limit }, path, source, mode),
     )
   }
@@ -172,12 +176,13 @@ export class GuestAgent {
    * ```
    */
   async copyIn(from: string, to: string, options: CopyInOptions = {}): Promise<CopySummary> {
-    const { mode } = options
+    const given = { ...options }
+    const { mode, recursive } = given
     if (mode !== undefined) checkMode(mode)
-    const progress = new CopyProgress(options)
+    const progress = new CopyProgress(given)
     pathRequest(to)
-    return await this.#copying(`copying to ${JSON.stringify(to)}`, options, async (guest) => {
-      const isFolder = options.recursive === true && (await stat(from)).isDirectory()
+    return await this.#copying(`copying to ${JSON.stringify(to)}`, given, async (guest) => {
+      const isFolder = recursive === true && (await stat(from)).isDirectory()
       if (isFolder) await copyTreeIn(guest, from, to, progress)
       else await copyFileIn(guest, from, to, mode, progress)
       return progress.summary
@@ -196,14 +201,15 @@ export class GuestAgent {
    *   cannot be written here
    */
   async copyOut(from: string, to: string, options: CopyOutOptions = {}): Promise<CopySummary> {
-    const { links = 'inside', recursive } = options
+    const given = { ...options }
+    const { links = 'inside', recursive } = given
     if (!LINKS.includes(links)) throw invalidOption('links', links, `one of ${LINKS.join(', ')}`)
-    const progress = new CopyProgress(options)
+    const progress = new CopyProgress(given)
     pathRequest(from)
     // Beside its place, so that it gets there by its name alone.
     const temporary = `${to}.node-kvm-${process.pid}-${nextTemporary++}`
     try {
-      return await this.#copying(`copying ${JSON.stringify(from)}`, options, async (guest) => {
+      return await this.#copying(`copying ${JSON.stringify(from)}`, given, async (guest) => {
         const isFolder = recursive === true && (await isDirectory(guest, from))
         if (isFolder) await copyTreeOut(guest, from, temporary, links, progress)
         else await copyFileOut(guest, from, temporary, progress)
