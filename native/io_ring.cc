@@ -175,7 +175,6 @@ void IoRing::Submit() {
 }
 
 void IoRing::Reap(std::vector<Done>* done) {
-  bool again = false;
   auto take = [&] {
     uint32_t head = *cq_head_;
     uint32_t tail = LoadAcquire(cq_tail_);
@@ -185,7 +184,6 @@ void IoRing::Reap(std::vector<Done>* done) {
       int error = request->Advance(cqe.res);
       if (error == BlockRequest::kMore) {
         pending_.push_back(request);
-        again = true;
       } else {
         done->push_back({request, error});
       }
@@ -194,7 +192,7 @@ void IoRing::Reap(std::vector<Done>* done) {
   };
   MuteEvent(true);
   take();
-  if (again || unsubmitted_ > 0) {
+  if (!pending_.empty() || unsubmitted_ > 0) {
     Submit();
     take();
   }

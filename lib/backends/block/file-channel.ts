@@ -6,7 +6,7 @@ import { FlushGate, type FlushState } from './flush-gate.js'
 import { JsChannel } from './js-channel.js'
 import { NativeChannel } from './native-channel.js'
 
-/** What moves a file's data. `auto`: io_uring where the kernel allows it, else threads. */
+/** What moves a file's data. `auto`: io_uring where the kernel allows it and is right by it (not FUSE), else threads. */
 export type BlockEngineChoice = 'auto' | 'io_uring' | 'threads' | 'js'
 
 export const BLOCK_ENGINES: readonly BlockEngineChoice[] = ['auto', 'io_uring', 'threads', 'js']

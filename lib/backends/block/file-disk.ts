@@ -1,5 +1,5 @@
 import { constants as fsConstants, type Stats } from 'node:fs'
-import { type FileHandle, open } from 'node:fs/promises'
+import { type FileHandle, open, statfs } from 'node:fs/promises'
 import { constants } from 'node:os'
 import { binding } from '../../binding.js'
 import { invalidOption, VmmError } from '../../errors.js'
@@ -7,6 +7,9 @@ import type { BlockAttachment, BlockChannel, BlockGeometry } from './block-backe
 import { BLOCK_ENGINES, type BlockEngineChoice, newFileChannel } from './file-channel.js'
 import type { HandedDisk } from './inherited-disk.js'
 import { OpenBackend } from './open-backend.js'
+
+/** From `<linux/magic.h>`. */
+const FUSE_SUPER_MAGIC = 0x65735546
 
 /** What {@link FileDisk} takes. */
 export interface FileDiskOptions {
@@ -40,6 +43,7 @@ export class FileDisk extends OpenBackend {
   readonly #flushState = { error: 0 }
   #id: string | undefined
   #file: FileHandle | undefined
+  #engine: BlockEngineChoice = 'auto'
   #capacity = 0
   #physicalBlockSize = 512
   #discards = false
@@ -121,6 +125,7 @@ export class FileDisk extends OpenBackend {
       this.#physicalBlockSize = stats.blksize >= 512 && stats.blksize <= 65536 ? stats.blksize : 512
       this.#id ??= `${stats.dev.toString(16)}-${stats.ino.toString(16)}`.slice(-20)
       this.#flushState.error = 0
+      this.#engine = await this.#chooseEngine()
       this.#file = file
     } catch (error) {
       await file.close()
@@ -129,7 +134,7 @@ export class FileDisk extends OpenBackend {
   }
 
   protected newChannel(attachment: BlockAttachment): BlockChannel {
-    return newFileChannel(this.#options.engine, this.#file!, attachment, this.#flushState)
+    return newFileChannel(this.#engine, this.#file!, attachment, this.#flushState)
   }
 
   protected override handedStore(): HandedDisk {
@@ -166,6 +171,16 @@ export class FileDisk extends OpenBackend {
   protected async closeStore(): Promise<void> {
     await this.#file?.close()
     this.#file = undefined
+  }
+
+  /**
+   * io_uring goes on after a short read by itself; a FUSE file system that bypasses the page cache is then read from the
+   * wrong place (Linux 6.18 and before).
+   */
+  async #chooseEngine(): Promise<BlockEngineChoice> {
+    const { engine } = this.#options
+    if (engine !== 'auto') return engine
+    return (await statfs(this.path)).type === FUSE_SUPER_MAGIC ? 'threads' : 'auto'
   }
 
   async #openFile(): Promise<FileHandle> {

@@ -16,9 +16,9 @@ export function fileFunctions(file: DiskFile): BlockFunctions {
       await transfer(offset, buffers, (left, at) =>
         file.writev(left, at).then((r) => r.bytesWritten),
       )
-      if (durable) await file.datasync()
+      if (durable) await again(() => file.datasync())
     },
-    flush: () => file.datasync(),
+    flush: () => again(() => file.datasync()),
   }
 }
 
@@ -30,7 +30,7 @@ async function transfer(
   let at = offset
   let left = [...buffers]
   while (left.length > 0) {
-    let moved = await move(left, at)
+    let moved = await again(() => move(left, at))
     // The file has become shorter than the disk.
     if (moved === 0)
       throw Object.assign(new Error('unexpected end of the disk image'), {
@@ -42,5 +42,16 @@ async function transfer(
       left = left.slice(1)
     }
     if (moved > 0) left[0] = left[0]!.subarray(moved)
+  }
+}
+
+/** Does what a signal, or the file system itself, has interrupted once more. */
+async function again<T>(call: () => Promise<T>): Promise<T> {
+  for (;;) {
+    try {
+      return await call()
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'EINTR') throw error
+    }
   }
 }
