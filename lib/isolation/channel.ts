@@ -69,7 +69,8 @@ export class Channel {
     connection.on('drain', () => this.#drained())
     connection.on('end', () => this.close())
     connection.on('close', () => this.close())
-    connection.on('error', (error) => this.close(error))
+    // How it failed says less than how the other process ended.
+    connection.on('error', () => this.close())
   }
 
   get closed(): boolean {

@@ -28,6 +28,8 @@ export interface Engine {
   readonly balloon: VmBalloon | undefined
   readonly debugcon: VmDebugConsole | undefined
   readonly gdb: GdbStub
+  /** Of the process that runs the guest. */
+  readonly pid: number
   stats(): VmStatistics
   /** Lets the guest run, from where it is. */
   run(): void

@@ -20,6 +20,7 @@ export class LocalEngine implements Engine {
   readonly debugcon
   readonly gdb: GdbStub
   readonly settled = Promise.resolve()
+  readonly pid = process.pid
   readonly #assembly: Assembly
   readonly #events: EngineEvents
   #ended = false

@@ -191,7 +191,15 @@ export class VirtualMachine extends EventEmitter<VirtualMachineEvents> implement
     return this.#state
   }
 
-  /** The guest's physical memory. Usable until `close()`. */
+  /** The number of the process that runs the guest: this one's, or with `isolation: 'process'` that of its own. */
+  get pid(): number {
+    return this.#engine.pid
+  }
+
+  /**
+   * The guest's physical memory. Usable until `close()`.
+   * @throws VmmError `ERR_STATE` with `isolation: 'process'`: it is not this process's
+   */
   get memory(): GuestMemory {
     return this.#engine.memory
   }

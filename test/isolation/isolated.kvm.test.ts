@@ -1,17 +1,237 @@
-import { expect, it } from 'vitest'
+import { once } from 'node:events'
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:net'
+import { fileURLToPath } from 'node:url'
+import { describe, expect, it } from 'vitest'
+import {
+  FileDisk,
+  MemoryDisk,
+  type VirtualMachine,
+  type VirtualMachineOptions,
+} from '../../lib/index.js'
+import { IsolatedEngine } from '../../lib/machine/isolated/isolated-engine.js'
+import { MachineProcess } from '../../lib/machine/isolated/machine-process.js'
+import { parseConfig } from '../../lib/machine/machine-config.js'
+import type { StopReason } from '../../lib/machine/stop-reason.js'
+import { Cleanup } from '../../lib/util/cleanup.js'
+import { temporaryFolder } from '../helpers/temporary-folder.js'
+import { Child, compileProgram } from '../load/child.js'
 import { tinyMachines } from '../machine/machines.js'
 import * as guest from '../machine/tiny-guest.js'
 
 const create = tinyMachines({ isolation: 'process' })
+const alive = (pid: number) => existsSync(`/proc/${pid}`)
+const program = (name: string) => fileURLToPath(new URL(`programs/${name}.mjs`, import.meta.url))
 
-it('says what it has to say, and powers off', async () => {
-  const vm = await create([guest.print('hello\n'), guest.powerOff])
+async function output(vm: VirtualMachine): Promise<string> {
   let said = ''
-  vm.console.output.setEncoding('latin1').on('data', (text: string) => {
-    said += text
+  for await (const chunk of vm.console.output) said += (chunk as Buffer).toString('latin1')
+  return said
+}
+
+describe('an isolated machine', () => {
+  it('runs its guest in another process, to its end', async () => {
+    const vm = await create([guest.print('hello\n'), guest.powerOff])
+    expect(vm.pid).not.toBe(process.pid)
+    expect(alive(vm.pid)).toBe(true)
+    const said = output(vm)
+    await vm.start()
+    expect(await vm.stopped).toEqual({ kind: 'shutdown' })
+    expect(vm.stats().vcpus[0]!.exits).toBeGreaterThan(0)
+    expect(await said).toBe('hello\n')
+    await vm.close()
+    expect(alive(vm.pid)).toBe(false)
   })
-  await vm.start()
-  expect(await vm.stopped).toEqual({ kind: 'shutdown' })
-  expect(said).toBe('hello\n')
-  expect(vm.stats().vcpus[0]!.exits).toBeGreaterThan(0)
+
+  it('reads what is written to its console', async () => {
+    const vm = await create([guest.echoLine])
+    const said = output(vm)
+    await vm.start()
+    await new Promise((resolve) => vm.console.input.write('typed\n', resolve))
+    expect(await vm.stopped).toEqual({ kind: 'shutdown' })
+    expect(await said).toBe('typed\n')
+  })
+
+  it('pauses, goes on, and starts anew', async () => {
+    const vm = await create([guest.print('.'), guest.halt])
+    const resets: string[] = []
+    vm.on('reset', () => resets.push(vm.state))
+    let said = ''
+    vm.console.output.on('data', (chunk: Buffer) => {
+      said += chunk
+    })
+    await vm.start()
+    await expect.poll(() => said).toBe('.')
+    await vm.pause()
+    expect(vm.state).toBe('paused')
+    await vm.resume()
+    await vm.reset()
+    await expect.poll(() => said).toBe('..')
+    expect(resets).toEqual(['running'])
+    await vm.stop()
+    expect(await vm.stopped).toEqual({ kind: 'killed' })
+  })
+
+  it('is told by the same errors what is wrong', async () => {
+    await expect(create([], { kernel: '/nothing' })).rejects.toMatchObject({
+      ...{ code: 'ERR_KERNEL_IMAGE', option: 'kernel', value: '/nothing' },
+    })
+    await expect(create([], { disks: [new FileDisk('/nothing')] })).rejects.toMatchObject({
+      ...{ code: 'ERR_DISK', option: 'disks[0].path' },
+    })
+    const device = { name: 'own', read: () => 0, write() {} }
+    await expect(create([], { attach: [{ device, port: 0x10, size: 1 }] })).rejects.toMatchObject({
+      ...{ code: 'ERR_INVALID_OPTION', option: 'attach' },
+    })
+    const vm = await create([guest.halt])
+    expect(() => vm.memory).toThrow(
+      expect.objectContaining({ code: 'ERR_STATE', option: 'isolation' }),
+    )
+    await expect(vm.resume()).rejects.toMatchObject({ code: 'ERR_STATE' })
+  })
+
+  it('gives up when it is aborted, before it is there and after', async () => {
+    const given = new AbortController()
+    const creating = create([guest.halt], { signal: given.signal })
+    setTimeout(() => given.abort(new Error('enough')), 20)
+    await expect(creating).rejects.toThrow('enough')
+    const later = new AbortController()
+    const vm = await create([guest.halt], { signal: later.signal })
+    await vm.start()
+    later.abort()
+    expect(await vm.stopped).toEqual({ kind: 'killed' })
+  })
+
+  it('ends with its process, whatever ends that, and its program goes on', async () => {
+    const witness = await create([guest.echoLine])
+    const vm = await create([guest.halt])
+    await witness.start()
+    await vm.start()
+    process.kill(vm.pid, 'SIGKILL')
+    const reason = await vm.stopped
+    expect(reason).toMatchObject({ kind: 'error', error: { code: 'ERR_ISOLATION' } })
+    expect((reason as { error: Error }).error.message).toContain('SIGKILL')
+    expect(vm.state).toBe('stopped')
+    await vm.close()
+    witness.console.input.write('\n')
+    expect(await witness.stopped).toEqual({ kind: 'shutdown' })
+  })
+
+  it('ends with its program', async () => {
+    const child = new Child(await compileProgram('isolated'))
+    await child.says('pid ')
+    const pid = Number(/pid (\d+)/.exec(child.stdout)![1])
+    expect(alive(pid)).toBe(true)
+    child.process.kill('SIGKILL')
+    await child.ended()
+    await expect.poll(() => alive(pid), { timeout: 10_000 }).toBe(false)
+  })
+
+  it('leaves nothing behind', async () => {
+    const descriptors = () => readdirSync('/proc/self/fd').length
+    const before = descriptors()
+    for (let i = 0; i < 3; i++) {
+      const vm = await create([guest.powerOff], { disks: [new MemoryDisk(4096)] })
+      await vm.start()
+      await vm.stopped
+      await vm.close()
+      expect(alive(vm.pid)).toBe(false)
+    }
+    await expect.poll(descriptors).toBe(before)
+  })
+})
+
+describe("a machine's process", () => {
+  it('can do nothing of what is forbidden', async () => {
+    using folder = temporaryFolder('isolated')
+    const secret = folder.path('secret')
+    writeFileSync(secret, 'secret')
+    const server = createServer().listen(0, '127.0.0.1')
+    await once(server, 'listening')
+    const { port } = server.address() as { port: number }
+    const jailed = new MachineProcess({ read: [], write: [] }, [], program('forbidden'))
+    const { connection } = jailed
+    let said = ''
+    connection.setEncoding('utf8').on('data', (text: string) => {
+      said += text
+    })
+    connection.write(JSON.stringify({ secret, folder: folder.path(), port, parent: process.pid }))
+    const how = await jailed.ended
+    server.close()
+    expect(how).toBe('ended with status 0')
+    const outcomes = Object.entries(JSON.parse(said) as Record<string, string>)
+    expect(outcomes.length).toBeGreaterThan(10)
+    expect(outcomes.filter(([, outcome]) => outcome === 'DONE')).toEqual([])
+    expect(readFileSync(secret, 'utf8')).toBe('secret')
+  })
+})
+
+/** A machine whose process does something else. */
+async function taken(attack: string) {
+  const cleanup = new Cleanup()
+  const config = parseConfig({ kernel: guest.kernel(), name: attack } as VirtualMachineOptions)
+  const warnings: unknown[] = []
+  let onEnd!: (reason: StopReason) => void
+  const ended = new Promise<StopReason>((resolve) => {
+    onEnd = resolve
+  })
+  const engine = await IsolatedEngine.create(
+    config,
+    cleanup,
+    {
+      ...{ onEnd, restart: async () => {}, onReset() {} },
+      onWarning: (warning) => warnings.push(warning),
+    },
+    program('hostile'),
+  )
+  engine.run()
+  return { engine, ended, warnings, close: () => cleanup.run() }
+}
+
+describe('a process that a guest has taken over', () => {
+  it.each([
+    'garbage',
+    'a long frame',
+    'a message that is none',
+    'a state that is none',
+    'a state of many devices',
+    'a state with names of any length',
+    'a reason that is none',
+    'a warning that is none',
+    'streams that nobody takes',
+    'requests to disks that are not there',
+    'a sudden end',
+  ])('by %s ends its machine, and nothing else', async (attack) => {
+    const { engine, ended, close } = await taken(attack)
+    expect(await ended).toMatchObject({ kind: 'error', error: { code: 'ERR_ISOLATION' } })
+    await close()
+    expect(alive(engine.pid)).toBe(false)
+  })
+
+  it.each(['output without end', 'warnings without end', 'states without end'])(
+    'by %s neither fills its program nor keeps it from its work',
+    async (attack) => {
+      const { engine, warnings, close } = await taken(attack)
+      globalThis.gc?.()
+      const before = process.memoryUsage().rss
+      let turns = 0
+      const counting = setInterval(() => turns++, 5)
+      await new Promise((resolve) => setTimeout(resolve, 1000))
+      clearInterval(counting)
+      globalThis.gc?.()
+      expect(turns).toBeGreaterThan(5)
+      expect(warnings.length).toBeLessThanOrEqual(300)
+      expect(process.memoryUsage().rss - before).toBeLessThan(64 * 2 ** 20)
+      process.kill(engine.pid, 'SIGKILL') // it would not hear that it is to end
+      await close()
+    },
+  )
+
+  it('by silence cannot keep its machine from being ended', async () => {
+    const { engine, close } = await taken('silence')
+    engine.end({ kind: 'killed' })
+    await engine.settled
+    await close()
+    expect(alive(engine.pid)).toBe(false)
+  })
 })

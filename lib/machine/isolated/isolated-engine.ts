@@ -38,8 +38,9 @@ import { shipConfig } from './ship-config.js'
 import { stopReasonFromForm } from './stop-reason-form.js'
 import { checkWarning } from './warning-form.js'
 
-/** Milliseconds that the machine's process has to end its guest. */
+/** Milliseconds that the machine's process has to end its guest, and to answer what takes no time. */
 const END_PATIENCE = 2000
+const ANSWER_PATIENCE = 30_000
 /** Warnings that are passed on in a second; a machine's process that has more of them is not heard. */
 const WARNINGS_MAX = 100
 
@@ -110,7 +111,7 @@ export class IsolatedEngine implements Engine, RemoteMachine {
         joinStreams(client, remote)
         if (!remote.closed) await once(remote, 'close')
       },
-      hold: async () => void (await this.#request('gdb.hold')),
+      hold: async () => void (await this.#soon('gdb.hold')),
       release: () => channel.send('gdb.release'),
     }
     let settle = () => {}
@@ -120,18 +121,22 @@ export class IsolatedEngine implements Engine, RemoteMachine {
     this.#settle = settle
   }
 
-  /** @throws VmmError `ERR_ISOLATION` if the process cannot be had; and what creating a machine throws */
+  /**
+   * @param program what runs in the process, in place of the machine
+   * @throws VmmError `ERR_ISOLATION` if the process cannot be had; and what creating a machine throws
+   */
   static async create(
     config: MachineConfig,
     cleanup: Cleanup,
     events: EngineEvents,
+    program?: string,
   ): Promise<IsolatedEngine> {
     let channel: Channel | undefined
     let engine: IsolatedEngine | undefined
     const servers = new BackendServers((name, value) => channel?.send(name, value))
     const { form, fds, files } = await shipConfig(config, servers, cleanup)
     const plugged = cleanup.child()
-    const process = new MachineProcess(files, fds)
+    const process = new MachineProcess(files, fds, program)
     const ports: Early = new Map()
     const opened = (name: string, content: Content, stream: ChannelStream) => {
       if (name === 'net') servers.opened(content, stream)
@@ -186,8 +191,7 @@ export class IsolatedEngine implements Engine, RemoteMachine {
     return this.#snapshot
   }
 
-  /** The machine's process's number. */
-  get pid(): number | undefined {
+  get pid(): number {
     return this.#process.pid
   }
 
@@ -203,7 +207,7 @@ export class IsolatedEngine implements Engine, RemoteMachine {
 
   async pause(): Promise<void> {
     this.#running = false
-    await this.#request('pause')
+    await this.#soon('pause')
   }
 
   pressPowerButton(): void {
@@ -358,6 +362,16 @@ export class IsolatedEngine implements Engine, RemoteMachine {
       return { name, output: output as Readable }
     })
     return new RemoteVirtioConsole(this, outputs)
+  }
+
+  /** A request that a machine's process answers in time, whatever its guest does. */
+  async #soon(name: string): Promise<void> {
+    const timer = setTimeout(() => this.#process.kill(), ANSWER_PATIENCE)
+    try {
+      await this.#request(name)
+    } finally {
+      clearTimeout(timer)
+    }
   }
 
   async #request(name: string, value?: unknown): Promise<Content> {

@@ -11,6 +11,7 @@ import { CHANNEL_FD } from './protocol.js'
 /** Files that a machine's process may open, besides what Node needs. */
 export type MachineFiles = Required<Pick<JailOptions, 'read' | 'write'>>
 
+const MACHINE_PROGRAM = join(packageRoot(), 'dist/bundle/isolated-machine/main.js')
 /** Bytes kept of what it has said last on standard error. */
 const LAST_WORDS = 2000
 /** Descriptors, where the limit for processes allows them: each folder and file of a share that the guest has open is one. */
@@ -25,13 +26,15 @@ export class MachineProcess {
   /** Resolves when it has ended, with how, in words. */
   readonly ended: Promise<string>
 
-  /** @param fds what it finds as descriptors 4 and on */
-  constructor(files: MachineFiles, fds: readonly number[]) {
+  /**
+   * @param fds what it finds as descriptors 4 and on
+   * @param program what Node runs
+   */
+  constructor(files: MachineFiles, fds: readonly number[], program = MACHINE_PROGRAM) {
     const count = fds.length + 1
     const keepFds = Array.from({ length: count }, (_, i) => CHANNEL_FD + i)
-    const program = join(packageRoot(), 'dist/bundle/isolated-machine/main.js')
     const jail: JailOptions = {
-      ...nodeFiles(files),
+      ...nodeFiles([program, ...files.read]),
       devices: ['/dev/kvm', '/dev/null', '/dev/urandom'],
       write: files.write,
       keepFds,
@@ -59,8 +62,9 @@ export class MachineProcess {
     this.unref()
   }
 
-  get pid(): number | undefined {
-    return this.#child.pid
+  /** 0 if it could not be started. */
+  get pid(): number {
+    return this.#child.pid ?? 0
   }
 
   get connection(): Socket {
@@ -93,7 +97,7 @@ export class MachineProcess {
 }
 
 /** What Node, the library and its addon need to be loaded. Nothing but Node may be executed. */
-function nodeFiles({ read }: MachineFiles): Pick<JailOptions, 'read' | 'exec'> {
+function nodeFiles(read: readonly string[]): Pick<JailOptions, 'read' | 'exec'> {
   const root = packageRoot()
   const require = createRequire(import.meta.url)
   const libraries = ['/usr/lib', '/usr/local/lib', '/lib', '/lib64']
