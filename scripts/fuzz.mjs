@@ -10,6 +10,7 @@ import { Worker } from 'node:worker_threads'
 import { bundleTests } from './lib/bundle-tests.mjs'
 import { formatInput, readCorpus, writeCorpus } from './lib/fuzz-corpus.mjs'
 import { instrumentation } from './lib/fuzz-instrument.mjs'
+import { fuzzNative, isNative, nativeAbout } from './lib/fuzz-native.mjs'
 
 const INPUT_MAX = 65_536
 /** Seconds that one input may take. */
@@ -34,7 +35,8 @@ const [namesModule, workerModule] = await bundleTests({
   withLibrary: true,
   plugins: [instrumentation],
 })
-const { about } = await import(namesModule)
+const { about: names } = await import(namesModule)
+const about = { ...names, ...nativeAbout }
 if (values.list) {
   for (const [name, text] of Object.entries(about)) console.log(`${name.padEnd(16)}${text}`)
 } else {
@@ -49,7 +51,7 @@ if (values.list) {
   let inputs = 0
   const work = async () => {
     for (let name = waiting.shift(); name !== undefined; name = waiting.shift()) {
-      const result = await fuzz(name)
+      const result = await (isNative(name) ? fuzzByLibFuzzer(name) : fuzz(name))
       inputs += result.inputs
       if (result.failed) failed++
     }
@@ -82,13 +84,9 @@ function fuzz(name) {
       worker.removeAllListeners()
       void worker.terminate()
       const inputs = Atomics.load(counters, 0)
-      report(name, { ...result, inputs, seconds, before: corpus.length })
-      const { failure } = result
-      if (failure) {
-        const last = new Uint8Array(progress, 8, Math.min(counters[1], INPUT_MAX))
-        const input = formatInput(failure.input ?? last)
-        console.log(`${failure.message}\nseed ${failure.seed}, input ${input}`)
-      } else if (values.collect) writeCorpus(name, result.corpus)
+      const last = new Uint8Array(progress, 8, Math.min(counters[1], INPUT_MAX))
+      const failure = result.failure && { input: last, ...result.failure }
+      conclude(name, { ...result, failure, inputs, seconds, before: corpus.length })
       resolve({ failed: failure !== undefined, inputs })
     }
     worker.once('message', end)
@@ -96,14 +94,32 @@ function fuzz(name) {
   })
 }
 
+async function fuzzByLibFuzzer(name) {
+  const seconds = Number(values.seconds)
+  const seed = values.seed === undefined ? undefined : Number(values.seed)
+  const result = await fuzzNative(name, { seconds, seed, room: values.collect ? ROOM : 0 })
+  if (result.skipped) console.log(`skipped ${name}: ${result.skipped}`)
+  else conclude(name, { ...result, seconds })
+  return { failed: result.failure !== undefined, inputs: result.inputs }
+}
+
+/** Reports, and keeps what is to be kept. */
+function conclude(name, result) {
+  report(name, result)
+  const { failure, corpus } = result
+  if (failure) {
+    console.log(`${failure.message}\nseed ${failure.seed}, input ${formatInput(failure.input)}`)
+  } else if (values.collect) writeCorpus(name, corpus)
+}
+
 function report(name, result) {
   const { failure, inputs, seconds, kept, features, ways, waysBefore, before, corpus, missed } =
     result
   const parts = [`${inputs} inputs`, `${Math.round(inputs / Math.max(seconds, 1))}/s`]
   if (ways !== undefined) {
-    const all = missed.reduce((sum, { count }) => sum + count, 0)
+    const all = missed ? ` of ${missed.reduce((sum, { count }) => sum + count, 0)}` : ''
     parts.push(
-      `${ways} of ${all} ways (${waysBefore} before)`,
+      `${ways}${all} ways (${waysBefore} before)`,
       `${features} features in ${kept} inputs`,
     )
   }

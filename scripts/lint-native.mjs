@@ -5,8 +5,12 @@ import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import { packageRoot } from './lib/build-addon.mjs'
 
-const files = readdirSync(join(packageRoot, 'native'), { recursive: true })
-  .map((name) => join('native', String(name)))
+const files = ['native', 'test/fuzz/native']
+  .flatMap((folder) =>
+    readdirSync(join(packageRoot, folder), { recursive: true }).map((name) =>
+      join(folder, String(name)),
+    ),
+  )
   .filter((name) => /\.(cc|c|h)$/.test(name))
   .sort()
 
@@ -24,7 +28,7 @@ function tidy() {
     const status = run('npx', ['--no-install', 'cmake-js', 'configure', '--out', 'build-cmake'])
     if (status !== 0) return status
   }
-  const sources = files.filter((name) => name.endsWith('.cc'))
+  const sources = files.filter((name) => name.startsWith('native/') && name.endsWith('.cc'))
   // The driver that runs several at once is a script of the same package, but not under this name everywhere.
   const jobs = [
     '-P',

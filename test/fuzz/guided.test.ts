@@ -12,7 +12,7 @@ import { shrink } from './shrink.js'
 
 let next = 1
 /** A function of TypeScript's, with counters. */
-async function instrumented(source: string): Promise<(value: unknown) => unknown> {
+async function instrumented(source: string): Promise<(...values: unknown[]) => unknown> {
   const { text, lines } = instrument(source, 'probe.ts', next)
   next += lines.length
   const { code } = await transform(text, { loader: 'ts' })
@@ -105,9 +105,9 @@ describe('guided fuzzing', () => {
   it('finds what no random bytes do, and tells of it with the shortest input', async () => {
     const f = await instrumented(MAZE)
     let runs = 0
-    const target = { about: 'a maze', run: (data: Uint8Array) => void f(data) }
+    const target = { about: 'a maze', run: (data: Uint8Array) => void f(data, runs++) }
     const goOn = () => runs < 500_000
-    const { failure } = await fuzz(target, { corpus: [], seed: 1, goOn, onInput: () => runs++ })
+    const { failure } = await fuzz(target, { corpus: [], seed: 1, goOn })
     expect(failure?.message).toContain('the end of the maze')
     expect(failure?.input.length).toBe(12)
   })
@@ -115,9 +115,12 @@ describe('guided fuzzing', () => {
   it('makes of what it found a corpus that goes the same ways', async () => {
     const f = await instrumented(MAZE)
     let runs = 0
-    const target = { about: 'a maze', run: (data: Uint8Array) => void f(data.subarray(0, 11)) }
+    const target = {
+      about: 'a maze',
+      run: (data: Uint8Array) => void f(data.subarray(0, 11), runs++),
+    }
     const goOn = () => runs < 50_000
-    const { pool } = await fuzz(target, { corpus: [], seed: 2, goOn, onInput: () => runs++ })
+    const { pool } = await fuzz(target, { corpus: [], seed: 2, goOn })
     const corpus = await corpusOf(target, pool.kept, 0)
     const again = await fuzz(target, { corpus, seed: 3, goOn: () => false })
     expect(again.waysBefore).toBe(pool.ways.size)

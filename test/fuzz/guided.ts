@@ -24,8 +24,6 @@ export interface GuidedOptions {
   readonly seed: number
   /** Whether there is to be another input. */
   goOn(): boolean
-  /** Is told of each input before it runs. */
-  onInput?(input: Uint8Array): void
 }
 
 /** Inputs that come of one before the next is chosen. */
@@ -40,7 +38,6 @@ export async function fuzz(target: FuzzTarget, options: GuidedOptions): Promise<
 
   /** @returns whether it went well */
   const attempt = async (input: Uint8Array): Promise<boolean> => {
-    options.onInput?.(input)
     takeReached(() => {})
     try {
       await target.run(input)
@@ -53,7 +50,6 @@ export async function fuzz(target: FuzzTarget, options: GuidedOptions): Promise<
   const found = async (): Promise<Guided> => {
     const { message } = failure!
     const fails = async (input: Uint8Array) => {
-      options.onInput?.(input)
       failure = undefined
       return !(await attempt(input))
     }

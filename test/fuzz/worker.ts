@@ -6,6 +6,7 @@ import { corpusOf, fuzz } from './guided.js'
 import type { Pool } from './pool.js'
 import { files } from './probes.js'
 import { targets } from './targets/all.js'
+import type { FuzzTarget } from './targets/target.js'
 
 interface Job {
   readonly name: string
@@ -23,20 +24,24 @@ const GROWTH_MAX = 2 ** 20
 const REPEATS = 300
 
 const { name, seconds, seed, corpus, room, progress } = workerData as Job
-const target = targets[name]!
 const counters = new Uint32Array(progress, 0, 2)
 const present = new Uint8Array(progress, 8)
+const { run, ...others } = targets[name]!
+const target: FuzzTarget = {
+  ...others,
+  run: (input) => {
+    present.set(input.subarray(0, present.length))
+    counters[1] = input.length
+    Atomics.add(counters, 0, 1)
+    return run(input)
+  },
+}
 const end = performance.now() + 1000 * seconds
 
 const found = await fuzz(target, {
   corpus,
   seed,
   goOn: () => performance.now() < end,
-  onInput: (input) => {
-    present.set(input.subarray(0, present.length))
-    counters[1] = input.length
-    Atomics.add(counters, 0, 1)
-  },
 })
 const { pool, waysBefore } = found
 const failure = found.failure ?? (await growth(pool))
