@@ -42,7 +42,11 @@ export async function bootDisk(
   options: AssetOptions = {},
 ): Promise<string> {
   const { report = () => {} } = options
-  const key = createHash('sha256').update(JSON.stringify(contents)).digest('hex').slice(0, 16)
+  const states = await Promise.all(Object.values(contents.files).map(stateOf))
+  const key = createHash('sha256')
+    .update(JSON.stringify([contents, states]))
+    .digest('hex')
+    .slice(0, 16)
   const build = async (directory: string) => {
     const work = await mkdtemp(join(dirname(directory), 'grub-'))
     try {
@@ -57,6 +61,12 @@ export async function bootDisk(
   const name = `boot-disk/${contents.firmware}-${key}`
   const { path } = await cachedFolder(name, build, { report, verify: () => ['disk.img'] })
   return join(path, 'disk.img')
+}
+
+/** Of a file that was changed, the disk is made anew. */
+async function stateOf(path: string): Promise<readonly number[]> {
+  const { size, mtimeMs } = await stat(path)
+  return [size, Math.floor(mtimeMs)]
 }
 
 type MakeDisk = (

@@ -12,6 +12,7 @@ import {
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
+import { bootDisk } from '../../lib/assets/boot-disk.js'
 import { busyboxAsset } from '../../lib/assets/busybox.js'
 import { cacheDirectory } from '../../lib/assets/cache.js'
 import { DEBIAN_SUITE, debianRepository } from '../../lib/assets/debian-repository.js'
@@ -186,6 +187,38 @@ describe('guestPrograms', options, () => {
       String(execFileSync('debugfs', ['-R', command, image], { env, stdio: 'pipe' }))
     expect(debugfs('cat /bin/cpio')).toBe(readFileSync(program, 'utf8'))
     expect(debugfs('ls /lib')).toContain('libc.so.6')
+  })
+})
+
+describe('bootDisk', options, () => {
+  it.each([
+    ['bios', 0x83],
+    ['uefi', 0xef],
+  ] as const)('has GRUB and a partition with files, for %s', async (firmware, type) => {
+    const file = join(base, 'file')
+    const make = async (text: string) => {
+      writeFileSync(file, text)
+      const contents = { firmware, files: { 'a-file': file }, commands: ['echo', 'boot'] }
+      return bootDisk({ ...contents, modules: [] })
+    }
+    const disks = [await make('what is in it'), await make('something longer')]
+    expect(disks[0]).not.toBe(disks[1])
+    const image = readFileSync(disks[0]!)
+    for (const disk of disks) rmSync(dirname(disk), { recursive: true })
+    expect([image[510], image[511], image[450]]).toEqual([0x55, 0xaa, type])
+    const [start, sectors] = [image.readUInt32LE(454), image.readUInt32LE(458)]
+    expect(image.length).toBe((start + sectors) * 512)
+    const partition = join(base, 'partition.img')
+    writeFileSync(partition, image.subarray(start * 512))
+    const env = { ...process.env, PATH: `${process.env.PATH}:/usr/sbin:/sbin` }
+    if (firmware === 'bios') {
+      expect(image.subarray(0, 440).includes('GRUB ')).toBe(true)
+      const words = ['-R', 'cat /a-file', partition]
+      expect(String(execFileSync('debugfs', words, { env, stdio: 'pipe' }))).toBe('what is in it')
+    } else {
+      expect(image.includes('BOOTX64')).toBe(true)
+      expect(image.includes('what is in it')).toBe(true)
+    }
   })
 })
 

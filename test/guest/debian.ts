@@ -29,18 +29,17 @@ export async function bootDebian(series: KernelSeries, flavour: KernelFlavour): 
   const { input } = guest.vm.console
   await guest.said(/^debian login: /m)
   input.write('root\n')
-  await guest.said(/^root@debian:~# /m)
+  await guest.said('root@debian:~# ')
   const script = `
     uname -r
     echo 'deb [trusted=yes] ${server.url} ${DEBIAN_SUITE} main' >/etc/apt/sources.list
     apt-get -q update && apt-get -qy install ${DEBIAN_EXTRA} && ${DEBIAN_EXTRA}
-    systemctl --failed --no-pager
+    echo "failed: [$(systemctl --failed --plain --no-legend)]"
     systemctl poweroff`
   input.write(`${script.trim().replaceAll(/\n */g, '; ')}\n`)
   expect(await guest.ended()).toEqual({ kind: 'shutdown' })
-  expect(guest.log).toContain(`\n${system.version}\r\n`)
-  expect(guest.log).toContain('\nHello, world!\r\n')
-  expect(guest.log).toContain('\n0 loaded units listed.')
+  const lines = guest.log.split(/[\r\n]+/)
+  for (const line of [system.version, 'Hello, world!', 'failed: []']) expect(lines).toContain(line)
   expect(guest.log).not.toMatch(/ACPI Error|ACPI BIOS Error|ACPI Warning|Firmware Bug/)
   expect(server.asked).toContain(`/dists/${DEBIAN_SUITE}/Release`)
 }
