@@ -168,7 +168,12 @@ export interface NativeMapping {
   /** Takes the pages of a range from the host now; `offset` is a multiple of 4096. */
   populate(offset: number, length: number): void
   /** From which of the host's NUMA nodes the pages are to come that have not yet (mbind). */
-  bind(policy: 'bind' | 'preferred' | 'interleave', nodes: Uint32Array): void
+  bind(
+    policy: 'bind' | 'preferred' | 'interleave',
+    nodes: Uint32Array,
+    offset?: number,
+    length?: number,
+  ): void
   /** Whether nothing wrote just before or past the memory; always true without `canaries`. */
   canariesIntact(): boolean
   /** Gives up this object's hold. The memory stays while a slot, I/O in flight or another thread uses it. */

@@ -85,13 +85,22 @@ export type {
   VirtualMachineOptions,
 } from './machine/machine-config.js'
 export { machineFromJson, readMachineFile } from './machine/machine-file.js'
-export type { MemoryBacking, MemoryKind, MemoryOptions } from './machine/memory-options.js'
+export type {
+  HostNodes,
+  HostNodesOptions,
+  MemoryBacking,
+  MemoryKind,
+  MemoryOptions,
+} from './machine/memory-options.js'
+export type { NumaNode, NumaNodeOptions } from './machine/numa-options.js'
 export type {
   PlatformDeviceConfig,
   PlatformDeviceOptions,
 } from './machine/platform-device-options.js'
 export type { WaitLimits } from './machine/stop-limits.js'
 export { describeStopReason, type StopReason } from './machine/stop-reason.js'
+export type { VmVirtioMem } from './machine/virtio-mem.js'
+export type { VirtioMemConfig, VirtioMemDeviceOptions } from './machine/virtio-mem-options.js'
 export {
   VirtualMachine,
   type VirtualMachineEvents,

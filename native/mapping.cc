@@ -218,13 +218,14 @@ napi_value Mapping::Id(napi_env env) {
   return MakeNumber(env, static_cast<double>(memory_->id()));
 }
 
-bool Mapping::GetRange(napi_env env, const Args& args, uint64_t* offset, uint64_t* length) {
+bool Mapping::GetRange(napi_env env, const Args& args, uint64_t* offset, uint64_t* length,
+                       size_t first) {
   if (!memory_) {
     ThrowClosed(env, "mapping");
     return false;
   }
-  return GetInteger(env, args[0], "offset", offset, memory_->size()) &&
-         GetInteger(env, args[1], "length", length, memory_->size() - *offset);
+  return GetInteger(env, args[first], "offset", offset, memory_->size()) &&
+         GetInteger(env, args[first + 1], "length", length, memory_->size() - *offset);
 }
 
 napi_value Mapping::Buffer(napi_env env, const Args& args) {

@@ -106,14 +106,16 @@ class Mapping {
   napi_value Lock(napi_env env, const Args& args);
   // Takes the pages of a range from the host now.
   napi_value Populate(napi_env env, const Args& args);
-  // From which of the host's NUMA nodes the memory is to come.
+  // From which of the host's NUMA nodes the memory, or a range of it, is to come.
   napi_value Bind(napi_env env, const Args& args);
   napi_value CanariesIntact(napi_env env, const Args& args);
   napi_value Close(napi_env env, const Args& args);
 
  private:
-  // The arguments offset and length, inside the memory; false with an exception pending.
-  bool GetRange(napi_env env, const Args& args, uint64_t* offset, uint64_t* length);
+  // The arguments offset and length from `first` on, inside the memory; false with an exception
+  // pending.
+  bool GetRange(napi_env env, const Args& args, uint64_t* offset, uint64_t* length,
+                size_t first = 0);
 
   std::shared_ptr<MappedMemory> memory_;
   BufferSet buffers_;

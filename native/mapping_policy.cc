@@ -63,11 +63,14 @@ napi_value Mapping::Populate(napi_env env, const Args& args) {
 
 napi_value Mapping::Bind(napi_env env, const Args& args) {
   if (!memory_) return ThrowClosed(env, "mapping");
+  uint64_t offset = 0;
+  uint64_t length = memory_->size();
   std::string policy;
   Words nodes;
   if (!GetString(env, args[0], "policy", &policy) || !GetWords(env, args[1], "nodes", &nodes)) {
     return nullptr;
   }
+  if (!IsNullish(env, args[2]) && !GetRange(env, args, &offset, &length, 2)) return nullptr;
   int mode = policy == "bind"         ? MPOL_BIND
              : policy == "preferred"  ? MPOL_PREFERRED
              : policy == "interleave" ? MPOL_INTERLEAVE
@@ -83,7 +86,7 @@ napi_value Mapping::Bind(napi_env env, const Args& args) {
     mask[nodes.data[i] / kBitsPerWord] |= 1UL << (nodes.data[i] % kBitsPerWord);
   }
   // The kernel takes one bit less than it is told.
-  if (syscall(SYS_mbind, memory_->data(), memory_->size(), mode, mask.data(), kNodes + 1, 0) < 0) {
+  if (syscall(SYS_mbind, memory_->data() + offset, length, mode, mask.data(), kNodes + 1, 0) < 0) {
     return ThrowKvmError(env, errno, "mbind");
   }
   return nullptr;

@@ -100,7 +100,7 @@ function writeInformation(
 ): number {
   memory.fill(BOOT_INFO_START, PAGE_SIZE)
   const view = memory.dataView(BOOT_INFO_START, PAGE_SIZE)
-  const map = e820Map(memory.regions)
+  const map = e820Map(memory.ram)
   const mmap = INFO_SIZE
   const name = mmap + map.length * MMAP_SIZE
   memory.write(BOOT_INFO_START + name, new TextEncoder().encode(`${LOADER_NAME}\0`))

@@ -56,7 +56,7 @@ export function writeStartInfo(memory: GuestMemory, info: StartInfo): number {
     ...info.modules,
   ]
   const memmap = modlist + files.length * MODLIST_ENTRY_SIZE
-  const map = e820Map(memory.regions)
+  const map = e820Map(memory.ram)
   const texts = memmap + map.length * MEMMAP_ENTRY_SIZE
   checkRoom(texts, info.modules)
   view.setUint32(0, XEN_HVM_START_MAGIC_VALUE, true)

@@ -28,7 +28,7 @@ export function writeZeroPage(memory: GuestMemory, header: Uint8Array, page: Zer
   view.setUint32(setup.RAMDISK_SIZE, page.initrd?.size ?? 0, true)
   view.setBigUint64(setup.SETUP_DATA, 0n, true)
   view.setBigUint64(setup.ACPI_RSDP_ADDR, BigInt(page.rsdp ?? 0), true)
-  const entries = e820Map(memory.regions)
+  const entries = e820Map(memory.ram)
   view.setUint8(setup.E820_ENTRIES, entries.length)
   writeE820(view, setup.E820_TABLE, entries)
 }

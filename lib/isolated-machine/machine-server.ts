@@ -130,6 +130,9 @@ export class MachineServer {
       case 'unplug':
         await vm.unplug(this.#device(values))
         return undefined
+      case 'resizeMemory':
+        await vm.virtioMem?.resize(values.size as number)
+        return undefined
       case 'balloonStatistics':
         return await vm.balloon?.statistics()
       case 'gdb.hold':

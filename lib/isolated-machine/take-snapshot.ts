@@ -3,7 +3,7 @@ import type { VirtualMachine } from '../machine/virtual-machine.js'
 
 /** What a machine's handles show now. */
 export function takeSnapshot(vm: VirtualMachine): Snapshot {
-  const { disks, nets, vsock, virtioConsole, balloon } = vm
+  const { disks, nets, vsock, virtioConsole, balloon, virtioMem } = vm
   return {
     stats: vm.stats(),
     disks: disks.map(({ name, engine, counters }) => ({ name, engine, counters: { ...counters } })),
@@ -20,6 +20,11 @@ export function takeSnapshot(vm: VirtualMachine): Snapshot {
       actual: balloon.actual,
       target: balloon.target,
       counters: balloon.counters,
+    },
+    virtioMem: virtioMem && {
+      requested: virtioMem.requested,
+      plugged: virtioMem.plugged,
+      counters: virtioMem.counters,
     },
   }
 }

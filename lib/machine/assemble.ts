@@ -30,6 +30,7 @@ import { RunLoop } from './run-loop.js'
 import { afterPanic, type StopReason, stopReason } from './stop-reason.js'
 import { createVcpus, enterAt, pinVcpu } from './vcpu-setup.js'
 import { VirtioDevices } from './virtio-devices.js'
+import { createVirtioMem, type LocalVirtioMem } from './virtio-mem.js'
 import { collectStats, type VmStatistics } from './vm-stats.js'
 
 /** A machine's parts, as its engine drives them. */
@@ -44,6 +45,7 @@ export interface Assembly {
   endAgent(reason: string): void
   readonly virtioConsole: VmVirtioConsole | undefined
   readonly balloon: VmBalloon | undefined
+  readonly virtioMem: LocalVirtioMem | undefined
   readonly debugcon: ConsoleOutput | undefined
   readonly watchdog: Ib700 | undefined
   readonly hotPlug: HotPlug
@@ -99,6 +101,8 @@ export async function assemble(
     })
     const virtio = new VirtioDevices(platform, config, acpiPm, cleanup)
     for (const device of backends.devices) virtio.plug(device)
+    const virtioMem = createVirtioMem(platform, config)
+    if (virtioMem) virtio.plug({ device: virtioMem.device, cleanup: cleanup.child() })
     attachOwnDevices(platform, config.attach, virtio.pci?.bus)
     const hotPlug = new HotPlug(virtio, backends, cleanup, onWarning)
     platform.resettable.push(hotPlug)
@@ -182,6 +186,7 @@ export async function assemble(
       console,
       ...handles,
       ...platformDevices,
+      virtioMem,
       ...openAgent(config, backends.vsock),
       hotPlug,
       acpiPm,

@@ -11,6 +11,7 @@ import type {
 } from './device-handles.js'
 import type { WaitLimits } from './stop-limits.js'
 import type { StopReason } from './stop-reason.js'
+import type { VmVirtioMem } from './virtio-mem.js'
 import type { GdbStub } from './vm-gdb.js'
 import type { VmStatistics } from './vm-stats.js'
 import type { VmWarning } from './vm-warning.js'
@@ -26,6 +27,7 @@ export interface Engine {
   readonly agent: GuestAgent | undefined
   readonly virtioConsole: VmVirtioConsole | undefined
   readonly balloon: VmBalloon | undefined
+  readonly virtioMem: VmVirtioMem | undefined
   readonly debugcon: VmDebugConsole | undefined
   readonly gdb: GdbStub
   /** Of the process that runs the guest. */

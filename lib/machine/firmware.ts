@@ -72,7 +72,7 @@ export function attachFirmware(
   const fwCfg = new FwCfg({
     memory,
     items: {
-      [FW_CFG_RAM_SIZE]: number(memory.size, 8),
+      [FW_CFG_RAM_SIZE]: number(config.memory, 8),
       [FW_CFG_NOGRAPHIC]: number(1, 2),
       [FW_CFG_NB_CPUS]: number(config.cpus, 2),
       [FW_CFG_MAX_CPUS]: number(config.cpus, 2),
@@ -191,9 +191,9 @@ function writeAll(file: number, bytes: Uint8Array, position: number): void {
 }
 
 /** All RAM, also what e820Map() keeps from a kernel below 1 MiB: firmware makes its own map of that. */
-function e820File({ regions }: GuestMemory): Uint8Array {
-  const file = new Uint8Array(regions.length * E820_ENTRY_SIZE)
-  const entries = regions.map(({ guestAddress: address, size }) => ({
+function e820File({ ram }: GuestMemory): Uint8Array {
+  const file = new Uint8Array(ram.length * E820_ENTRY_SIZE)
+  const entries = ram.map(({ guestAddress: address, size }) => ({
     address,
     size,
     type: E820_RAM,

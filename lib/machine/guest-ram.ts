@@ -1,9 +1,16 @@
 import { readFileSync } from 'node:fs'
 import { setImmediate as nextTurn } from 'node:timers/promises'
-import { ramRanges } from '../arch/x86-64/layout.js'
+import { hotMemoryRanges, ramRanges } from '../arch/x86-64/layout.js'
 import { invalidOption, KvmError } from '../errors.js'
-import { createGuestMemory, type MappedGuestMemory, type MappedRegion } from '../memory/mapping.js'
-import type { MemoryBacking } from './memory-options.js'
+import {
+  createGuestMemory,
+  type GuestRegionOptions,
+  type MappedGuestMemory,
+  type MappedRegion,
+} from '../memory/mapping.js'
+import type { MachineConfig } from './machine-config.js'
+import type { HostNodes, MemoryBacking } from './memory-options.js'
+import { nodeRanges } from './numa-options.js'
 
 const HUGE_PAGE_SIZE: Readonly<Record<MemoryBacking['kind'], number>> = {
   anonymous: 0,
@@ -13,13 +20,27 @@ const HUGE_PAGE_SIZE: Readonly<Record<MemoryBacking['kind'], number>> = {
 }
 
 /**
- * A guest's memory of `size` bytes, with what the options say is behind it.
+ * A guest's memory, and what it may plug in besides, with what the options say is behind it.
  * @throws VmmError `ERR_INVALID_OPTION` naming what the host has not: huge pages, KSM, a NUMA node, the right to lock so much
  */
-export function createGuestRam(size: number, backing: MemoryBacking): MappedGuestMemory {
-  const memory = mapRam(size, backing)
+export function createGuestRam({
+  memory: size,
+  memoryBacking: backing,
+  virtioMem,
+  numa,
+}: Pick<MachineConfig, 'memory' | 'memoryBacking' | 'virtioMem' | 'numa'>): MappedGuestMemory {
+  const hot = virtioMem ? hotMemoryRanges(size, virtioMem.maxSize) : []
+  const ranges = [...ramRanges(size), ...hot.map((range) => ({ ...range, hotPluggable: true }))]
+  const memory = mapRam(ranges, backing)
   try {
     for (const { mapping } of memory.regions) applyPolicy(mapping, backing)
+    for (const { node, guestAddress, size: length } of nodeRanges(memory.ram, numa ?? [])) {
+      const host = numa?.[node]?.host
+      const region = memory.regions.find((each) => each === memory.findRegion(guestAddress, length))
+      if (host === undefined || region === undefined) continue
+      const offset = guestAddress - region.guestAddress
+      bind(`numa[${node}].host.nodes`, region.mapping, host, offset, length)
+    }
     return memory
   } catch (error) {
     memory.close()
@@ -27,9 +48,11 @@ export function createGuestRam(size: number, backing: MemoryBacking): MappedGues
   }
 }
 
-function mapRam(size: number, { kind, locked }: MemoryBacking): MappedGuestMemory {
+function mapRam(
+  ranges: readonly GuestRegionOptions[],
+  { kind, locked }: MemoryBacking,
+): MappedGuestMemory {
   const hugePageSize = HUGE_PAGE_SIZE[kind]
-  const ranges = ramRanges(size)
   try {
     return createGuestMemory(ranges, {
       // Anonymous, as the kernel gives huge pages to that more readily: fewer faults of the guest, and fewer misses of its TLB.
@@ -68,16 +91,24 @@ function readText(path: string): string | undefined {
 type Mapping = MappedRegion['mapping']
 
 function applyPolicy(mapping: Mapping, { numa, mergeable }: MemoryBacking): void {
-  if (numa) {
-    attempt('memory.numa.nodes', numa.nodes, 'NUMA nodes of this host that have memory', () =>
-      mapping.bind(numa.policy, Uint32Array.from(numa.nodes)),
-    )
-  }
+  if (numa) bind('memory.numa.nodes', mapping, numa)
   if (mergeable) {
     attempt('memory.mergeable', true, 'false, as the kernel has no KSM', () =>
       mapping.setMergeable(),
     )
   }
+}
+
+/** @param part offset and length; all of the mapping unless told */
+function bind(
+  option: string,
+  mapping: Mapping,
+  { nodes, policy }: HostNodes,
+  ...part: [] | [number, number]
+): void {
+  attempt(option, nodes, 'NUMA nodes of this host that have memory', () =>
+    mapping.bind(policy, Uint32Array.from(nodes), ...part),
+  )
 }
 
 function attempt(option: string, value: unknown, expected: string, call: () => void): void {
@@ -96,7 +127,7 @@ const STEP = 2 ** 26
  * @throws VmmError `ERR_INVALID_OPTION` if the host has not as much
  */
 export async function prefault(memory: MappedGuestMemory): Promise<void> {
-  for (const { mapping, size } of memory.regions) {
+  for (const { mapping, size } of memory.ram) {
     for (let offset = 0; offset < size; offset += STEP) {
       const length = Math.min(STEP, size - offset)
       attempt('memory.prefault', true, 'false, as the host has not so much memory left', () =>

@@ -50,11 +50,7 @@ export function attachLegacyDevices(
   attach(COM1_PORT, UART_PORTS, uart)
   attach(I8042_DATA_PORT, I8042_PORTS, new I8042({ onReset }))
   // Keeps the time and its memory through a reset.
-  attach(
-    CMOS_PORT,
-    CMOS_PORTS,
-    new CmosRtc({ contents: cmosContents(memory.regions, config.cpus) }),
-  )
+  attach(CMOS_PORT, CMOS_PORTS, new CmosRtc({ contents: cmosContents(memory.ram, config.cpus) }))
   attach(RESET_CONTROL_PORT, 1, new ResetControl({ onReset }))
   attach(POST_CODE_PORT, 1, new PostCodePort())
   attach(SYSTEM_CONTROL_PORT, 1, new SystemControlPort({ onReset }))

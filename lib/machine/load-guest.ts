@@ -1,5 +1,6 @@
 import { type AcpiOptions, buildAcpiTables } from '../arch/x86-64/acpi/acpi-tables.js'
 import type { PciHostOptions } from '../arch/x86-64/acpi/pci-host.js'
+import type { AffinityOptions } from '../arch/x86-64/acpi/srat.js'
 import type { EntryState } from '../arch/x86-64/entry-state.js'
 import {
   ACPI_PM_PORT,
@@ -8,10 +9,12 @@ import {
   CMOS_PORT,
   COM1_GSI,
   COM1_PORT,
+  hotMemoryRanges,
   IOAPIC_PINS,
   IOAPIC_START,
   MP_TABLE_START,
   PVPANIC_PORT,
+  ramRanges,
   SCI_GSI,
 } from '../arch/x86-64/layout.js'
 import { buildMpTable } from '../arch/x86-64/mp-table.js'
@@ -28,6 +31,7 @@ import { blameOption } from './blame-option.js'
 import { apicIds } from './cpu-options.js'
 import type { DeviceSlot } from './device-slots.js'
 import { type MachineConfig, usesCommandLine } from './machine-config.js'
+import { nodeRanges } from './numa-options.js'
 
 /** The files that a guest is started from, open. */
 export interface GuestImages {
@@ -156,6 +160,23 @@ export function acpiOptions(
     ...places,
     pvpanic: config.devices.pvpanic && PVPANIC_PORT,
     vmGenerationId: config.devices.vmGenerationId,
+    affinity: affinityOf(config),
+  }
+}
+
+/** Without nodes all is in one, if the guest is to hear of memory that may come. */
+function affinityOf(config: MachineConfig): AffinityOptions | undefined {
+  const { memory, virtioMem, numa } = config
+  if (virtioMem === undefined && numa === undefined) return undefined
+  const nodeOf = (cpu: number) => numa?.findIndex(({ cpus }) => cpus.includes(cpu)) ?? 0
+  const hot = virtioMem ? hotMemoryRanges(memory, virtioMem.maxSize) : []
+  return {
+    cpus: cpusOf(config).map((cpu, index) => ({ ...cpu, node: nodeOf(index) })),
+    memory: [
+      ...nodeRanges(ramRanges(memory), numa ?? [{ memory }]),
+      ...hot.map((range) => ({ ...range, node: virtioMem!.node, hotPluggable: true })),
+    ],
+    distances: numa?.map(({ distances }) => distances),
   }
 }
 

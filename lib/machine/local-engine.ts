@@ -17,6 +17,7 @@ export class LocalEngine implements Engine {
   readonly agent
   readonly virtioConsole
   readonly balloon
+  readonly virtioMem
   readonly debugcon
   readonly gdb: GdbStub
   readonly settled = Promise.resolve()
@@ -35,6 +36,7 @@ export class LocalEngine implements Engine {
     this.agent = assembly.agent
     this.virtioConsole = assembly.virtioConsole
     this.balloon = assembly.balloon
+    this.virtioMem = assembly.virtioMem
     this.debugcon = assembly.debugcon
     const { debugTarget } = assembly
     this.gdb = {
@@ -101,6 +103,7 @@ export class LocalEngine implements Engine {
     this.#ended = true
     this.#assembly.runLoop.stop()
     this.#assembly.hotPlug.end()
+    this.virtioMem?.end()
     this.#assembly.endAgent(describeStopReason(reason))
     this.#assembly.debugTarget.end(reason)
     this.console.output.end()

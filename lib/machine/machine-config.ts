@@ -1,6 +1,6 @@
 import type { CpuModel } from '../arch/x86-64/cpu-models.js'
 import { apicId, type CpuTopology } from '../arch/x86-64/cpu-topology.js'
-import { VIRTIO_MMIO_SLOTS } from '../arch/x86-64/layout.js'
+import { hotMemoryRanges, VIRTIO_MMIO_SLOTS } from '../arch/x86-64/layout.js'
 import type { BlockBackend } from '../backends/block/block-backend.js'
 import type { NetBackend } from '../backends/net/net-backend.js'
 import type { FlatOptions } from '../boot/flat.js'
@@ -33,6 +33,7 @@ import {
 } from './device-options.js'
 import { checkFirmware, type FirmwareConfig, type FirmwareOptions } from './firmware-options.js'
 import { checkMemory, type MemoryBacking, type MemoryOptions } from './memory-options.js'
+import { checkNodesFit, checkNuma, type NumaNode, type NumaNodeOptions } from './numa-options.js'
 import * as check from './option-checks.js'
 import { PCI_DEVICES_MAX } from './pci-slots.js'
 import {
@@ -40,6 +41,11 @@ import {
   type PlatformDeviceConfig,
   type PlatformDeviceOptions,
 } from './platform-device-options.js'
+import {
+  checkVirtioMem,
+  type VirtioMemConfig,
+  type VirtioMemDeviceOptions,
+} from './virtio-mem-options.js'
 import type { Log } from './vm-log.js'
 
 /** What {@link VirtualMachine.create} takes. Read once, when `create` is called. */
@@ -81,6 +87,17 @@ export interface VirtualMachineOptions {
   memory?: number | string | MemoryOptions
   /** vCPUs, from 1 to what KVM reports as KVM_CAP_MAX_VCPUS. What `topology` says, or 1, unless told. */
   cpus?: number
+  /**
+   * NUMA nodes of the guest's, which ACPI tells of. None unless told. Without `memory` that is the sum of theirs.
+   * @example
+   * ```ts
+   * const numa = [
+   *   { cpus: [0, 1], memory: '1G', host: { nodes: [0] } },
+   *   { cpus: [2, 3], memory: '1G', host: { nodes: [1] } },
+   * ]
+   * ```
+   */
+  numa?: readonly NumaNodeOptions[]
   /** How the guest sees its vCPUs: one socket with a core for each unless told. Its product is `cpus`. */
   topology?: TopologyOptions
   /** What the guest's processors are: `'host'`, all that the host has, unless told. */
@@ -131,6 +148,11 @@ export interface VirtualMachineOptions {
   virtioConsole?: VirtioConsoleDeviceOptions
   /** A memory balloon: see {@link VirtualMachine.balloon}. None unless told. */
   balloon?: BalloonOptions
+  /**
+   * Memory that comes and goes while the guest runs, besides `memory`: see {@link VirtualMachine.virtioMem}. None unless
+   * told. The guest needs the driver virtio_mem.
+   */
+  virtioMem?: VirtioMemDeviceOptions
   /** Devices that a PC may have besides: a debug console, a watchdog and the like. None unless told. */
   devices?: PlatformDeviceOptions
   /** Devices of the program's own. */
@@ -195,6 +217,8 @@ export interface MachineConfig {
   readonly memory: number
   /** {@link VirtualMachineOptions.memoryBacking}. */
   readonly memoryBacking: MemoryBacking
+  /** {@link VirtualMachineOptions.numa}. */
+  readonly numa: readonly NumaNode[] | undefined
   /** {@link VirtualMachineOptions.cpus}. */
   readonly cpus: number
   /** {@link VirtualMachineOptions.topology}. */
@@ -225,6 +249,8 @@ export interface MachineConfig {
   readonly virtioConsole: { readonly ports: readonly string[] } | undefined
   /** {@link VirtualMachineOptions.balloon}. */
   readonly balloon: { readonly deflateOnOom: boolean } | undefined
+  /** {@link VirtualMachineOptions.virtioMem}. */
+  readonly virtioMem: VirtioMemConfig | undefined
   /** {@link VirtualMachineOptions.devices}. */
   readonly devices: PlatformDeviceConfig
   /** {@link VirtualMachineOptions.attach}. */
@@ -250,6 +276,7 @@ export interface MachineConfig {
 export { MEMORY_MIN } from './memory-options.js'
 
 const CID_DEFAULT = 3
+const MEMORY_DEFAULT = 256 * 2 ** 20
 /** By transport: what the guest has room for. */
 const MAX_DEVICES = { mmio: VIRTIO_MMIO_SLOTS, pci: PCI_DEVICES_MAX }
 /** sun_path of unix(7), less its NUL. */
@@ -305,7 +332,8 @@ const checkOptions = check.object(
     initrd: check.optional(image('an initrd')),
     modules: check.withDefault(checkModules, []),
     commandLine: check.withDefault(check.string, ''),
-    memory: check.withDefault(checkMemory, '256M'),
+    memory: check.optional(checkMemory),
+    numa: check.optional(checkNuma),
     cpus: check.optional(check.integer(1)),
     topology: check.optional(checkTopology),
     cpu: check.withDefault(checkCpu, 'host'),
@@ -332,6 +360,7 @@ const checkOptions = check.object(
     agent: check.optional(checkAgent),
     virtioConsole: check.optional(checkVirtioConsole),
     balloon: check.optional(checkBalloon),
+    virtioMem: check.optional(checkVirtioMem),
     devices: check.withDefault(checkPlatformDevices, {}),
     attach: check.withDefault(checkAttach, []),
     onReset: check.withDefault(check.oneOf('stop', 'restart'), 'stop'),
@@ -369,8 +398,8 @@ export function parseConfig(options: VirtualMachineOptions): MachineConfig {
   const vsock = checked.vsock ?? (agent && { cid: CID_DEFAULT, unixSocket: undefined })
   const transport = checked.transport ?? (usesCommandLine(checked) ? 'mmio' : 'pci')
   const config = { ...checked, vsock, transport }
-  const { rng, virtioConsole, balloon } = config
-  const others = Object.entries({ rng, vsock, virtioConsole, balloon })
+  const { rng, virtioConsole, balloon, virtioMem, numa } = config
+  const others = Object.entries({ rng, vsock, virtioConsole, balloon, virtioMem })
     .filter(([, wanted]) => wanted)
     .map(([option]) => option)
   const maxDevices = MAX_DEVICES[config.transport]
@@ -392,12 +421,17 @@ export function parseConfig(options: VirtualMachineOptions): MachineConfig {
     const expected = `a list of host CPUs for each of the ${cpus} vCPUs`
     throw invalidOption('cpuAffinity', config.cpuAffinity, expected)
   }
-  const { size, ...memoryBacking } = config.memory
+  const whole = numa?.reduce((sum, { memory }) => sum + memory, 0) ?? MEMORY_DEFAULT
+  const { size, ...memoryBacking } = config.memory ?? checkMemory(whole, 'memory')
   const { locked, kind } = memoryBacking
-  if (balloon && (locked || kind.startsWith('hugetlb'))) {
-    const expected = 'none, as locked memory and huge pages cannot be given back'
-    throw invalidOption('balloon', balloon, expected)
+  for (const [option, wanted] of Object.entries({ balloon, virtioMem })) {
+    if (wanted && (locked || kind.startsWith('hugetlb'))) {
+      const expected = 'none, as locked memory and huge pages cannot be given back'
+      throw invalidOption(option, wanted, expected)
+    }
   }
+  if (numa) checkNodesFit(numa, { cpus, memory: size })
+  checkAffinity(config)
   return {
     ...config,
     ...{ cpus, topology, memory: size, memoryBacking },
@@ -415,6 +449,26 @@ export function usesCommandLine({
   if (firmware) return false
   if (!acpi || discovery === 'command-line') return true
   return discovery === 'auto' && /(^|\s)acpi=off(\s|$)/.test(commandLine)
+}
+
+/** What nodes and memory that comes later go with. */
+function checkAffinity({
+  acpi,
+  numa,
+  virtioMem,
+  memory,
+}: Omit<ReturnType<typeof checkOptions>, 'console'>): void {
+  if (!acpi && (numa || virtioMem)) {
+    const option = numa ? 'numa' : 'virtioMem'
+    throw invalidOption(option, numa ?? virtioMem, 'none where acpi is false, which tells of it')
+  }
+  if (memory?.numa && numa?.some(({ host }) => host)) {
+    throw invalidOption('memory.numa', memory.numa, 'none where numa says where memory comes from')
+  }
+  const nodes = numa?.length ?? 1
+  if (virtioMem && virtioMem.node >= nodes) {
+    throw invalidOption('virtioMem.node', virtioMem.node, `a node below ${nodes}`)
+  }
 }
 
 /** Either a kernel or a firmware, with what goes with it. */
@@ -453,4 +507,19 @@ export function checkLimits(config: MachineConfig, maxVcpus: number, maxVcpuId =
     const expected = `APIC ids below ${maxVcpuId}, which is what this host's KVM allows`
     throw invalidOption('topology', topology, expected)
   }
+}
+
+/**
+ * Checks that memory lies where this host's processors reach it.
+ * @param bits of a guest-physical address
+ * @throws VmmError `ERR_INVALID_OPTION`
+ */
+export function checkAddressable(
+  { memory, virtioMem }: Pick<MachineConfig, 'memory' | 'virtioMem'>,
+  bits: number,
+): void {
+  const last = virtioMem && hotMemoryRanges(memory, virtioMem.maxSize).at(-1)
+  if (last === undefined || last.guestAddress + last.size <= 2 ** bits) return
+  const expected = `less: this host's processors have ${bits} address bits, and it ends above them`
+  throw invalidOption('virtioMem.maxSize', virtioMem?.maxSize, expected)
 }

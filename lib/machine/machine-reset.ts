@@ -53,7 +53,8 @@ function discarded(discard: () => void): boolean {
 }
 
 function clear(memory: GuestMemory): void {
-  for (const { guestAddress, size, discard } of memory.regions) {
+  // Hot-pluggable memory has gone back to the host by now.
+  for (const { guestAddress, size, discard } of memory.ram) {
     if (discard && discarded(() => discard(0, size))) continue
     for (let at = 0; at < size; at += CLEAR_STEP) {
       memory.fill(guestAddress + at, Math.min(CLEAR_STEP, size - at))

@@ -19,11 +19,23 @@ export interface MemoryOptions {
   /** Keep it from being swapped out. `false` unless told. */
   locked?: boolean
   /** From which of the host's NUMA nodes it comes. */
-  numa?: {
-    nodes: readonly number[]
-    /** From these alone, from them if they have any, or from each in turn. `'bind'` unless told. */
-    policy?: 'bind' | 'preferred' | 'interleave'
-  }
+  numa?: HostNodesOptions
+}
+
+/** NUMA nodes of the host, and how memory is taken from them. */
+export interface HostNodesOptions {
+  /** Their numbers, from 0 to 1023. */
+  nodes: readonly number[]
+  /** From these alone, from them if they have any, or from each in turn. `'bind'` unless told. */
+  policy?: 'bind' | 'preferred' | 'interleave'
+}
+
+/** A {@link HostNodesOptions}, checked and completed. */
+export interface HostNodes {
+  /** Their numbers. */
+  readonly nodes: readonly number[]
+  /** How memory is taken from them. */
+  readonly policy: 'bind' | 'preferred' | 'interleave'
 }
 
 /** What backs a guest's memory. */
@@ -40,9 +52,7 @@ export interface MemoryBacking {
   /** Whether it is kept from being swapped out. */
   readonly locked: boolean
   /** The host's nodes that it comes from, if that was told. */
-  readonly numa:
-    | { readonly nodes: readonly number[]; readonly policy: 'bind' | 'preferred' | 'interleave' }
-    | undefined
+  readonly numa: HostNodes | undefined
 }
 
 export const MEMORY_MIN = 16 * 2 ** 20
@@ -62,6 +72,11 @@ const nodes: check.Check<readonly number[]> = (given, name) => {
   return check.value<readonly number[]>('at least one NUMA node', () => list.length > 0)(list, name)
 }
 
+export const checkHostNodes: check.Check<HostNodes> = check.object({
+  nodes,
+  policy: check.withDefault(check.oneOf('bind', 'preferred', 'interleave'), 'bind'),
+})
+
 const shape = check.object({
   size,
   kind: check.withDefault(
@@ -71,12 +86,7 @@ const shape = check.object({
   prefault: check.withDefault(check.boolean, false),
   mergeable: check.withDefault(check.boolean, false),
   locked: check.withDefault(check.boolean, false),
-  numa: check.optional(
-    check.object({
-      nodes,
-      policy: check.withDefault(check.oneOf('bind', 'preferred', 'interleave'), 'bind'),
-    }),
-  ),
+  numa: check.optional(checkHostNodes),
 })
 
 /** A size alone, or with what is behind it. */

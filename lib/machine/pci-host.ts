@@ -1,5 +1,6 @@
 import type { PciHostOptions } from '../arch/x86-64/acpi/pci-host.js'
 import { PCI_HOTPLUG_GPE } from '../arch/x86-64/acpi/pci-host.js'
+import { physicalAddressBits } from '../arch/x86-64/cpuid.js'
 import * as layout from '../arch/x86-64/layout.js'
 import type { AcpiPm } from '../devices/legacy/acpi-pm.js'
 import { PCI_SLOTS } from '../devices/pci/abi.js'
@@ -30,7 +31,6 @@ const ECAM_BUS_SIZE = 0x10_0000
 
 /** More address bits than this the 64-bit window does not use. */
 const ADDRESS_BITS_MAX = 46
-const ADDRESS_SIZES_LEAF = 0x8000_0008
 
 /** A machine's PCI: its one bus, and the ways to it. */
 export interface PciHost {
@@ -107,8 +107,7 @@ const ramEnds = ({ regions }: GuestMemory) =>
 
 /** The upper half of what the processor can address, if no RAM is there. */
 function highWindow(cpuid: readonly CpuidEntry[], ramEnd: number): AddressRange | undefined {
-  const leaf = cpuid.find((entry) => entry.function === ADDRESS_SIZES_LEAF)
-  const bits = Math.min((leaf?.eax ?? 0) & 0xff, ADDRESS_BITS_MAX)
+  const bits = Math.min(physicalAddressBits(cpuid), ADDRESS_BITS_MAX)
   const start = 2 ** (bits - 1)
   return bits > 32 && start >= ramEnd ? { start, end: 2 * start } : undefined
 }

@@ -1,3 +1,4 @@
+import { physicalAddressBits } from '../arch/x86-64/cpuid.js'
 import { KVM_IDENTITY_MAP_START, KVM_TSS_START } from '../arch/x86-64/layout.js'
 import { Bus } from '../bus/bus.js'
 import { VmmError } from '../errors.js'
@@ -22,7 +23,7 @@ import type { Cleanup } from '../util/cleanup.js'
 import { SkippingClock } from '../util/skipping-clock.js'
 import type { CoalescingZones } from './device-routes.js'
 import { createGuestRam } from './guest-ram.js'
-import { checkLimits, type MachineConfig } from './machine-config.js'
+import { checkAddressable, checkLimits, type MachineConfig } from './machine-config.js'
 import type { VmWarning } from './vm-warning.js'
 
 const NEEDED: Readonly<Record<string, number>> = {
@@ -75,7 +76,9 @@ export function createPlatform(
   const maxVcpus = kvm.checkExtension(KVM_CAP_MAX_VCPUS)
   checkLimits(config, maxVcpus, kvm.checkExtension(KVM_CAP_MAX_VCPU_ID) || maxVcpus)
 
-  const memory = cleanup.own(createGuestRam(config.memory, config.memoryBacking))
+  const supportedCpuid = kvm.getSupportedCpuid()
+  checkAddressable(config, physicalAddressBits(supportedCpuid))
+  const memory = cleanup.own(createGuestRam(config))
   const vm = cleanup.own(kvm.createVm())
   vm.setIdentityMapAddr(KVM_IDENTITY_MAP_START)
   vm.setTssAddr(KVM_TSS_START)
@@ -91,7 +94,7 @@ export function createPlatform(
     coalescing: kvm.checkExtension(KVM_CAP_COALESCED_PIO) > 0 ? coalescingZones(vm) : undefined,
     clock: new SkippingClock(),
     hasStats: kvm.checkExtension(KVM_CAP_BINARY_STATS_FD) > 0,
-    supportedCpuid: kvm.getSupportedCpuid(),
+    supportedCpuid,
     msrs: kvm.getMsrIndexList(),
     resettable: [],
     fail,

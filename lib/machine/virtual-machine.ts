@@ -28,6 +28,7 @@ import { type MachineConfig, parseConfig, type VirtualMachineOptions } from './m
 import * as check from './option-checks.js'
 import { awaitStop, type WaitLimits } from './stop-limits.js'
 import type { StopReason } from './stop-reason.js'
+import type { VmVirtioMem } from './virtio-mem.js'
 import { VmGdb } from './vm-gdb.js'
 import { VmLog } from './vm-log.js'
 import type { VmStatistics } from './vm-stats.js'
@@ -100,6 +101,11 @@ export class VirtualMachine extends EventEmitter<VirtualMachineEvents> implement
    * `undefined` without the option `balloon`.
    */
   readonly balloon: VmBalloon | undefined
+  /**
+   * Memory that comes and goes while the guest runs: `await vm.virtioMem.resize('1G')`. `undefined` without the option
+   * `virtioMem`.
+   */
+  readonly virtioMem: VmVirtioMem | undefined
   /** What the guest writes to its debug console. `undefined` without the option `devices.debugcon`. */
   readonly debugcon: VmDebugConsole | undefined
   /** Lets GDB debug the guest: `await vm.gdb.listen({ port: 1234 })`. */
@@ -133,6 +139,7 @@ export class VirtualMachine extends EventEmitter<VirtualMachineEvents> implement
     this.agent = engine.agent
     this.virtioConsole = engine.virtioConsole
     this.balloon = engine.balloon
+    this.virtioMem = engine.virtioMem
     this.debugcon = engine.debugcon
     this.gdb = new VmGdb(engine.gdb)
     const { promise, resolve } = new Settled<StopReason>()

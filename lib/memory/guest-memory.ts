@@ -32,6 +32,11 @@ export class GuestMemory {
     return this.regions.reduce((sum, region) => sum + region.size, 0)
   }
 
+  /** The regions that the guest has from its first instruction on. */
+  get ram(): readonly GuestRegion[] {
+    return this.regions.filter(({ hotPluggable }) => !hotPluggable)
+  }
+
   /** Whether `close()` was called. */
   get closed(): boolean {
     return this.#closed

@@ -9,6 +9,8 @@ export interface GuestRegion {
   readonly size: number
   /** Its bytes. */
   readonly buffer: ArrayBuffer
+  /** The guest has it only as far as it plugs it in (virtio-mem): what tells of RAM at the start leaves it out. */
+  readonly hotPluggable?: boolean
   /** All of the region's bytes. */
   readonly bytes: Uint8Array
   /** Gives the pages of `[offset, offset + length)` back to the host, multiples of 4096; they read as zeroes then. */

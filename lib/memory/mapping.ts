@@ -15,6 +15,8 @@ export interface GuestRegionOptions {
   guestAddress: number
   /** Bytes: a multiple of 4096. At most 4 GiB (Node's limit on an ArrayBuffer). */
   size: number
+  /** {@link GuestRegion.hotPluggable}. `false` unless told. */
+  hotPluggable?: boolean
 }
 
 /** What {@link createGuestMemory} makes memory of. */
@@ -56,9 +58,13 @@ export class MappedGuestMemory extends GuestMemory {
     }
   }
 
-  /** Makes every region a memory slot of a VM, numbered upwards from `firstSlot`. */
+  override get ram(): readonly MappedRegion[] {
+    return this.regions.filter(({ hotPluggable }) => !hotPluggable)
+  }
+
+  /** Makes every region of {@link ram} a memory slot of a VM, numbered upwards from `firstSlot`. */
   register(vm: MemorySlots, firstSlot = 0, flags = 0): void {
-    this.regions.forEach(({ guestAddress, size, mapping }, index) => {
+    this.ram.forEach(({ guestAddress, size, mapping }, index) => {
       vm.setUserMemoryRegion({ slot: firstSlot + index, guestAddress, size, mapping, flags })
     })
   }
@@ -94,7 +100,7 @@ export function createGuestMemory(
 ): MappedGuestMemory {
   const made: MappedRegion[] = []
   try {
-    regions.forEach(({ guestAddress, size }, index) => {
+    regions.forEach(({ guestAddress, size, hotPluggable = false }, index) => {
       check(
         guestAddress,
         `regions[${index}].guestAddress`,
@@ -102,7 +108,7 @@ export function createGuestMemory(
         Number.MAX_SAFE_INTEGER - MAXIMUM_REGION,
       )
       check(size, `regions[${index}].size`, PAGE, MAXIMUM_REGION)
-      made.push(mapRegion(guestAddress, size, options))
+      made.push({ ...mapRegion(guestAddress, size, options), hotPluggable })
     })
     return new MappedGuestMemory(made)
   } catch (error) {

@@ -1,4 +1,8 @@
-import { VIRTIO_MMIO_START, VIRTIO_MMIO_STRIDE } from '../../lib/arch/x86-64/layout.js'
+import {
+  hotMemoryRanges,
+  VIRTIO_MMIO_START,
+  VIRTIO_MMIO_STRIDE,
+} from '../../lib/arch/x86-64/layout.js'
 import { MemoryDisk } from '../../lib/backends/block/memory-disk.js'
 import { VirtualSwitch } from '../../lib/backends/net/virtual-switch.js'
 import type { VirtualMachineOptions } from '../../lib/machine/machine-config.js'
@@ -7,9 +11,21 @@ import type { Script } from './script.js'
 import { CODE, MEMORY, scriptGuest } from './script-guest.js'
 
 /** The devices of a bench in the order of their slots. */
-export const SLOTS = ['block', 'readOnly', 'net', 'rng', 'vsock', 'console', 'balloon'] as const
+export const SLOTS = [
+  'block',
+  'readOnly',
+  'net',
+  'rng',
+  'vsock',
+  'console',
+  'balloon',
+  'mem',
+] as const
 export type DeviceName = (typeof SLOTS)[number]
 export const DISK_SIZE = 2 ** 20
+/** Bytes that may be plugged in, of which half may be plugged. */
+export const HOT_MEMORY_SIZE = 2 ** 25
+export const HOT_MEMORY_START = hotMemoryRanges(MEMORY, HOT_MEMORY_SIZE)[0]!.guestAddress
 
 /** Where cases are played: on a machine, through exits of its processor, or without KVM. */
 export interface Bench {
@@ -40,12 +56,14 @@ export function benchMachine(): { options: VirtualMachineOptions; frames: Uint8A
     kernel: scriptGuest(),
     flatBinary: { mode: 'long', address: CODE },
     memory: MEMORY,
+    transport: 'mmio',
     disks: [new MemoryDisk(DISK_SIZE), new MemoryDisk(DISK_SIZE, { readOnly: true })],
     nets: [network.port()],
     rng: true,
     vsock: {},
     virtioConsole: {},
     balloon: {},
+    virtioMem: { maxSize: HOT_MEMORY_SIZE, size: HOT_MEMORY_SIZE / 2 },
     packedQueues: true,
   }
   return { options, frames }

@@ -8,12 +8,19 @@ import { createConsole } from '../../lib/machine/console.js'
 import { attachLegacyDevices } from '../../lib/machine/legacy-devices.js'
 import { parseConfig } from '../../lib/machine/machine-config.js'
 import { openBackends } from '../../lib/machine/open-backends.js'
-import type { MappedGuestMemory } from '../../lib/memory/mapping.js'
+import { createVirtioMem } from '../../lib/machine/virtio-mem.js'
+import { createGuestMemory, type MappedGuestMemory } from '../../lib/memory/mapping.js'
 import { Cleanup } from '../../lib/util/cleanup.js'
 import { SkippingClock } from '../../lib/util/skipping-clock.js'
-import { nativeMemory } from '../helpers/guest-memories.js'
 import { CountingIrq, turns, until } from '../helpers/virtio-driver.js'
-import { type Bench, benchMachine, SLOTS, windowOf } from './bench.js'
+import {
+  type Bench,
+  benchMachine,
+  HOT_MEMORY_SIZE,
+  HOT_MEMORY_START,
+  SLOTS,
+  windowOf,
+} from './bench.js'
 import type { Script, Step } from './script.js'
 import { ERRORS, MEMORY } from './script-guest.js'
 
@@ -27,13 +34,22 @@ export async function memoryBench(): Promise<
   const { options, frames } = benchMachine()
   const cleanup = new Cleanup()
   const config = parseConfig(options)
-  const memory = nativeMemory([0, MEMORY])
+  const hot = { guestAddress: HOT_MEMORY_START, size: HOT_MEMORY_SIZE, hotPluggable: true }
+  const memory = createGuestMemory([{ guestAddress: 0, size: MEMORY }, hot], { canaries: true })
   cleanup.own(memory)
   const warnings: { device: string; reason: string }[] = []
   const errors: Error[] = []
   const endings: Ending[] = []
   const [pio, mmio] = [new Bus('pio'), new Bus('mmio')]
-  const { devices } = await openBackends(config, cleanup, () => {})
+  // The lines of the interrupt controller, and the memory slots, which are KVM's, lead nowhere here.
+  const vm = {
+    ioctl: () => {},
+    setUserMemoryRegion: () => {},
+    closed: true,
+  } as unknown as VmFd
+  const { devices: others } = await openBackends(config, cleanup, () => {})
+  const { device: mem } = createVirtioMem({ vm, memory, resettable: [] }, config)!
+  const devices = [...others, { device: mem }]
   for (const [slot, { device }] of devices.entries()) {
     const transport = new VirtioMmioTransport(device, {
       memory,
@@ -47,8 +63,6 @@ export async function memoryBench(): Promise<
   }
   const console = createConsole(config, cleanup)
   console.output.resume()
-  // The lines of the interrupt controller, which is KVM's, lead nowhere here.
-  const vm = { ioctl: () => {}, closed: true } as unknown as VmFd
   const platform = { vm, pio, memory, resettable: [], clock: new SkippingClock() }
   attachLegacyDevices(
     platform,

@@ -11,6 +11,7 @@ const SECTIONS: Readonly<Record<string, string>> = {
   PCI: 'virtio-pci',
   BLK: 'virtio-blk',
   NET: 'virtio-net',
+  MEM: 'virtio-mem',
   PORT: 'Ports, other memory, the run loop',
   FILE: 'Kernel, initrd, command line',
   IMAGE: 'Disk images',

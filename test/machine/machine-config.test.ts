@@ -64,6 +64,8 @@ describe('parseConfig', () => {
       agent: undefined,
       virtioConsole: undefined,
       balloon: undefined,
+      virtioMem: undefined,
+      numa: undefined,
       devices: {
         debugcon: undefined,
         debugExit: undefined,

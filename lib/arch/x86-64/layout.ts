@@ -1,3 +1,5 @@
+import { alignUp } from '../../util/bits.js'
+
 /**
  * Where things lie in the guest's physical memory, in order, and which ports and interrupts the devices have.
  * Every magic number of the machine is here.
@@ -106,16 +108,31 @@ export const VIRTIO_MMIO_GSIS: readonly number[] = [
 /** Interrupt pins of PCI: INTA# of the device in slot n is wired to the pin n modulo 8 of these. */
 export const PCI_GSIS: readonly number[] = [16, 17, 18, 19, 20, 21, 22, 23]
 
+/** What hot-pluggable memory begins at a multiple of: the largest block in which Linux adds memory. */
+const HOT_MEMORY_ALIGNMENT = 0x8000_0000
+
 /** The most that one range has: what one ArrayBuffer can hold. */
 const RANGE_MAX = 0x1_0000_0000
 
 /** Guest-physical ranges of `size` bytes of RAM: below the hole, and above 4 GiB what does not fit there. */
 export function ramRanges(size: number): { guestAddress: number; size: number }[] {
   const low = Math.min(size, MMIO_HOLE_START)
-  const ranges = [{ guestAddress: 0, size: low }]
-  for (let done = low; done < size; done += RANGE_MAX) {
-    const guestAddress = MMIO_HOLE_END + done - low
-    ranges.push({ guestAddress, size: Math.min(RANGE_MAX, size - done) })
-  }
-  return ranges
+  return [{ guestAddress: 0, size: low }, ...rangesFrom(MMIO_HOLE_END, size - low)]
+}
+
+/** Guest-physical ranges of `size` bytes that may be plugged in, above `ramSize` bytes of RAM and the hole. */
+export function hotMemoryRanges(
+  ramSize: number,
+  size: number,
+): { guestAddress: number; size: number }[] {
+  const last = ramRanges(ramSize).at(-1)!
+  const end = Math.max(MMIO_HOLE_END, last.guestAddress + last.size)
+  return rangesFrom(alignUp(end, HOT_MEMORY_ALIGNMENT), size)
+}
+
+function rangesFrom(start: number, size: number): { guestAddress: number; size: number }[] {
+  return Array.from({ length: Math.ceil(size / RANGE_MAX) }, (_, i) => {
+    const done = i * RANGE_MAX
+    return { guestAddress: start + done, size: Math.min(RANGE_MAX, size - done) }
+  })
 }

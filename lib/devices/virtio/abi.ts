@@ -23,6 +23,7 @@ export const VIRTIO_ID_CONSOLE = 3
 export const VIRTIO_ID_RNG = 4
 export const VIRTIO_ID_BALLOON = 5
 export const VIRTIO_ID_VSOCK = 19
+export const VIRTIO_ID_MEM = 24
 export const VIRTIO_ID_FS = 26
 
 // 2.7.5 The virtqueue descriptor table

@@ -70,6 +70,7 @@ const snapshot = check.object({
     }),
   ),
   balloon: check.optional(check.object({ actual: number, target: number, counters })),
+  virtioMem: check.optional(check.object({ requested: number, plugged: number, counters })),
 })
 
 /** @throws VmmError for what is no snapshot */

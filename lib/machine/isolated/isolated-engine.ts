@@ -19,6 +19,7 @@ import { openBackend, openBridge } from '../open-backends.js'
 import * as check from '../option-checks.js'
 import { awaitStop, type WaitLimits } from '../stop-limits.js'
 import { describeStopReason, type StopReason } from '../stop-reason.js'
+import type { VmVirtioMem } from '../virtio-mem.js'
 import type { GdbStub } from '../vm-gdb.js'
 import type { VmStatistics } from '../vm-stats.js'
 import { BackendServers } from './backend-servers.js'
@@ -32,6 +33,7 @@ import {
   type RemoteMachine,
   RemoteNet,
   RemoteVirtioConsole,
+  RemoteVirtioMem,
 } from './remote-handles.js'
 import { RemoteVsock } from './remote-vsock.js'
 import { shipConfig } from './ship-config.js'
@@ -63,6 +65,7 @@ export class IsolatedEngine implements Engine, RemoteMachine {
   readonly agent: GuestAgent | undefined
   readonly virtioConsole: VmVirtioConsole | undefined
   readonly balloon: VmBalloon | undefined
+  readonly virtioMem: VmVirtioMem | undefined
   readonly debugcon: ConsoleOutput | undefined
   readonly gdb: GdbStub
   readonly settled: Promise<void>
@@ -100,6 +103,7 @@ export class IsolatedEngine implements Engine, RemoteMachine {
     this.vsock = config.vsock && new RemoteVsock(config.vsock.cid, this)
     this.virtioConsole = config.virtioConsole && this.#remoteConsole(config.virtioConsole.ports)
     this.balloon = config.balloon && new RemoteBalloon(this)
+    this.virtioMem = config.virtioMem && new RemoteVirtioMem(config.virtioMem, this)
     const { debugcon } = config.devices
     this.debugcon = debugcon && new ConsoleOutput({ capacity: debugcon.bufferSize })
     const { agent, endAgent } = openAgent(config, this.vsock)

@@ -63,4 +63,5 @@ export interface Snapshot {
     | { counters: Counters; ports: readonly { lost: number; guestOpen: boolean }[] }
     | undefined
   readonly balloon: { actual: number; target: number; counters: Counters } | undefined
+  readonly virtioMem: { requested: number; plugged: number; counters: Counters } | undefined
 }

@@ -12,6 +12,9 @@ import { RateLimiter, setRateLimits } from '../../devices/virtio/rate-limiter.js
 import { invalidOption, VmmError } from '../../errors.js'
 import type { Channel } from '../../isolation/channel.js'
 import type { VmBalloon, VmConsolePort, VmDisk, VmNet, VmVirtioConsole } from '../device-handles.js'
+import { awaitStop, type WaitLimits } from '../stop-limits.js'
+import { checkHotSize, HOT_SIZE_LATE, type VmVirtioMem } from '../virtio-mem.js'
+import type { VirtioMemConfig } from '../virtio-mem-options.js'
 import { CONSOLE_PIECE, type Snapshot } from './protocol.js'
 
 // What a program holds of a machine's devices where those are another process's: what they show is what that process has
@@ -177,6 +180,38 @@ export class RemoteVirtioConsole implements VmVirtioConsole {
 
   resize(columns: number, rows: number): void {
     this.#machine.channel.send('resize', { columns, rows })
+  }
+}
+
+export class RemoteVirtioMem implements VmVirtioMem {
+  readonly maxSize: number
+  readonly blockSize: number
+  readonly #machine: RemoteMachine
+
+  constructor({ maxSize, blockSize }: VirtioMemConfig, machine: RemoteMachine) {
+    this.maxSize = maxSize
+    this.blockSize = blockSize
+    this.#machine = machine
+  }
+
+  get requested(): number {
+    return this.#machine.snapshot.virtioMem?.requested ?? 0
+  }
+
+  get plugged(): number {
+    return this.#machine.snapshot.virtioMem?.plugged ?? 0
+  }
+
+  get counters(): VmVirtioMem['counters'] {
+    const none = { acknowledged: 0, refused: 0, busy: 0, errors: 0, dropped: 0 }
+    return { ...none, ...this.#machine.snapshot.virtioMem?.counters }
+  }
+
+  async resize(size: number | string, limits: WaitLimits = {}): Promise<void> {
+    const bytes = checkHotSize(size, this)
+    const done = this.#machine.channel.request('resizeMemory', { size: bytes })
+    done.catch(() => {}) // whoever waits is told; nobody may be waiting any more
+    await awaitStop(done, limits, HOT_SIZE_LATE)()
   }
 }
 

@@ -1,5 +1,6 @@
 import { block } from './block.js'
 import type { Case } from './case.js'
+import { mem } from './mem.js'
 import { net } from './net.js'
 import { portCases } from './ports.js'
 import { ringGeometry } from './ring-geometry.js'
@@ -13,5 +14,6 @@ export const cases: readonly Case[] = [
   ...transport,
   ...block,
   ...net,
+  ...mem,
   ...portCases,
 ]

@@ -348,6 +348,7 @@ export const transport: readonly Case[] = [
         'vsock',
         'console',
         'balloon',
+        'mem',
       ] as const) {
         const device = new Device(bench, name)
         for (let round = 0; round < 20; round++) {

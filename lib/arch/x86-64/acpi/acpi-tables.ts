@@ -15,6 +15,7 @@ import { buildMadt, type MadtOptions } from './madt.js'
 import { buildMcfg } from './mcfg.js'
 import type { PciHostOptions } from './pci-host.js'
 import { buildRsdp, buildXsdt, RSDP_SIZE, xsdtSize } from './rsdp.js'
+import { type AffinityOptions, buildSlit, buildSrat } from './srat.js'
 
 /** What the tables tell the guest of. */
 export interface AcpiOptions {
@@ -40,6 +41,8 @@ export interface AcpiOptions {
   readonly vmGenerationId?: Uint8Array | undefined
   /** The PCI host bridge, if there is one. */
   readonly pci?: PciHostOptions | undefined
+  /** NUMA nodes, and memory that may come later; neither is told of unless given. */
+  readonly affinity?: AffinityOptions | undefined
 }
 
 /** Bytes for guest memory. */
@@ -58,7 +61,7 @@ const FACS_ALIGNMENT = 64
 const TABLE_ALIGNMENT = 16
 
 /**
- * RSDP, XSDT, FADT, FACS, DSDT, MADT and, with PCI, MCFG.
+ * RSDP, XSDT, FADT, FACS, DSDT, MADT, with PCI MCFG, and what there is to say of nodes: SRAT and SLIT.
  * @throws VmmError `ERR_INVALID_OPTION` if they need more room than there is: too many vCPUs
  */
 export function buildAcpiTables(options: AcpiOptions): {
@@ -78,7 +81,13 @@ export function buildAcpiTables(options: AcpiOptions): {
     return at
   }
 
-  const xsdtAddress = reserve(xsdtSize(pci ? 3 : 2))
+  const { affinity } = options
+  const others = [
+    ...(pci ? [buildMcfg(pci.ecam)] : []),
+    ...(affinity ? [buildSrat(affinity)] : []),
+    ...(affinity?.distances ? [buildSlit(affinity.distances)] : []),
+  ]
+  const xsdtAddress = reserve(xsdtSize(2 + others.length))
   const facs = buildFacs()
   const facsAddress = place(facs, reserve(facs.length, FACS_ALIGNMENT))
   const { pvpanic, vmGenerationId } = options
@@ -115,8 +124,8 @@ export function buildAcpiTables(options: AcpiOptions): {
     }),
   )
   const madtAddress = place(buildMadt({ localApicAddress: LAPIC_START, cpus, ioapic, sciGsi }))
-  const mcfgAddresses = pci ? [place(buildMcfg(pci.ecam))] : []
-  place(buildXsdt([fadtAddress, madtAddress, ...mcfgAddresses]), xsdtAddress)
+  const otherAddresses = others.map((table) => place(table))
+  place(buildXsdt([fadtAddress, madtAddress, ...otherAddresses]), xsdtAddress)
   place(buildRsdp(xsdtAddress), address)
 
   const space = options.space ?? ACPI_SIZE

@@ -8,6 +8,7 @@ import {
 } from '../../../../lib/arch/x86-64/acpi/acpi-tables.js'
 import type { PciHostOptions } from '../../../../lib/arch/x86-64/acpi/pci-host.js'
 import * as pciHost from '../../../../lib/arch/x86-64/acpi/pci-host.js'
+import type { AffinityOptions } from '../../../../lib/arch/x86-64/acpi/srat.js'
 import * as layout from '../../../../lib/arch/x86-64/layout.js'
 import * as pm from '../../../../lib/devices/legacy/acpi-pm.js'
 import { PCI_HOTPLUG_PORTS } from '../../../../lib/devices/pci/pci-hotplug.js'
@@ -44,6 +45,21 @@ const pci: PciHostOptions = {
   gsis: Array.from({ length: 32 }, (_, slot) => 16 + (slot % 8)),
   hotplugPort: layout.PCI_HOTPLUG_PORT,
   hotplugSlots: [1, 30],
+}
+
+const affinity: AffinityOptions = {
+  cpus: [
+    { apicId: 0, node: 0 },
+    { apicId: 300, node: 257 },
+  ],
+  memory: [
+    { node: 0, guestAddress: 0, size: 0xb000_0000 },
+    { node: 257, guestAddress: 0x1_0000_0000, size: 0x4000_0000, hotPluggable: true },
+  ],
+  distances: [
+    [10, 21],
+    [21, 10],
+  ],
 }
 
 function cpus(count: number): { apicId: number }[] {
@@ -118,7 +134,7 @@ describe('ACPI tables', () => {
   })
 
   it.skipIf(iaslMissing)('are what ACPICA takes without a word', () => {
-    const everything = { cpus: [...cpus(255), { apicId: 300 }], pci }
+    const everything = { cpus: [...cpus(255), { apicId: 300 }], pci, affinity }
     for (const [signature, { bytes }] of tablesOf(everything)) {
       if (signature === 'RSD PTR ') continue
       const { messages } = disassemble(signature, bytes)
@@ -127,6 +143,19 @@ describe('ACPI tables', () => {
         /\b(error|warning|invalid|incorrect|corrupt)\b(?! *s?, )/i,
       )
     }
+  })
+
+  it.skipIf(iaslMissing)('tell which processors and which memory belong together', () => {
+    const tables = tablesOf({ affinity })
+    const table = (signature: string) =>
+      flat(disassemble(signature, tables.get(signature)!.bytes).asl)
+    const srat = table('SRAT')
+    expect(srat).toMatch(/Proximity Domain Low\(8\) : 00 .*Apic ID : 00/)
+    expect(srat).toMatch(/Proximity Domain : 00000101 .*Apic ID : 0000012C/)
+    expect(srat).toMatch(/Base Address : 0000000100000000 .*Address Length : 0000000040000000/)
+    expect(srat.match(/Hot Pluggable : (\d)/g)).toEqual(['Hot Pluggable : 0', 'Hot Pluggable : 1'])
+    expect(table('SLIT')).toMatch(/Localities : 0000000000000002 .*: 0A 15 .*: 15 0A/)
+    expect(tablesOf().has('SRAT')).toBe(false)
   })
 
   it.skipIf(iaslMissing)('list every device in the DSDT', () => {
