@@ -1,4 +1,5 @@
-/** A virtio network card on a TAP interface, against QEMU without vhost on the same one. */
+/** A virtio network card on a TAP interface, against QEMU on the same one, both without vhost-net and, where it is, with it. */
+import { accessSync, constants } from 'node:fs'
 import { print, quick, rounds } from './lib/cli.js'
 import { mountPrograms, programs } from './lib/guest-assets.js'
 import { type Results, session } from './lib/guest-session.js'
@@ -10,7 +11,15 @@ import {
   iperfScript,
   NETWORK_PARAMETERS,
 } from './lib/host-network.js'
-import { type Comparison, compareMatches, deviceMatches, type Monitor } from './lib/peers.js'
+import {
+  type Comparison,
+  compareMatches,
+  deviceMatches,
+  type Monitor,
+  nodeKvmPci,
+  qemuQ35,
+  withVhost,
+} from './lib/peers.js'
 
 const SECONDS = quick ? 1 : 2
 const PINGS = quick ? 20 : 300
@@ -55,4 +64,24 @@ async function measure(monitor: Monitor): Promise<Results> {
   using _servers = await HostServers.start() // anew, lest one is at a guest that was killed
   return await session(monitor, script, options, LIMIT)
 }
-print(await compareMatches(rounds(2), deviceMatches(), measure, comparisons, ' without vhost'))
+const vhost = {
+  transport: 'virtio-pci, vhost' as const,
+  ours: withVhost(nodeKvmPci),
+  peer: withVhost(qemuQ35),
+}
+print([
+  ...(await compareMatches(rounds(2), deviceMatches(), measure, comparisons, ' without vhost')),
+  ...(hasVhost()
+    ? await compareMatches(rounds(2), [vhost], measure, comparisons, ' with vhost')
+    : []),
+])
+
+function hasVhost(): boolean {
+  try {
+    accessSync('/dev/vhost-net', constants.R_OK | constants.W_OK)
+    return true
+  } catch {
+    process.stderr.write('vhost-net is left out: /dev/vhost-net cannot be used\n')
+    return false
+  }
+}

@@ -334,7 +334,8 @@ export interface NativeTap {
   ): void
   transmit(words: number): number
   post(words: number): number
-  receive(budget: number): number
+  /** Up to `budget` frames, and no more once they have `bytes` bytes together. */
+  receive(budget: number, bytes: number): number
   /** Forgets all posted buffers. */
   reset(): void
   watch(on: boolean): void

@@ -514,11 +514,17 @@ napi_value Tap::Post(napi_env env, const Args& args) {
   return MakeInt32(env, static_cast<int32_t>(result_count_));
 }
 
-// receive(budget): up to that many frames into the posted buffers; the results are bytes written.
+// receive(budget, bytes): up to that many frames into the posted buffers, and no more once they are
+// so long together; the results are bytes written.
 napi_value Tap::Receive(napi_env env, const Args& args) {
   uint32_t budget = 0;
-  if (!BeginResults(env) || !GetUint32(env, args[0], "budget", &budget)) return nullptr;
-  for (; budget > 0 && !posted_.empty(); budget--) {
+  uint32_t bytes = 0;
+  if (!BeginResults(env) || !GetUint32(env, args[0], "budget", &budget) ||
+      !GetUint32(env, args[1], "bytes", &bytes)) {
+    return nullptr;
+  }
+  received_bytes_ = 0;
+  for (; budget > 0 && received_bytes_ < bytes && !posted_.empty(); budget--) {
     // A frame may take every buffer that is posted: there must be room to report that.
     if (2 * (result_count_ + posted_.size()) > results_size_) break;
     if (ReceiveFrame() < 0) break;
@@ -590,6 +596,7 @@ int Tap::ReceiveFrame() {
     waiting_.clear();
   }
 
+  received_bytes_ += length;
   size_t used = 0;
   for (size_t left = length; used < count && (left > 0 || used == 0); used++) {
     left -= std::min(left, posted_[used].length);

@@ -112,6 +112,7 @@ class Tap {
   int32_t* results_ = nullptr;
   size_t results_size_ = 0;
   size_t result_count_ = 0;
+  size_t received_bytes_ = 0;  // by the last receive()
 
   uint32_t tx_gso_types_ = 0;  // bit n: gso_type n is allowed
   bool tx_checksum_ = false;

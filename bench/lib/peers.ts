@@ -13,6 +13,8 @@ export interface GuestSpec {
   readonly disks?: readonly GuestDisk[]
   /** The name of a TAP interface, for a network card. */
   readonly tap?: string
+  /** Whether the host's kernel moves its frames (vhost-net). */
+  readonly vhost?: boolean
 }
 
 /** A raw image. */
@@ -33,12 +35,12 @@ const CLI = new URL('../../bundle/cli/main.js', import.meta.url).pathname
 function ours(name: string, options: readonly string[]): Monitor {
   return {
     name,
-    command: ({ kernel, initrd, commandLine, memoryMiB, cpus = 1, disks = [], tap }) => [
+    command: ({ kernel, initrd, commandLine, memoryMiB, cpus = 1, disks = [], tap, vhost }) => [
       ...[process.execPath, CLI, 'run', '--emulate=never', ...options],
       ...['--kernel', kernel, '--initrd', initrd, '--append', commandLine],
       ...['--memory', `${memoryMiB}M`, '--cpus', `${cpus}`],
       ...disks.flatMap(({ path, readOnly }) => ['--disk', readOnly ? `${path},readonly` : path]),
-      ...(tap === undefined ? [] : ['--net', `tap=${tap}`]),
+      ...(tap === undefined ? [] : ['--net', `tap=${tap}${vhost ? ',vhost' : ''}`]),
     ],
   }
 }
@@ -55,18 +57,18 @@ function qemu(name: string, machine: readonly string[], device: 'pci' | 'device'
     `file=${path},if=none,id=disk${i},format=raw,cache=writeback,aio=io_uring,readonly=${readOnly ? 'on' : 'off'}`,
     ...['-device', `virtio-blk-${device},drive=disk${i},iothread=thread${i}`],
   ]
-  const net = (tap: string) => [
-    ...['-netdev', `tap,id=net,ifname=${tap},script=no,downscript=no,vhost=off`],
+  const net = (tap: string, vhost: string) => [
+    ...['-netdev', `tap,id=net,ifname=${tap},script=no,downscript=no,vhost=${vhost}`],
     ...['-device', `virtio-net-${device},netdev=net${device === 'pci' ? ',romfile=' : ''}`],
   ]
   return {
     name,
-    command: ({ kernel, initrd, commandLine, memoryMiB, cpus = 1, disks = [], tap }) => [
+    command: ({ kernel, initrd, commandLine, memoryMiB, cpus = 1, disks = [], tap, vhost }) => [
       ...['qemu-system-x86_64', ...machine, '-accel', 'kvm', '-cpu', 'host', '-smp', `${cpus}`],
       ...['-nodefaults', '-no-user-config', '-no-reboot', '-display', 'none', '-serial', 'stdio'],
       ...['-m', `${memoryMiB}`, '-kernel', kernel, '-initrd', initrd, '-append', commandLine],
       ...disks.flatMap(disk),
-      ...(tap === undefined ? [] : net(tap)),
+      ...(tap === undefined ? [] : net(tap, vhost ? 'on' : 'off')),
     ],
   }
 }
@@ -94,9 +96,15 @@ export const kvmtool: Monitor = {
   ],
 }
 
+/** The same, its network card served by the host's kernel. */
+export function withVhost({ name, command }: Monitor): Monitor {
+  return { name, command: (guest) => command({ ...guest, vhost: true }) }
+}
+
 /** Ours beside a peer whose devices are on the same transport. */
 export interface Match {
-  readonly transport: 'virtio-pci' | 'virtio-mmio'
+  /** For titles. */
+  readonly transport: 'virtio-pci' | 'virtio-mmio' | 'virtio-pci, vhost'
   readonly ours: Monitor
   readonly peer: Monitor
 }

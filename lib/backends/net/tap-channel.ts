@@ -29,8 +29,9 @@ const FILTER_BROADCAST = 2
 const FILTER_ALL_UNICAST = 4
 const FILTER_ALL_MULTICAST = 8
 const BATCH_WORDS = 8192
-/** Frames taken in one turn of the event loop. */
+/** Frames, and bytes of them, taken in one turn of the event loop: long ones are copied in it. */
 const RECEIVE_BUDGET = 64
+const RECEIVE_BYTES = 2 ** 20
 
 /** The interface that a channel belongs to. */
 export interface TapInterface {
@@ -201,7 +202,7 @@ export class TapChannel implements NetChannel {
     if (words === 0) return
     this.#words = 0
     this.#give(this.#native.post(words))
-    if (this.starved && !this.#held) this.#give(this.#native.receive(1))
+    if (this.starved && !this.#held) this.#give(this.#native.receive(1, RECEIVE_BYTES))
     this.#native.watch(this.#watching)
   }
 
@@ -249,7 +250,7 @@ export class TapChannel implements NetChannel {
     if (this.#closed) return
     try {
       this.#attachment.readable()
-      this.#give(this.#native.receive(RECEIVE_BUDGET))
+      this.#give(this.#native.receive(RECEIVE_BUDGET, RECEIVE_BYTES))
       if (this.#sink) this.#handOver(this.#sink)
       this.#attachment.completed()
       this.#lookAfter()

@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process'
 import { createSocket, type Socket } from 'node:dgram'
 import { once } from 'node:events'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
@@ -195,6 +196,40 @@ describe.skipIf(reason !== undefined)('virtio-net over a TAP', () => {
     await until(() => rig.device.link && host.running, 'a running interface')
     rig.send(arpRequest(GUEST_MAC, guestAddress, host.hostAddress))
     await rig.receive(isArpReplyFrom(host.hostAddress))
+  })
+
+  it('takes long frames in over several turns of the event loop', async () => {
+    const LENGTH = 60_000
+    const COUNT = 32
+    const tap = new Tap('nkl%d', {
+      ...{ create: true, mac: GUEST_MAC, mtu: 65_000 },
+      address: `${host.hostAddress.replace('10.213', '10.209')}/24`,
+    })
+    await tap.open()
+    rig = new NetRig(tap, nativeMemory([0, 0x400000]))
+    rig.driver.start([VIRTIO_F_EVENT_IDX], 64)
+    const guest = guestAddress.replace('10.213', '10.209')
+    execFileSync('ip', ['neighbour', 'add', guest, 'lladdr', GUEST_MAC, 'dev', tap.name])
+    for (let i = 0; i < COUNT; i++) rig.buffer(0x100000 + i * 0x10000, 0x10000)
+    rig.driver.kick(0)
+    const socket = createSocket('udp4')
+    socket.bind(0)
+    await once(socket, 'listening')
+    const received = () => rig.device.counters.rxBytes
+    let most = 0
+    let before = received()
+    const bytes = Buffer.alloc(LENGTH)
+    // Sent while this event loop has no turn: it finds them all at once.
+    for (let i = 0; i < COUNT; i++) socket.send(bytes, 9, guest)
+    const sent = () => socket.getSendQueueCount() === 0
+    while (!sent() || rig.rx.deviceUsedIdx < COUNT) {
+      await turns(1)
+      most = Math.max(most, received() - before)
+      before = received()
+    }
+    socket.close()
+    expect(most).toBeGreaterThan(LENGTH)
+    expect(most).toBeLessThan(2 ** 20 + 2 * LENGTH)
   })
 })
 
