@@ -6,10 +6,12 @@
 //   <!-- test: file NAME -->      keep it as that file
 //   <!-- test: status 0 1 -->     run it; these exit statuses are fine
 //   <!-- test: skip REASON -->    leave it out, and say why
-// `npm run test:docs -- --no-guests` leaves out what boots stock kernels, `--only-guests` all else. TypeScript and JavaScript
-// are always compiled. A block of these kinds without such a comment is an error.
+// `npm run test:docs -- --no-guests` leaves out what boots stock kernels, `--only-guests` all else, of which
+// `--piece 1/2` does the first half. TypeScript and JavaScript are always compiled. A block of these kinds without such a
+// comment is an error.
 import { spawnSync } from 'node:child_process'
 import {
+  cpSync,
   existsSync,
   mkdirSync,
   mkdtempSync,
@@ -82,21 +84,59 @@ function prelude(note) {
     : `import type { ${type} } from '${module}'\ndeclare const ${name}: ${type}\n`
 }
 
-/** Compiles a program, and gives what is to be run. */
-function compile(block, index) {
-  const [, named] = /^\/\/ ([\w.-]+\.(?:mjs|ts))$/.exec(block.code.split('\n')[0]) ?? []
-  const source = named ?? `block-${index}.${block.language === 'ts' ? 'ts' : 'mjs'}`
-  writeFileSync(join(project, source), prelude(block.note) + block.code)
-  const error = run(bin('tsc'), [...TSC, source])
-  return { error, program: source.endsWith('.ts') ? `out/${source.replace('.ts', '.js')}` : source }
+/** Compiles all programs at once, and gives of each its error, if it has one, and what is to be run. */
+function compile(blocks) {
+  const sources = blocks.map((block, index) => {
+    const [, named] = /^\/\/ ([\w.-]+\.(?:mjs|ts))$/.exec(block.code.split('\n')[0]) ?? []
+    const source = named ?? `block-${index}.${block.language === 'ts' ? 'ts' : 'mjs'}`
+    // Each is a module, with names of its own.
+    writeFileSync(join(project, source), `${prelude(block.note)}${block.code}\nexport {}\n`)
+    return source
+  })
+  const output = run(bin('tsc'), [...TSC, ...sources]) ?? ''
+  const errors = output.split('\n').filter((line) => line.includes('error TS'))
+  const isOthers = (line) => !sources.some((source) => line.startsWith(`${source}(`))
+  const common = errors.length > 0 || output === '' ? errors.filter(isOthers) : [output]
+  return new Map(
+    blocks.map((block, index) => {
+      const source = sources[index]
+      const own = errors.filter((line) => line.startsWith(`${source}(`))
+      const error = [...common, ...own].join('\n') || undefined
+      const program = source.endsWith('.ts') ? `out/${source.replace('.ts', '.js')}` : source
+      return [block, { error, program }]
+    }),
+  )
+}
+
+/** What is typed on a console that a command of the guides leaves open: nothing else ends that guest. */
+const TYPED = 'while sleep 2; do echo poweroff -f || break; done;'
+
+/** The files that the guides' commands name: a stock kernel, an initramfs, a disk, and a root file system. */
+async function makeFiles() {
+  const testing = await import(join(packageRoot, 'dist/bundle/testing.js'))
+  const kernel = await testing.kernelAsset('6.12')
+  cpSync(kernel.vmlinuz, join(project, 'vmlinuz'))
+  cpSync(await testing.guestInitramfs(kernel, { agent: true }), join(project, 'initrd.img'))
+  cpSync(await testing.ext4Image(), join(project, 'disk.img'))
+  const root = join(directory, 'root')
+  for (const name of ['bin', 'etc']) mkdirSync(join(root, name), { recursive: true })
+  writeFileSync(join(root, 'bin/busybox'), await testing.busyboxAsset(), { mode: 0o755 })
+  symlinkSync('busybox', join(root, 'bin/cat'))
+  writeFileSync(join(root, 'etc/os-release'), 'NAME="a root file system"\n')
+  const error = run('tar', ['-C', root, '-cf', join(project, 'image.tar'), '.'])
+  if (error) throw new Error(error)
 }
 
 const kvm = existsSync('/dev/kvm')
 const guests = []
 const noGuests = process.argv.includes('--no-guests')
 const onlyGuests = process.argv.includes('--only-guests')
+/** `--piece 1/2`: the first half of what boots stock kernels. */
+const [piece, pieces] = (/--piece (\d+)\/(\d+)/.exec(process.argv.join(' ')) ?? [0, 1, 1])
+  .slice(1)
+  .map(Number)
 
-function test(block, index) {
+function test(block, index, compiled) {
   const what = `${block.file}:${block.line} ${block.code.trim().split('\n')[0].slice(0, 60)}`
   const [action, ...words] = (block.note ?? 'none').split(' ')
   if (action === 'none') return result(what, 'there is no comment that says what to do with it')
@@ -107,15 +147,21 @@ function test(block, index) {
   }
   const lacking = action === 'run' && lackingOf(words)
   if (lacking) return console.log(`skipped ${what}: there is no ${lacking}`)
+  if (block.language === 'sh' && words[0] === 'guest') {
+    if (noGuests) return console.log(`skipped ${what}: --no-guests`)
+    const script = `block-${index}.sh`
+    writeFileSync(join(project, script), block.code)
+    return guests.push({ what, command: `{ ${TYPED} } | sh -e ${script}` })
+  }
   if (block.language === 'sh') {
     const statuses = action === 'status' ? words.map(Number) : [0]
     return result(what, run('sh', ['-e', '-c', block.code], { statuses }))
   }
-  const { error, program } = compile(block, index)
+  const { error, program } = compiled.get(block)
   if (error !== undefined || action === 'types') return result(what, error)
   if (words[0] === 'guest') {
     if (noGuests) return console.log(`skipped ${what}: --no-guests`)
-    return guests.push({ what, program })
+    return guests.push({ what, command: `node ${program}` })
   }
   return result(what, run(process.execPath, [program]))
 }
@@ -138,15 +184,20 @@ function parseError(text) {
 /** In one start of the emulated host, or here, if stock kernels boot here. */
 async function runGuests() {
   if (guests.length === 0) return
-  const lines = guests.map(
-    ({ program }, i) => `node ${program} >guest-${i}.log 2>&1; echo $? >guest-${i}.status`,
-  )
+  const each = Math.ceil(guests.length / pieces)
+  guests.splice(0, guests.length, ...guests.slice((piece - 1) * each, piece * each))
+  await makeFiles()
+  // Folders that a command shares.
+  const lines = ['mkdir -p /srv/work /opt/tools']
+  for (const [i, { command }] of guests.entries()) {
+    lines.push(`{ ${command}; } >guest-${i}.log 2>&1; echo $? >guest-${i}.status`)
+  }
   writeFileSync(join(project, 'guests.sh'), `${lines.join('\n')}\n`)
   const { kvmUsable } = await import(join(packageRoot, 'dist/bundle/index.js'))
   const { usable } = await kvmUsable()
   const host = ['host', '--cpus', '1', '--share-rw', project, '--', 'sh', 'guests.sh']
   const error = usable
-    ? run('sh', ['guests.sh'])
+    ? run('sh', ['guests.sh'], { timeout: 600_000 })
     : run(join(project, 'node_modules/.bin/node-kvm'), host, { timeout: 600_000 })
   for (const [i, { what }] of guests.entries()) {
     const read = (kind) => {
@@ -166,8 +217,8 @@ function runWorkflow() {
   const steps = readFileSync(join(packageRoot, file), 'utf8').matchAll(/^ *- run: (npx .*)$/gm)
   for (const [, command] of steps) {
     const what = `${file}: ${command}`
-    if (noGuests) {
-      console.log(`skipped ${what}: --no-guests`)
+    if (noGuests || piece < pieces) {
+      console.log(`skipped ${what}: not in this part`)
       continue
     }
     const suite = 'examples/09-kernel-tests.test.ts'
@@ -190,10 +241,16 @@ try {
   const blocks = files.flatMap((file) =>
     codeBlocks(file, readFileSync(join(packageRoot, file), 'utf8')),
   )
-  for (const [index, block] of blocks.entries()) {
-    if (!TESTED.has(block.language)) continue
-    if (!onlyGuests || block.note?.startsWith('run guest')) test(block, index)
-  }
+  // With --only-guests others may need the files.
+  const wanted = blocks
+    .filter(({ language }) => TESTED.has(language))
+    .filter(({ note = '' }) => !onlyGuests || /^(run guest|file )/.test(note))
+  const programs = wanted.filter(
+    ({ language, note = '' }) =>
+      (language === 'js' || language === 'ts') && /^(run|types)\b/.test(note),
+  )
+  const compiled = compile(programs)
+  for (const [index, block] of wanted.entries()) test(block, index, compiled)
   await runGuests()
   runWorkflow()
 } catch (error) {
