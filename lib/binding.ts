@@ -148,6 +148,8 @@ export interface MappingOptions {
   hugePageSize?: number
   /** Of a memfd, as /proc shows it. */
   name?: string
+  /** An open memfd that is sealed against shrinking and large enough, in place of a new one. It may be closed then. */
+  fd?: number
   /** Writable pages of a known pattern on both sides instead of unreadable ones: see `canariesIntact`. For tests. */
   canaries?: boolean
 }
@@ -157,6 +159,8 @@ export interface NativeMapping {
   readonly size: number
   /** Names the memory to other threads of this process: see `Binding.findMapping`. */
   readonly id: number
+  /** The memfd's descriptor, which stays the mapping's; -1 of anonymous memory, or once closed. */
+  readonly fd: number
   /** An ArrayBuffer over `[offset, offset + length)`; detached by `close()`. The same range gives the same one. */
   buffer(offset: number, length: number): ArrayBuffer
   /** Gives the pages of a range (multiples of 4096) back to the host; they read as zeros afterwards. */

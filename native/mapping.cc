@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -56,7 +57,18 @@ std::shared_ptr<MappedMemory> MappedMemory::Create(size_t size, const Options& o
     return nullptr;
   };
   std::shared_ptr<MappedMemory> memory(new MappedMemory);
-  if (options.shared) {
+  if (options.fd >= 0) {
+    memory->fd_.reset(fcntl(options.fd, F_DUPFD_CLOEXEC, 0));
+    if (!memory->fd_) return fail("fcntl");
+    // A memfd that shrank would turn an access into SIGBUS.
+    struct stat status = {};
+    int seals = fcntl(options.fd, F_GET_SEALS);
+    if (fstat(options.fd, &status) < 0) return fail("fstat");
+    if (seals < 0 || !(seals & F_SEAL_SHRINK) || static_cast<uint64_t>(status.st_size) < size) {
+      errno = EINVAL;
+      return fail("fcntl");
+    }
+  } else if (options.shared) {
     unsigned flags = MFD_CLOEXEC | MFD_ALLOW_SEALING;
     if (options.huge_page_size) flags |= MFD_HUGETLB | HugeFlags(options.huge_page_size);
     memory->fd_.reset(memfd_create(options.name.c_str(), flags));
@@ -213,6 +225,8 @@ napi_value Mapping::Size(napi_env env) {
   return MakeNumber(env, memory_ ? static_cast<double>(memory_->size()) : 0);
 }
 
+napi_value Mapping::Fd(napi_env env) { return MakeInt32(env, memory_ ? memory_->fd() : -1); }
+
 napi_value Mapping::Id(napi_env env) {
   if (!memory_) return ThrowClosed(env, "mapping");
   return MakeNumber(env, static_cast<double>(memory_->id()));
@@ -276,9 +290,11 @@ bool ReadOptions(napi_env env, napi_value value, MappedMemory::Options* options)
   napi_value huge = nullptr;
   napi_value name = nullptr;
   napi_value canaries = nullptr;
+  napi_value fd = nullptr;
   if (napi_get_named_property(env, value, "kind", &kind) != napi_ok ||
       napi_get_named_property(env, value, "hugePageSize", &huge) != napi_ok ||
       napi_get_named_property(env, value, "name", &name) != napi_ok ||
+      napi_get_named_property(env, value, "fd", &fd) != napi_ok ||
       napi_get_named_property(env, value, "canaries", &canaries) != napi_ok) {
     return false;  // a getter threw
   }
@@ -290,6 +306,12 @@ bool ReadOptions(napi_env env, napi_value value, MappedMemory::Options* options)
       return false;
     }
     options->shared = text == "memfd";
+  }
+  if (!IsNullish(env, fd)) {
+    uint32_t number = 0;
+    if (!GetUint32(env, fd, "fd", &number, INT32_MAX)) return false;
+    options->fd = static_cast<int>(number);
+    options->shared = true;
   }
   if (!IsNullish(env, huge)) {
     uint64_t size = 0;
@@ -354,15 +376,11 @@ napi_value FindMapping(napi_env env, napi_callback_info info) {
 
 bool DefineMapping(napi_env env, napi_value exports) {
   napi_property_descriptor members[] = {
-      Getter<&Mapping::Size>("size"),
-      Getter<&Mapping::Id>("id"),
-      Method<&Mapping::Buffer>("buffer"),
-      Method<&Mapping::Discard>("discard"),
-      Method<&Mapping::SetMergeable>("setMergeable"),
-      Method<&Mapping::Lock>("lock"),
-      Method<&Mapping::Populate>("populate"),
-      Method<&Mapping::Bind>("bind"),
-      Method<&Mapping::CanariesIntact>("canariesIntact"),
+      Getter<&Mapping::Size>("size"),       Getter<&Mapping::Id>("id"),
+      Getter<&Mapping::Fd>("fd"),           Method<&Mapping::Buffer>("buffer"),
+      Method<&Mapping::Discard>("discard"), Method<&Mapping::SetMergeable>("setMergeable"),
+      Method<&Mapping::Lock>("lock"),       Method<&Mapping::Populate>("populate"),
+      Method<&Mapping::Bind>("bind"),       Method<&Mapping::CanariesIntact>("canariesIntact"),
       Method<&Mapping::Close>("close"),
   };
   napi_value find = nullptr;

@@ -25,6 +25,7 @@ class MappedMemory {
     bool canaries =
         false;  // writable pages of a known pattern instead of guard pages, see CanariesIntact
     std::string name = "node-kvm-guest-memory";
+    int fd = -1;  // an open memfd that cannot shrink, in place of a new one
   };
 
   // `size` is a multiple of the page size. On failure nullptr with the errno and the system call's
@@ -98,6 +99,7 @@ class Mapping {
 
   napi_value Size(napi_env env);
   napi_value Id(napi_env env);
+  napi_value Fd(napi_env env);
   napi_value Buffer(napi_env env, const Args& args);
   napi_value Discard(napi_env env, const Args& args);
   // KSM may merge pages that are alike.

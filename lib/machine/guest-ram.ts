@@ -50,14 +50,14 @@ export function createGuestRam({
 
 function mapRam(
   ranges: readonly GuestRegionOptions[],
-  { kind, locked }: MemoryBacking,
+  { kind, locked, fds }: MemoryBacking,
 ): MappedGuestMemory {
   const hugePageSize = HUGE_PAGE_SIZE[kind]
   try {
     return createGuestMemory(ranges, {
       // Anonymous, as the kernel gives huge pages to that more readily: fewer faults of the guest, and fewer misses of its TLB.
       kind: kind === 'memfd' ? 'memfd' : 'anonymous',
-      ...{ hugePageSize, locked },
+      ...{ hugePageSize, locked, ...(fds && { fds }) },
       name: 'guest-ram',
     })
   } catch (error) {

@@ -53,6 +53,8 @@ export interface MemoryBacking {
   readonly locked: boolean
   /** The host's nodes that it comes from, if that was told. */
   readonly numa: HostNodes | undefined
+  /** Descriptors of memory that another process has made, for each range. */
+  readonly fds?: readonly number[]
 }
 
 export const MEMORY_MIN = 16 * 2 ** 20

@@ -205,7 +205,7 @@ export class VirtualMachine extends EventEmitter<VirtualMachineEvents> implement
 
   /**
    * The guest's physical memory. Usable until `close()`.
-   * @throws VmmError `ERR_STATE` with `isolation: 'process'`: it is not this process's
+   * @throws VmmError `ERR_STATE` with `isolation: 'process'`, unless it is of the kind `'memfd'`, which processes share
    */
   get memory(): GuestMemory {
     return this.#engine.memory

@@ -20,9 +20,11 @@ export interface GuestRegionOptions {
 }
 
 /** What {@link createGuestMemory} makes memory of. */
-export interface GuestMemoryOptions extends MappingOptions {
+export interface GuestMemoryOptions extends Omit<MappingOptions, 'fd'> {
   /** Keep what is touched from being swapped out (mlock2). `false` unless told. */
   locked?: boolean
+  /** For each region the descriptor of a memfd that there is already: see {@link MappingOptions.fd}. */
+  fds?: readonly number[]
 }
 
 /** A region of memory that a KVM slot can map. */
@@ -96,7 +98,7 @@ const MAXIMUM_REGION = 2 ** 32
  */
 export function createGuestMemory(
   regions: readonly GuestRegionOptions[],
-  options: GuestMemoryOptions = {},
+  { fds, ...options }: GuestMemoryOptions = {},
 ): MappedGuestMemory {
   const made: MappedRegion[] = []
   try {
@@ -108,7 +110,9 @@ export function createGuestMemory(
         Number.MAX_SAFE_INTEGER - MAXIMUM_REGION,
       )
       check(size, `regions[${index}].size`, PAGE, MAXIMUM_REGION)
-      made.push({ ...mapRegion(guestAddress, size, options), hotPluggable })
+      const fd = fds?.[index]
+      const own = { ...options, ...(fd !== undefined && { fd }) }
+      made.push({ ...mapRegion(guestAddress, size, own), hotPluggable })
     })
     return new MappedGuestMemory(made)
   } catch (error) {
@@ -117,7 +121,11 @@ export function createGuestMemory(
   }
 }
 
-function mapRegion(guestAddress: number, size: number, options: GuestMemoryOptions): MappedRegion {
+function mapRegion(
+  guestAddress: number,
+  size: number,
+  options: Omit<GuestMemoryOptions, 'fds'> & Pick<MappingOptions, 'fd'>,
+): MappedRegion {
   // Of huge pages there may be a part of the last that no guest sees.
   const unit = options.hugePageSize || PAGE
   const mapping = new (binding().Mapping)(Math.ceil(size / unit) * unit, options)

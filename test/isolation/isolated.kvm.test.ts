@@ -3,9 +3,13 @@ import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { fileURLToPath } from 'node:url'
 import { describe, expect, it } from 'vitest'
+import type { BlockBackend } from '../../lib/backends/block/block-backend.js'
 import {
+  CustomDisk,
+  FaultyDisk,
   FileDisk,
   MemoryDisk,
+  OverlayDisk,
   type VirtualMachine,
   type VirtualMachineOptions,
 } from '../../lib/index.js'
@@ -15,6 +19,8 @@ import { parseConfig } from '../../lib/machine/machine-config.js'
 import type { StopReason } from '../../lib/machine/stop-reason.js'
 import { Cleanup } from '../../lib/util/cleanup.js'
 import { temporaryFolder } from '../helpers/temporary-folder.js'
+import { MEMORY } from '../hostile/script-guest.js'
+import { Witness } from '../hostile/witness.js'
 import { Child, compileProgram } from '../load/child.js'
 import { tinyMachines } from '../machine/machines.js'
 import * as guest from '../machine/tiny-guest.js'
@@ -85,7 +91,7 @@ describe('an isolated machine', () => {
     })
     const vm = await create([guest.halt])
     expect(() => vm.memory).toThrow(
-      expect.objectContaining({ code: 'ERR_STATE', option: 'isolation' }),
+      expect.objectContaining({ code: 'ERR_STATE', option: 'memory.kind' }),
     )
     await expect(vm.resume()).rejects.toMatchObject({ code: 'ERR_STATE' })
   })
@@ -233,5 +239,51 @@ describe('a process that a guest has taken over', () => {
     await engine.settled
     await close()
     expect(alive(engine.pid)).toBe(false)
+  })
+})
+
+describe('the disks of an isolated machine', () => {
+  const isolated = { isolation: 'process', memory: { size: MEMORY, kind: 'memfd' } } as const
+  const image = (path: string) => {
+    writeFileSync(path, new Uint8Array(2 ** 16))
+    return path
+  }
+  const kept = new Uint8Array(2 ** 16)
+  const custom = {
+    size: kept.length,
+    read: async (offset: number, length: number) => kept.slice(offset, offset + length),
+    write: async (offset: number, data: Uint8Array) => kept.set(data, offset),
+  }
+  it.each<[string, (folder: string) => BlockBackend]>([
+    ['a file', (path) => new FileDisk(image(path))],
+    ['a file, by Node', (path) => new FileDisk(image(path), { engine: 'js' })],
+    ['memory', () => new MemoryDisk(2 ** 16)],
+    ['an overlay', (path) => new OverlayDisk(image(path))],
+    ["the program's own", () => new CustomDisk(custom)],
+    ['one with faults', (path) => new FaultyDisk(new FileDisk(image(path)))],
+  ])('hold what is written to them: %s', async (_name, make) => {
+    using folder = temporaryFolder('isolated-disk')
+    const witness = await Witness.start({ ...isolated, disks: [make(folder.path('image'))] })
+    for (let i = 0; i < 5; i++) await witness.expectProgress()
+    const { vm } = witness
+    await vm.pause()
+    expect(vm.disks[0]!.counters).toMatchObject({ errors: 0, dropped: 0 })
+    expect(vm.disks[0]!.counters.writes).toBeGreaterThan(4)
+    expect(vm.disks[0]!.engine).not.toBe('')
+    await witness.close()
+  })
+
+  it('are locked, and are free when it has ended', async () => {
+    using folder = temporaryFolder('isolated-lock')
+    const path = image(folder.path('image'))
+    const vm = await create([guest.halt], { disks: [new FileDisk(path)] })
+    const second = create([guest.halt], { disks: [new FileDisk(path)] })
+    await expect(second).rejects.toMatchObject({ code: 'ERR_DISK', option: 'disks[0].path' })
+    await vm.start()
+    process.kill(vm.pid, 'SIGKILL')
+    await vm.stopped
+    await vm.close()
+    const third = await create([guest.halt], { disks: [new FileDisk(path)] })
+    await third.close()
   })
 })

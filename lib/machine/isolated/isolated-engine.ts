@@ -79,6 +79,7 @@ export class IsolatedEngine implements Engine, RemoteMachine {
   readonly #endAgent: (reason: string) => void
   readonly #settle: () => void
   readonly #ports: Early
+  readonly #memory: GuestMemory | undefined
   #snapshot: Snapshot
   #running = false
   #referenced = true
@@ -88,8 +89,9 @@ export class IsolatedEngine implements Engine, RemoteMachine {
   #warningsSince = 0
 
   private constructor(config: MachineConfig, parts: IsolatedParts, snapshot: Snapshot) {
-    const { channel, process, events, servers, plugged, ports } = parts
+    const { channel, process, events, servers, plugged, ports, memory } = parts
     this.channel = channel
+    this.#memory = memory
     this.#process = process
     this.#events = events
     this.#servers = servers
@@ -138,7 +140,7 @@ export class IsolatedEngine implements Engine, RemoteMachine {
     let channel: Channel | undefined
     let engine: IsolatedEngine | undefined
     const servers = new BackendServers((name, value) => channel?.send(name, value))
-    const { form, fds, files } = await shipConfig(config, servers, cleanup)
+    const { form, fds, files, memory } = await shipConfig(config, servers, cleanup)
     const plugged = cleanup.child()
     const process = new MachineProcess(files, fds, program)
     const ports: Early = new Map()
@@ -169,7 +171,7 @@ export class IsolatedEngine implements Engine, RemoteMachine {
       process.ref()
       const { value } = await channel.request('create', form)
       const snapshot = checkSnapshot(value)
-      const parts = { channel, process, events, servers, plugged, ports }
+      const parts = { channel, process, events, servers, plugged, ports, memory }
       engine = new IsolatedEngine(config, parts, snapshot)
       const path = config.vsock?.unixSocket
       if (engine.vsock && path !== undefined) await openBridge(engine.vsock, path, cleanup)
@@ -184,10 +186,10 @@ export class IsolatedEngine implements Engine, RemoteMachine {
   }
 
   get memory(): GuestMemory {
+    if (this.#memory) return this.#memory
+    const expected = "'memfd', which processes share, to reach the guest's memory"
     throw new VmmError('ERR_STATE', "the guest's memory is that of another process", {
-      option: 'isolation',
-      value: 'process',
-      expected: "'none' to reach the guest's memory",
+      ...{ option: 'memory.kind', expected },
     })
   }
 
@@ -404,6 +406,7 @@ interface IsolatedParts {
   /** Of devices that are plugged in later, whose backends outlive the process as the others' do. */
   readonly plugged: Cleanup
   readonly ports: Early
+  readonly memory: GuestMemory | undefined
 }
 
 function takePort(ports: Early, { value }: Content, stream: ChannelStream): void {

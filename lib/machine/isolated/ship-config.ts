@@ -5,9 +5,13 @@ import type { HandedDisk } from '../../backends/block/inherited-disk.js'
 import { OpenBackend } from '../../backends/block/open-backend.js'
 import { binding } from '../../binding.js'
 import { invalidOption } from '../../errors.js'
+import type { GuestMemory } from '../../memory/guest-memory.js'
+import type { MappedGuestMemory } from '../../memory/mapping.js'
 import type { Cleanup } from '../../util/cleanup.js'
 import type { DiskConfig, NetConfig } from '../device-options.js'
+import { createGuestRam } from '../guest-ram.js'
 import type { MachineConfig } from '../machine-config.js'
+import type { MemoryBacking } from '../memory-options.js'
 import { openBackend } from '../open-backends.js'
 import type { BackendServers } from './backend-servers.js'
 import { toJsonForm } from './json-form.js'
@@ -20,6 +24,8 @@ export interface Shipment {
   readonly form: unknown
   readonly fds: readonly number[]
   readonly files: MachineFiles
+  /** The guest's memory, if it is a kind that processes share. */
+  readonly memory: GuestMemory | undefined
 }
 
 /** What cannot be another process's, and why. */
@@ -52,6 +58,7 @@ export async function shipConfig(
   const variables = firmware?.variables
   const form = {
     ...rest,
+    memoryBacking: shipper.ram(config),
     ...{ disks, nets, isolation: 'none', agent: undefined, attach: [] },
     kernel: kernel && shipper.image(kernel),
     initrd: initrd && shipper.image(initrd),
@@ -69,11 +76,12 @@ export async function shipConfig(
     })),
     vsock: vsock && { cid: vsock.cid },
   }
-  const { fds, files } = shipper
-  return { form: toJsonForm(form), fds, files }
+  const { fds, files, memory } = shipper
+  return { form: toJsonForm(form), fds, files, memory }
 }
 
 class Shipper {
+  memory: MappedGuestMemory | undefined
   readonly fds: number[] = []
   readonly files = { read: [] as string[], write: [] as string[] }
   readonly #servers: BackendServers
@@ -82,6 +90,15 @@ class Shipper {
   constructor(servers: BackendServers, cleanup: Cleanup) {
     this.#servers = servers
     this.#cleanup = cleanup
+  }
+
+  /** Memory that is shared is made here, so that this process has it too. */
+  ram(config: MachineConfig): MemoryBacking {
+    const { memoryBacking } = config
+    if (memoryBacking.kind !== 'memfd') return memoryBacking
+    const made = createGuestRam({ ...config, memoryBacking: { ...memoryBacking, locked: false } })
+    this.memory = this.#cleanup.own(made)
+    return { ...memoryBacking, fds: made.regions.map(({ mapping }) => this.#inherited(mapping.fd)) }
   }
 
   /** A path that the machine's process is to open, as it is from there. */
