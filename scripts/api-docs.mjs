@@ -88,7 +88,13 @@ function page(entry, symbols) {
     const declarations = (symbol.declarations ?? []).filter((each) => !ts.isSourceFile(each))
     for (const each of declarations) lines.push('```ts', signatureOf(each), '```', '')
     for (const member of membersOf(symbol)) {
-      lines.push(`- **${member.name}** ${docOf(member.symbol).replace(/\n+/g, ' ')}`.trimEnd())
+      const [declaration] = member.symbol.declarations
+      const own = [docOf(member.symbol), ...tagsOf(member.symbol)].filter((part) => part !== '')
+      const said = own
+        .join(' ')
+        .replace(/\s*```[\s\S]*?```/g, '')
+        .replace(/\n+/g, ' ')
+      lines.push(`- \`${signatureOf(declaration).replace(/\s+/g, ' ').replace(/;$/, '')}\` ${said}`)
     }
     lines.push('')
   }

@@ -158,10 +158,15 @@ export interface RingServerTerms {
 
 /** Frames and bytes of the guest's, as the host's interface counts them. */
 export interface NetTraffic {
+  /** From the guest. */
   readonly txFrames: number
+  /** From the guest, and not taken. */
   readonly txDropped: number
+  /** For the guest. */
   readonly rxFrames: number
+  /** Of the frames for the guest. */
   readonly rxBytes: number
+  /** For the guest, which had no room for them. */
   readonly rxDropped: number
 }
 
@@ -169,13 +174,17 @@ export interface NetTraffic {
 export interface ServedRing {
   /** Entries. */
   readonly size: number
+  /** Guest-physical address of the descriptors. */
   readonly descriptorArea: number
+  /** Guest-physical address of the available ring. */
   readonly driverArea: number
+  /** Guest-physical address of the used ring. */
   readonly deviceArea: number
   /** The driver raises it by itself. Absent: {@link RingServer.kick} is called. */
   readonly kick: SignalEvent | undefined
   /** To be raised for the driver. Absent: `called` is to be called. May change: {@link RingServer.redirect}. */
   readonly call: SignalEvent | undefined
+  /** Interrupts the driver, where there is no `call`. */
   called(): void
   /** The ring cannot be served any more. */
   broken(reason: string): void
@@ -191,6 +200,7 @@ export interface RingServer {
   stop(index: 0 | 1): number
   /** The ring's `call` has changed. */
   redirect(index: 0 | 1): void
+  /** The driver has made buffers available, where there is no {@link ServedRing.kick}. */
   kick(index: 0 | 1): void
 }
 

@@ -59,6 +59,7 @@ export interface VirtioDevice {
    * {@link DeviceContext.queues} ends by itself.
    */
   pause?(): void
+  /** Undoes `pause`. */
   resume?(): void
   /**
    * Back to how it was before `activate`. No queue and no guest memory may be touched once this has returned,
@@ -103,12 +104,15 @@ export interface DeviceContext {
 
 /** A queue whose ring is served elsewhere. */
 export interface QueueHandle {
+  /** Which of the device's, from 0 on. */
   readonly index: number
+  /** Where its rings are, and how large. */
   readonly geometry: QueueGeometry
   /** The driver's kicks raise it, and do not reach `notify`. Absent: they do. */
   readonly kick: SignalEvent | undefined
   /** Raising it interrupts the driver for this queue. Absent, while there is no such thing: call `interrupt`. */
   readonly call: SignalEvent | undefined
+  /** Interrupts the driver for this queue. */
   interrupt(): void
   /** The queue is given back: it is not served any more. Before the device's reset, or the queue's, is done. */
   release(): void

@@ -257,6 +257,7 @@ export class DeviceControl {
     this.#guard(() => this.device.pause?.())
   }
 
+  /** Undoes `pause`, unless the device needs a reset. */
   resume(): void {
     if ((this.#status & VIRTIO_CONFIG_S_NEEDS_RESET) === 0)
       this.#guard(() => this.device.resume?.())

@@ -134,6 +134,7 @@ export class VirtioMmioTransport implements BusDevice {
     this.#control.pause()
   }
 
+  /** Undoes `pause`. */
   resume(): void {
     this.#control.resume()
   }

@@ -150,6 +150,7 @@ export class VirtioPciTransport extends PciDevice {
     this.#control.pause()
   }
 
+  /** Undoes `pause`. */
   resume(): void {
     this.#control.resume()
   }
