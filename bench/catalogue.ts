@@ -85,6 +85,17 @@ export const BENCHMARKS: Readonly<Record<string, Benchmark>> = {
       [', 1 vCPU', ', 2 vCPU', ', 4 vCPU'],
     ),
   },
+  isolation: {
+    guest: false,
+    roundLimit: 60,
+    figures: [
+      'start of an isolated machine, to its first byte',
+      'exits answered by JavaScript, isolated',
+      ...each(['4 KiB read, QD 1', '128 KiB read, QD 1'], [', isolated']),
+      "128 KiB read of the program's own disk, isolated",
+      'frames of 1514 bytes to a switch, isolated',
+    ],
+  },
   'event-loop': {
     guest: true,
     roundLimit: 200,
