@@ -45,10 +45,16 @@ export class GsiRouting {
   refused = 0
   readonly #vm: VmFd
   readonly #size: number
+  readonly #chips: readonly Route[]
   readonly #messages = new Map<number, MsiMessage | undefined>()
 
-  constructor(vm: VmFd) {
+  /** @param options.pins who has the pins of an IOAPIC: chips in the kernel, unless told, or who sends messages for them */
+  constructor(vm: VmFd, { pins = 'chips' }: { pins?: 'chips' | 'messages' } = {}) {
     this.#vm = vm
+    this.#chips = pins === 'chips' ? IRQCHIP_ROUTES : []
+    if (pins === 'messages') {
+      for (let pin = 0; pin < KVM_IOAPIC_NUM_PINS; pin++) this.#messages.set(pin, undefined)
+    }
     this.#size = vm.checkExtension(KVM_CAP_IRQ_ROUTING)
   }
 
@@ -58,7 +64,7 @@ export class GsiRouting {
    */
   take(): number {
     // The table has as many entries as there are GSIs, and those of the chips are more than their GSIs.
-    const room = this.#size - IRQCHIP_ROUTES.length
+    const room = this.#size - this.#chips.length
     if (this.#messages.size >= room) {
       throw new VmmError(
         'ERR_KVM_UNSUPPORTED',
@@ -71,8 +77,8 @@ export class GsiRouting {
     return gsi
   }
 
-  /** What `gsi` sends from now on. A message that the kernel refuses is counted, and the one before it stays. */
-  set(gsi: number, message: MsiMessage): void {
+  /** What `gsi` sends from now on, if anything. A message that the kernel refuses is counted, and the one before it stays. */
+  set(gsi: number, message: MsiMessage | undefined): void {
     const before = this.#messages.get(gsi)
     this.#messages.set(gsi, message)
     try {
@@ -97,6 +103,6 @@ export class GsiRouting {
       const msi = { address_lo: addressLow, address_hi: addressHigh, data }
       return [{ gsi, type: KVM_IRQ_ROUTING_MSI, msi }]
     })
-    this.#vm.setGsiRouting([...IRQCHIP_ROUTES, ...messages])
+    this.#vm.setGsiRouting([...this.#chips, ...messages])
   }
 }

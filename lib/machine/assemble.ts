@@ -127,12 +127,14 @@ export async function assemble(
     const statistics = platform.hasStats ? [platform.vm, ...vcpus] : []
     const [vmStats, ...vcpuStats] = statistics.map((each) => cleanup.own(each.stats()))
     const { name } = config
-    const { pio, mmio } = platform
+    const { pio, mmio, irqchip } = platform
+    const { ioapic } = irqchip
     // After all that threads use, so that it is undone before: none may run when anything else is given back.
     const runLoop = cleanup.own(
       new RunLoop({
         ...{ name, pio, mmio },
         ...(platform.coalescing && { coalescing: platform.coalescing }),
+        onIoapicEoi: ioapic && ((vector) => ioapic.endOfInterrupt(vector)),
         onEnd: (ending) => ended(stopReason(ending)),
       }),
     )

@@ -2,7 +2,6 @@ import type { BusDevice } from '../bus/bus-device.js'
 import type { PciBus } from '../devices/pci/pci-bus.js'
 import { PciDevice } from '../devices/pci/pci-device.js'
 import { describe, invalidOption } from '../errors.js'
-import { IoctlIrqLine } from '../interrupt/ioctl-irq.js'
 import type { IrqLine } from '../interrupt/irq-line.js'
 import type { GuestMemory } from '../memory/guest-memory.js'
 import { blameOption } from './blame-option.js'
@@ -73,13 +72,13 @@ function isDevice(given: unknown): given is BusDevice {
 
 /** @throws VmmError naming the device at fault: `attach[1]` */
 export function attachOwnDevices(
-  { vm, memory, pio, mmio, resettable }: Platform,
+  { irqchip, memory, pio, mmio, resettable }: Platform,
   attach: readonly AttachedDeviceConfig[],
   pciBus: PciBus | undefined,
 ): void {
   const context: AttachContext = {
     memory,
-    irqLine: (gsi) => new IoctlIrqLine(vm, check.integer(0, 23)(gsi, 'gsi')),
+    irqLine: (gsi) => irqchip.line(check.integer(0, 23)(gsi, 'gsi')),
   }
   for (const [index, given] of attach.entries()) {
     try {

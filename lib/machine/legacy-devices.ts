@@ -20,7 +20,7 @@ import { ResetControl } from '../devices/legacy/reset-control.js'
 import { SystemControlPort } from '../devices/legacy/system-control-port.js'
 import { UART_PORTS } from '../devices/serial/registers.js'
 import { Uart16550A } from '../devices/serial/uart-16550a.js'
-import { IoctlIrqLine } from '../interrupt/ioctl-irq.js'
+import type { Irqchip } from './irqchip.js'
 import type { MachineConfig } from './machine-config.js'
 import type { Platform } from './platform.js'
 
@@ -32,12 +32,12 @@ const CMOS_PORTS = 2
  */
 export function attachLegacyDevices(
   {
-    vm,
+    irqchip,
     pio,
     resettable,
     memory,
     clock,
-  }: Pick<Platform, 'vm' | 'pio' | 'resettable' | 'memory' | 'clock'>,
+  }: Pick<Platform, 'pio' | 'resettable' | 'memory' | 'clock'> & { irqchip: Pick<Irqchip, 'line'> },
   { output, input }: { output: CharSink; input: CharSource },
   config: Pick<MachineConfig, 'cpus'>,
   { onPowerOff, onReset }: { onPowerOff: () => void; onReset: () => void },
@@ -46,7 +46,7 @@ export function attachLegacyDevices(
     pio.attach(port, ports, device)
     if (device.reset) resettable.push(device as { reset(): void })
   }
-  const uart = new Uart16550A({ irq: new IoctlIrqLine(vm, COM1_GSI), output, input })
+  const uart = new Uart16550A({ irq: irqchip.line(COM1_GSI), output, input })
   attach(COM1_PORT, UART_PORTS, uart)
   attach(I8042_DATA_PORT, I8042_PORTS, new I8042({ onReset }))
   // Keeps the time and its memory through a reset.
@@ -54,7 +54,7 @@ export function attachLegacyDevices(
   attach(RESET_CONTROL_PORT, 1, new ResetControl({ onReset }))
   attach(POST_CODE_PORT, 1, new PostCodePort())
   attach(SYSTEM_CONTROL_PORT, 1, new SystemControlPort({ onReset }))
-  const sci = new IoctlIrqLine(vm, SCI_GSI)
+  const sci = irqchip.line(SCI_GSI)
   const acpiPm = new AcpiPm({ sci, onPowerOff, onReset, clock: () => clock.now() })
   attach(ACPI_PM_PORT, ACPI_PM_PORTS, acpiPm)
   return acpiPm

@@ -153,6 +153,7 @@ export function acpiOptions(
   return {
     cpus: cpusOf(config),
     ioapic: { id: 0, address: IOAPIC_START, gsiBase: 0 },
+    pics: config.irqchip === 'kernel',
     sciGsi: SCI_GSI,
     pmBase: ACPI_PM_PORT,
     uarts: [{ port: COM1_PORT, gsi: COM1_GSI }],

@@ -153,6 +153,12 @@ export interface VirtualMachineOptions {
    * told. The guest needs the driver virtio_mem.
    */
   virtioMem?: VirtioMemDeviceOptions
+  /**
+   * Who has the interrupt controllers but the local APICs, which are KVM's. `'kernel'`: KVM has IOAPIC, PICs and PIT.
+   * `'split'`: this process has the IOAPIC, and there are no PICs and no PIT, so less of the host's kernel is within the
+   * guest's reach; for guests that learn of that from ACPI, such as Linux. `'kernel'` unless told.
+   */
+  irqchip?: 'kernel' | 'split'
   /** Devices that a PC may have besides: a debug console, a watchdog and the like. None unless told. */
   devices?: PlatformDeviceOptions
   /** Devices of the program's own. */
@@ -251,6 +257,8 @@ export interface MachineConfig {
   readonly balloon: { readonly deflateOnOom: boolean } | undefined
   /** {@link VirtualMachineOptions.virtioMem}. */
   readonly virtioMem: VirtioMemConfig | undefined
+  /** {@link VirtualMachineOptions.irqchip}. */
+  readonly irqchip: 'kernel' | 'split'
   /** {@link VirtualMachineOptions.devices}. */
   readonly devices: PlatformDeviceConfig
   /** {@link VirtualMachineOptions.attach}. */
@@ -361,6 +369,7 @@ const checkOptions = check.object(
     virtioConsole: check.optional(checkVirtioConsole),
     balloon: check.optional(checkBalloon),
     virtioMem: check.optional(checkVirtioMem),
+    irqchip: check.withDefault(check.oneOf('kernel', 'split'), 'kernel'),
     devices: check.withDefault(checkPlatformDevices, {}),
     attach: check.withDefault(checkAttach, []),
     onReset: check.withDefault(check.oneOf('stop', 'restart'), 'stop'),
@@ -413,6 +422,9 @@ export function parseConfig(options: VirtualMachineOptions): MachineConfig {
     )
   }
   checkStart(config)
+  if (config.irqchip === 'split' && (!config.acpi || config.firmware)) {
+    throw invalidOption('irqchip', 'split', "'kernel' with a firmware, and where acpi is false")
+  }
   if (!config.acpi && config.discovery === 'acpi') {
     throw invalidOption('discovery', 'acpi', "'command-line' or 'auto' where acpi is false")
   }

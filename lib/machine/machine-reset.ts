@@ -18,8 +18,9 @@ const CLEAR_STEP = 2 ** 30
  * @returns what puts the whole machine back to that: devices, memory (all zeroes), chips and vCPUs. No vCPU may run then.
  */
 export function machineReset(platform: Platform, vcpus: readonly VcpuFd[]): () => Promise<void> {
-  const { vm, memory, resettable, msrs } = platform
-  const resetChips = chipsReset(vm)
+  const { vm, memory, resettable, msrs, irqchip } = platform
+  // The IOAPIC of this process is among the devices.
+  const resetChips = irqchip.ioapic ? () => {} : chipsReset(vm)
   const resetVcpus = vcpus.map((vcpu) => vcpuReset(vm, vcpu, msrs))
   return async () => {
     await Promise.all(resettable.map((device) => device.reset()))

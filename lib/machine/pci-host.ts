@@ -10,8 +10,6 @@ import { HostBridge, PCIEXBAR, PCIEXBAREN } from '../devices/pci/host-bridge.js'
 import { intxLine, PciBus } from '../devices/pci/pci-bus.js'
 import { PCI_HOTPLUG_PORTS, PciHotplug } from '../devices/pci/pci-hotplug.js'
 import type { AddressRange } from '../devices/pci/window-decoder.js'
-import { GsiRouting } from '../interrupt/gsi-routing.js'
-import { IoctlIrqLine } from '../interrupt/ioctl-irq.js'
 import { IrqfdMsi } from '../interrupt/irqfd-msi.js'
 import type { CpuidEntry } from '../kvm/abi/cpuid.js'
 import type { GuestMemory } from '../memory/guest-memory.js'
@@ -45,11 +43,10 @@ export interface PciHost {
 
 /** Puts a host bridge on the machine's buses, with configuration by ports and, where the guest places it, by memory. */
 export function createPciHost(
-  { vm, memory, pio, mmio, supportedCpuid, resettable }: Platform,
+  { vm, memory, pio, mmio, supportedCpuid, resettable, irqchip }: Platform,
   { acpiPm, onEject }: { acpiPm: AcpiPm; onEject: (slot: number) => void },
 ): PciHost {
   const highEnd = Math.max(layout.MMIO_HOLE_END, ...ramEnds(memory))
-  const routing = new GsiRouting(vm)
   const bus = new PciBus({
     pio,
     mmio,
@@ -60,9 +57,9 @@ export function createPciHost(
       ],
       io: [IO_WINDOW],
     },
-    lines: layout.PCI_GSIS.map((gsi) => new IoctlIrqLine(vm, gsi)),
+    lines: layout.PCI_GSIS.map((gsi) => irqchip.line(gsi)),
     slots: DEVICE_SLOTS,
-    createMsi: () => new IrqfdMsi(vm, routing),
+    createMsi: () => new IrqfdMsi(vm, irqchip.routing),
   })
   const resetControl = pio.find(layout.RESET_CONTROL_PORT)?.device
   if (resetControl) pio.detach(layout.RESET_CONTROL_PORT)

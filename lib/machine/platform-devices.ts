@@ -5,7 +5,6 @@ import { Debugcon } from '../devices/debug/debugcon.js'
 import * as testdev from '../devices/debug/pc-testdev.js'
 import { Pvpanic } from '../devices/debug/pvpanic.js'
 import { IB700_PORT, IB700_PORTS, Ib700 } from '../devices/watchdog/ib700.js'
-import { IoctlIrqLine } from '../interrupt/ioctl-irq.js'
 import type { Cleanup } from '../util/cleanup.js'
 import type { Platform } from './platform.js'
 import type { PlatformDeviceConfig } from './platform-device-options.js'
@@ -62,9 +61,9 @@ export function attachPlatformDevices(
   return { debugcon, watchdog }
 }
 
-function attachTestDevice({ vm, pio, mmio, resettable }: Platform): void {
+function attachTestDevice({ irqchip, pio, mmio, resettable }: Platform): void {
   const ioport = new testdev.TestdevIoport()
-  const irq = new testdev.TestdevIrq((gsi) => new IoctlIrqLine(vm, gsi))
+  const irq = new testdev.TestdevIrq((gsi) => irqchip.line(gsi))
   const iomem = new testdev.TestdevIomem()
   pio.attach(testdev.TESTDEV_IOPORT, testdev.TESTDEV_PORTS, ioport)
   pio.attach(testdev.TESTDEV_IOPORT_BYTE, testdev.TESTDEV_PORTS, ioport)

@@ -12,10 +12,10 @@ import {
   KVM_CAP_MAX_VCPU_ID,
   KVM_CAP_MAX_VCPUS,
   KVM_CAP_PIT2,
+  KVM_CAP_SPLIT_IRQCHIP,
   KVM_CAP_USER_MEMORY,
 } from '../kvm/abi/capabilities.js'
 import type { CpuidEntry } from '../kvm/abi/cpuid.js'
-import { KVM_PIT_SPEAKER_DUMMY } from '../kvm/abi/pit.js'
 import { Kvm } from '../kvm/kvm.js'
 import type { VmFd } from '../kvm/vm-fd.js'
 import type { MappedGuestMemory } from '../memory/mapping.js'
@@ -23,6 +23,7 @@ import type { Cleanup } from '../util/cleanup.js'
 import { SkippingClock } from '../util/skipping-clock.js'
 import type { CoalescingZones } from './device-routes.js'
 import { createGuestRam } from './guest-ram.js'
+import { createIrqchip, type Irqchip } from './irqchip.js'
 import { checkAddressable, checkLimits, type MachineConfig } from './machine-config.js'
 import type { VmWarning } from './vm-warning.js'
 
@@ -50,6 +51,7 @@ export interface Platform {
   readonly supportedCpuid: readonly CpuidEntry[]
   /** MSRs that make up a vCPU's state. */
   readonly msrs: readonly number[]
+  readonly irqchip: Irqchip
   /** What is reset with the machine, in this order. A promise is for I/O that may still write guest memory. */
   readonly resettable: { reset(): void | Promise<void> }[]
   /** A device model failed: the machine ends with that error. */
@@ -59,7 +61,7 @@ export interface Platform {
 }
 
 /**
- * A VM with memory, in-kernel interrupt controllers and timer, and empty buses.
+ * A VM with memory, interrupt controllers, and buses without devices.
  * @throws VmmError `ERR_KVM_*`, `ERR_INVALID_OPTION`; KvmError
  */
 export function createPlatform(
@@ -69,7 +71,10 @@ export function createPlatform(
 ): Platform {
   const kvm = Kvm.open()
   cleanup.own(kvm)
-  const missing = Object.keys(NEEDED).filter((name) => kvm.checkExtension(NEEDED[name]!) === 0)
+  const needed = config.irqchip === 'split' ? { ...NEEDED, KVM_CAP_SPLIT_IRQCHIP } : NEEDED
+  const missing = Object.entries(needed)
+    .filter(([, capability]) => kvm.checkExtension(capability) === 0)
+    .map(([name]) => name)
   if (missing.length > 0) {
     throw new VmmError('ERR_KVM_UNSUPPORTED', `this host's KVM lacks ${missing.join(', ')}`)
   }
@@ -82,21 +87,22 @@ export function createPlatform(
   const vm = cleanup.own(kvm.createVm())
   vm.setIdentityMapAddr(KVM_IDENTITY_MAP_START)
   vm.setTssAddr(KVM_TSS_START)
-  vm.createIrqchip()
-  // Without its port 0x61 the guest's PIT calibration reads a port that nobody has.
-  vm.createPit2(KVM_PIT_SPEAKER_DUMMY)
+  const mmio = new Bus('mmio')
+  const resettable: Platform['resettable'] = []
+  const irqchip = createIrqchip(vm, config, mmio, resettable)
   memory.register(vm)
   return {
     vm,
     memory,
     pio: new Bus('pio'),
-    mmio: new Bus('mmio'),
+    mmio,
+    irqchip,
     coalescing: kvm.checkExtension(KVM_CAP_COALESCED_PIO) > 0 ? coalescingZones(vm) : undefined,
     clock: new SkippingClock(),
     hasStats: kvm.checkExtension(KVM_CAP_BINARY_STATS_FD) > 0,
     supportedCpuid,
     msrs: kvm.getMsrIndexList(),
-    resettable: [],
+    resettable,
     fail,
     warn,
   }

@@ -1,6 +1,12 @@
 import { binding, type NativeExitChannel } from '../binding.js'
 import type { Bus } from '../bus/bus.js'
-import { KVM_EXIT_DEBUG, KVM_EXIT_HLT, KVM_EXIT_IO, KVM_EXIT_MMIO } from '../kvm/abi/exits.js'
+import {
+  KVM_EXIT_DEBUG,
+  KVM_EXIT_HLT,
+  KVM_EXIT_IO,
+  KVM_EXIT_IOAPIC_EOI,
+  KVM_EXIT_MMIO,
+} from '../kvm/abi/exits.js'
 import type { RunPage } from '../kvm/run-page.js'
 import type { VcpuFd } from '../kvm/vcpu-fd.js'
 import { type ExitMessage, exitChannel } from '../util/diagnostics.js'
@@ -30,6 +36,8 @@ export interface RunLoopOptions {
   spinMicroseconds?: number
   /** Where KVM may collect writes that devices allow it to. Each exits unless told. */
   coalescing?: CoalescingZones
+  /** Told of KVM_EXIT_IOAPIC_EOI, with the vector, where the IOAPIC is not KVM's. */
+  onIoapicEoi?: ((vector: number) => void) | undefined
 }
 
 /** How one vCPU's exits were handled. */
@@ -73,6 +81,7 @@ export class RunLoop implements Disposable {
   readonly #mmio: Bus
   readonly #onEnd: (ending: RunEnding) => void
   readonly #name: string
+  readonly #onIoapicEoi: ((vector: number) => void) | undefined
   readonly #vcpus: { readonly vcpu: VcpuFd; readonly page: RunPage }[] = []
   /** The vCPU to let go on by the next `next()`. */
   #answered = IDLE
@@ -93,6 +102,7 @@ export class RunLoop implements Disposable {
     this.#pio = options.pio
     this.#mmio = options.mmio
     this.#onEnd = options.onEnd
+    this.#onIoapicEoi = options.onIoapicEoi
     this.#name = options.name ?? ''
     const channel = new (binding().ExitChannel)()
     this.#channel = channel
@@ -267,6 +277,8 @@ export class RunLoop implements Disposable {
     try {
       if (reason === KVM_EXIT_IO) serveIo(page, this.#pio)
       else if (reason === KVM_EXIT_MMIO) serveMmio(page, this.#mmio)
+      else if (reason === KVM_EXIT_IOAPIC_EOI && this.#onIoapicEoi)
+        this.#onIoapicEoi(page.eoiVector)
       else if (reason === KVM_EXIT_HLT) return this.#hold(index)
       else if (reason === KVM_EXIT_DEBUG && this.onDebugExit) this.onDebugExit(index, page)
       else return endingOfExit(index, page.exit())

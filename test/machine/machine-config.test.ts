@@ -65,6 +65,7 @@ describe('parseConfig', () => {
       virtioConsole: undefined,
       balloon: undefined,
       virtioMem: undefined,
+      irqchip: 'kernel',
       numa: undefined,
       devices: {
         debugcon: undefined,

@@ -25,6 +25,7 @@ export interface AcpiOptions {
   readonly space?: number
   readonly cpus: MadtOptions['cpus']
   readonly ioapic: MadtOptions['ioapic']
+  readonly pics?: MadtOptions['pics']
   readonly sciGsi: number
   /** First port of ACPI's fixed hardware, whose register blocks layout.ts has. */
   readonly pmBase: number
@@ -123,7 +124,9 @@ export function buildAcpiTables(options: AcpiOptions): {
       rtc: rtc !== undefined,
     }),
   )
-  const madtAddress = place(buildMadt({ localApicAddress: LAPIC_START, cpus, ioapic, sciGsi }))
+  const madtAddress = place(
+    buildMadt({ localApicAddress: LAPIC_START, cpus, ioapic, sciGsi, pics: options.pics }),
+  )
   const otherAddresses = others.map((table) => place(table))
   place(buildXsdt([fadtAddress, madtAddress, ...otherAddresses]), xsdtAddress)
   place(buildRsdp(xsdtAddress), address)

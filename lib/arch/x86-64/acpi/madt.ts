@@ -18,17 +18,25 @@ export interface MadtOptions {
   readonly ioapic: { readonly id: number; readonly address: number; readonly gsiBase: number }
   /** The system control interrupt: unlike ISA's other interrupts it is a level. */
   readonly sciGsi: number
+  /** Whether there are two 8259 PICs as well; there are unless told. */
+  readonly pics?: boolean | undefined
 }
 
 /** Local APICs, the IOAPIC, and that NMIs come by LINT1. ISA's interrupts are the IOAPIC pins of the same numbers. */
-export function buildMadt({ localApicAddress, cpus, ioapic, sciGsi }: MadtOptions): Uint8Array {
+export function buildMadt({
+  localApicAddress,
+  cpus,
+  ioapic,
+  sciGsi,
+  pics = true,
+}: MadtOptions): Uint8Array {
   const usesX2 = cpus.some(({ apicId }) => apicId >= ALL_PROCESSORS)
   return systemTable(
     'APIC',
     5,
     [
       littleEndian(localApicAddress, 4),
-      littleEndian(PCAT_COMPAT, 4),
+      littleEndian(pics ? PCAT_COMPAT : 0, 4),
       ...cpus.map(({ apicId }, uid) => processor(apicId, uid)),
       [1, 12, ioapic.id, 0, ...littleEndian(ioapic.address, 4), ...littleEndian(ioapic.gsiBase, 4)],
       sourceOverride(sciGsi, ACTIVE_HIGH | LEVEL_TRIGGERED),
