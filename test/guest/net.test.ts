@@ -1,15 +1,12 @@
-import { execFileSync, spawnSync } from 'node:child_process'
+import { execFileSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { once } from 'node:events'
-import { createServer } from 'node:http'
-import { type AddressInfo, connect } from 'node:net'
+import { connect } from 'node:net'
 import { expect, it } from 'vitest'
-import { Passt, Tap } from '../../lib/devices.js'
+import { Tap } from '../../lib/devices.js'
+import { defaultRoute, GATEWAY, HostServer, noPasst, passtNetwork } from './passt-network.js'
 import { exec, StockGuest } from './stock-guest.js'
 
 const HOST = '10.217.0.1'
-const noPasst = spawnSync('passt', ['--version']).error !== undefined
-if (noPasst) console.log('passt is not tested: it is not installed')
 const ip = (...args: string[]) => execFileSync('ip', args, { encoding: 'utf8' })
 
 it('a Linux guest uses every queue pair, sets its address and sees the link go down', async () => {
@@ -42,42 +39,24 @@ it('a Linux guest uses every queue pair, sets its address and sees the link go d
 })
 
 it.skipIf(noPasst)('a Linux guest reaches the host, and is reached, through passt', async () => {
-  // passt wants an interface with a default route, which a host without a network lacks.
-  const network = new Tap('nkg%d', { create: true, address: '10.218.0.1/24' })
-  await network.open()
-  ip('route', 'add', 'default', 'via', '10.218.0.2', 'dev', network.name, 'metric', '9999')
   const body = Buffer.alloc(2 ** 20, 'what the host has to say. ')
-  const server = createServer((_request, response) => response.end(body)).listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as AddressInfo
   const hostPort = 20000 + (process.pid % 10000)
-  try {
-    const script = `
-      ip route add default via 10.0.2.2
-      wget -qO- http://10.0.2.2:${port}/ | sha256sum
-      nc -l -p 80`
-    await using guest = await StockGuest.start(`nodekvm.ip=10.0.2.15/24 ${exec(script)}`, {
-      nets: [
-        new Passt({
-          address: '10.0.2.15',
-          prefixLength: 24,
-          gateway: '10.0.2.2',
-          ipVersion: 4,
-          forwards: [{ hostAddress: '127.0.0.1', hostPort, guestPort: 80 }],
-        }),
-      ],
-    })
-    await guest.said(createHash('sha256').update(body).digest('hex'))
-    const typing = setInterval(() => {
-      connect(hostPort, '127.0.0.1')
-        .on('error', () => {})
-        .end('typed on the host\n')
-    }, 1000)
-    expect(await guest.ended()).toEqual({ kind: 'shutdown' })
-    clearInterval(typing)
-    expect(guest.log).toContain('typed on the host')
-  } finally {
-    server.close()
-    await network.close()
-  }
+  await using _route = await defaultRoute()
+  await using server = await HostServer.start('/nonexistent', { '/': body })
+  const script = `
+    ip route add default via ${GATEWAY}
+    wget -qO- ${server.url}/ | sha256sum
+    nc -l -p 80`
+  await using guest = await StockGuest.start(`nodekvm.ip=10.0.2.15/24 ${exec(script)}`, {
+    nets: [passtNetwork({ forwards: [{ hostAddress: '127.0.0.1', hostPort, guestPort: 80 }] })],
+  })
+  await guest.said(createHash('sha256').update(body).digest('hex'))
+  const typing = setInterval(() => {
+    connect(hostPort, '127.0.0.1')
+      .on('error', () => {})
+      .end('typed on the host\n')
+  }, 1000)
+  expect(await guest.ended()).toEqual({ kind: 'shutdown' })
+  clearInterval(typing)
+  expect(guest.log).toContain('typed on the host')
 })

@@ -4,7 +4,7 @@ import { createReadStream, statSync } from 'node:fs'
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { join, normalize } from 'node:path'
-import { Passt, Tap } from '../../lib/devices.js'
+import { Passt, type PasstOptions, Tap } from '../../lib/devices.js'
 
 /** Where a guest on passt finds the host. */
 export const GATEWAY = '10.0.2.2'
@@ -14,8 +14,8 @@ export const noPasst = spawnSync('passt', ['--version']).error !== undefined
 if (noPasst) console.log('passt is not tested: it is not installed')
 
 /** A network of passt's, with DHCP, whose gateway is this machine's loopback interface. */
-export const passtNetwork = () =>
-  new Passt({ address: '10.0.2.15', prefixLength: 24, gateway: GATEWAY, ipVersion: 4 })
+export const passtNetwork = (options: Pick<PasstOptions, 'forwards'> = {}) =>
+  new Passt({ address: '10.0.2.15', prefixLength: 24, gateway: GATEWAY, ipVersion: 4, ...options })
 
 /** passt wants an interface with a default route, which a host without a network lacks. */
 export async function defaultRoute(): Promise<AsyncDisposable> {
@@ -26,13 +26,16 @@ export async function defaultRoute(): Promise<AsyncDisposable> {
   return { [Symbol.asyncDispose]: () => network.close() }
 }
 
+/** What a path gets that is no file. */
+type Answers = Readonly<Record<string, string | Uint8Array>>
+
 /** A plain HTTP server on the loopback interface that shows a folder's files, or what `answers` has for a path. */
 export class HostServer implements AsyncDisposable {
   /** Paths that it was asked for. */
   readonly asked: string[] = []
   readonly #server: Server
 
-  private constructor(folder: string, answers: Readonly<Record<string, string>>) {
+  private constructor(folder: string, answers: Answers) {
     this.#server = createServer(({ url = '/' }, response) => {
       const path = decodeURIComponent(url)
       this.asked.push(path)
@@ -44,10 +47,7 @@ export class HostServer implements AsyncDisposable {
     })
   }
 
-  static async start(
-    folder: string,
-    answers: Readonly<Record<string, string>> = {},
-  ): Promise<HostServer> {
+  static async start(folder: string, answers: Answers = {}): Promise<HostServer> {
     const host = new HostServer(folder, answers)
     host.#server.listen(0, '127.0.0.1')
     await once(host.#server, 'listening')
