@@ -15,6 +15,7 @@ export const I8042_STR_CMD = 0x08
 export const I8042_STR_KEYLOCK = 0x10
 export const I8042_STR_AUXDATA = 0x20
 export const I8042_STR_TIMEOUT = 0x40
+export const I8042_STR_PARITY = 0x80
 
 // Command byte ("CTR").
 const CTR_KBDINT = 0x01
@@ -32,6 +33,8 @@ const OUTPUT_AT_RESET = 0xc3
 const NO_ANSWER = 0xfe
 /** Interface test: the clock line is stuck low, which is how a driver learns that nothing is plugged in. */
 const CLOCK_STUCK_LOW = 0x01
+/** While there is no byte to tell of: by both at once OVMF knows that it need not wait seconds for a keyboard. */
+const NOBODY_THERE = I8042_STR_TIMEOUT | I8042_STR_PARITY
 const SELF_TEST_PASSED = 0x55
 const KEYBOARD_NOT_INHIBITED = 0x80
 const RAM_BYTES = 32
@@ -111,9 +114,9 @@ export class I8042 implements BusDevice {
   }
 
   #status(): number {
-    const full = this.#output < 0 ? 0 : I8042_STR_OBF | this.#outputStatus
+    const output = this.#output < 0 ? NOBODY_THERE : I8042_STR_OBF | this.#outputStatus
     return (
-      full |
+      output |
       (this.#ram[0]! & CTR_SYSTEM_FLAG ? I8042_STR_SYSTEM_FLAG : 0) |
       this.#lastWasCommand |
       I8042_STR_KEYLOCK

@@ -32,6 +32,14 @@ describe("what Linux's i8042 driver asks", () => {
     expect(status() & 0x10).toBe(0x10)
   })
 
+  it('shows both errors while it has no byte, by which OVMF looks for no keyboard', () => {
+    expect(status() & 0xc0).toBe(0xc0)
+    command(0xaa)
+    expect(status() & 0xc0).toBe(0)
+    answer()
+    expect(status() & 0xc0).toBe(0xc0)
+  })
+
   it('passes the self-test', () => {
     command(0xaa)
     expect(answer()).toBe(0x55)

@@ -38,7 +38,8 @@ export function acpiLoaderFiles(options: Omit<AcpiOptions, 'address'>): Record<s
   const view = new DataView(tables.buffer)
   const xsdt = Number(new DataView(rsdp.buffer).getBigUint64(RSDP_XSDT_ADDRESS, true))
   const xsdtSize = view.getUint32(xsdt + 4, true)
-  const script = new LoaderScript()
+  const files = { [ACPI_TABLES_FILE]: tables, [ACPI_RSDP_FILE]: rsdp }
+  const script = new LoaderScript(files)
   script.allocate(ACPI_RSDP_FILE, 16, ZONE_FSEG)
   script.allocate(ACPI_TABLES_FILE, TABLES_ALIGNMENT, ZONE_HIGH)
   for (let at = xsdt + SDT_HEADER_SIZE; at < xsdt + xsdtSize; at += 8) {
@@ -59,15 +60,18 @@ export function acpiLoaderFiles(options: Omit<AcpiOptions, 'address'>): Record<s
   script.addPointer(ACPI_RSDP_FILE, RSDP_XSDT_ADDRESS, 8)
   script.addChecksum(ACPI_RSDP_FILE, 0, RSDP_CHECKSUM, RSDP_V1_SIZE)
   script.addChecksum(ACPI_RSDP_FILE, 0, RSDP_EXTENDED_CHECKSUM, rsdp.length)
-  return {
-    [ACPI_TABLES_FILE]: tables,
-    [ACPI_RSDP_FILE]: rsdp,
-    [TABLE_LOADER_FILE]: script.bytes(),
-  }
+  return { ...files, [TABLE_LOADER_FILE]: script.bytes() }
 }
 
+type LoadedFile = typeof ACPI_TABLES_FILE | typeof ACPI_RSDP_FILE
+
 class LoaderScript {
+  readonly #files: Readonly<Record<LoadedFile, Uint8Array>>
   readonly #commands: Uint8Array[] = []
+
+  constructor(files: Readonly<Record<LoadedFile, Uint8Array>>) {
+    this.#files = files
+  }
 
   /** Has memory allocated for a file, and the file put there. */
   allocate(file: string, alignment: number, zone: number): void {
@@ -83,8 +87,9 @@ class LoaderScript {
     view.setUint8(8 + 2 * FILE_NAME_SIZE, size)
   }
 
-  /** Has the checksum at `at` set anew: it is of `length` bytes from `start` on. */
-  addChecksum(file: string, start: number, at: number, length: number): void {
+  /** Has the checksum at `at` made, of `length` bytes from `start` on. It is 0 in the file: OVMF counts what is there. */
+  addChecksum(file: LoadedFile, start: number, at: number, length: number): void {
+    this.#files[file][at] = 0
     const view = this.#command(ADD_CHECKSUM, [file])
     view.setUint32(4 + FILE_NAME_SIZE, at, true)
     view.setUint32(8 + FILE_NAME_SIZE, start, true)

@@ -38,7 +38,7 @@ function load(addresses: Record<string, number>): Map<string, Buffer> {
         break
       }
       case 3: {
-        bytes![word(60)] = 0
+        // OVMF sums up what stands there, SeaBIOS does not mind.
         bytes![word(60)] = -sum(bytes!.subarray(word(64), word(64) + word(68))) & 0xff
         break
       }
