@@ -15,6 +15,11 @@ export function completionCommand(): Command {
     })
 }
 
+/** zsh's own emulation of bash, which wants its completion; many who have not set it up use zsh all the same. */
+const ZSH = `(( $+functions[compdef] )) || { autoload -Uz compinit && compinit -D }
+autoload -Uz +X bashcompinit && bashcompinit
+`
+
 /** The script for a shell, of the commands that `program` has. */
 export function completionScript(shell: 'bash' | 'zsh', program: Command): string {
   const name = program.name()
@@ -44,7 +49,7 @@ ${choiceCases(program)}
 }
 complete -o filenames -F ${functionName} ${name}
 `
-  return shell === 'bash' ? script : `autoload -U +X bashcompinit && bashcompinit\n${script}`
+  return shell === 'bash' ? script : ZSH + script
 }
 
 /** The values of options that have a few. */

@@ -1,7 +1,9 @@
-import { execFileSync } from 'node:child_process'
+import { execFileSync, spawnSync } from 'node:child_process'
+import { writeFileSync } from 'node:fs'
 import { Command, Option } from 'commander'
 import { expect, it } from 'vitest'
 import { completionScript } from '../../lib/cli/completion.js'
+import { temporaryFolder } from '../helpers/temporary-folder.js'
 
 const program = new Command('node-kvm')
 program
@@ -43,8 +45,30 @@ it.each([
   expect(complete(...words)).toEqual(offered)
 })
 
-it('is loaded by zsh through its own emulation of bash', () => {
-  expect(completionScript('zsh', program)).toMatch(
-    /^autoload -U \+X bashcompinit && bashcompinit\n/,
-  )
+const hasZsh = spawnSync('zsh', ['--version']).status === 0
+if (!hasZsh) console.log('completion in zsh is not tried: there is no zsh')
+
+/** Types a line, a tab and a return in an interactive zsh that has nothing set up, and waits for what is run then. */
+function typeInZsh(folder: string, line: string, run: string): string {
+  const stub = '[ "$1" = ps ] && printf "one\\ntwo\\n" || print -r -- "ra""n $* ."'
+  writeFileSync(`${folder}/setup`, `node-kvm() { ${stub} }\nsource ${folder}/completion\n`)
+  const script = `
+    zmodload zsh/zpty
+    zpty z "TERM=dumb zsh -f -i"
+    zpty -w z 'source ${folder}/setup; echo load""ed'
+    zpty -r z out '*loaded*'
+    zpty -w z ${JSON.stringify(line)}$'\\t'
+    zpty -r z out '*${run}*' && print -r -- "$out"
+    zpty -d z`
+  return execFileSync('zsh', ['-f', '-c', script], { encoding: 'utf8', timeout: 25_000 })
+}
+
+it.skipIf(!hasZsh).each([
+  ['node-kvm st', 'ran stop .'],
+  ['node-kvm run --emulate al', 'ran run --emulate always .'],
+  ['node-kvm stop tw', 'ran stop two .'],
+])('zsh completes %s: %s', (typed, run) => {
+  using folder = temporaryFolder('zsh')
+  writeFileSync(folder.path('completion'), completionScript('zsh', program))
+  expect(typeInZsh(folder.path(), typed, run)).toContain(run)
 })
