@@ -2,7 +2,7 @@ import type { GuestAgent } from '../agent/guest-agent.js'
 import type { ConsoleOutput } from '../backends/char/console-output.js'
 import type { AcpiPm } from '../devices/legacy/acpi-pm.js'
 import type { VirtioVsock } from '../devices/virtio/vsock/virtio-vsock.js'
-import type { Ib700 } from '../devices/watchdog/ib700.js'
+import type { Watchdog } from '../devices/watchdog/countdown.js'
 import type { GuestMemory } from '../memory/guest-memory.js'
 import type { Cleanup } from '../util/cleanup.js'
 import { openAgent } from './agent.js'
@@ -47,7 +47,7 @@ export interface Assembly {
   readonly balloon: VmBalloon | undefined
   readonly virtioMem: LocalVirtioMem | undefined
   readonly debugcon: ConsoleOutput | undefined
-  readonly watchdog: Ib700 | undefined
+  readonly watchdog: Watchdog | undefined
   readonly hotPlug: HotPlug
   readonly acpiPm: AcpiPm
   readonly runLoop: RunLoop
@@ -103,6 +103,7 @@ export async function assemble(
     for (const device of backends.devices) virtio.plug(device)
     const virtioMem = createVirtioMem(platform, config)
     if (virtioMem) virtio.plug({ device: virtioMem.device, cleanup: cleanup.child() })
+    for (const device of platformDevices.pci) virtio.pci?.bus.plug(device)
     attachOwnDevices(platform, config.attach, virtio.pci?.bus)
     const hotPlug = new HotPlug(virtio, backends, cleanup, onWarning)
     platform.resettable.push(hotPlug)

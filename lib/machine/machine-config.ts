@@ -425,6 +425,11 @@ export function parseConfig(options: VirtualMachineOptions): MachineConfig {
   if (config.irqchip === 'split' && (!config.acpi || config.firmware)) {
     throw invalidOption('irqchip', 'split', "'kernel' with a firmware, and where acpi is false")
   }
+  const { watchdog } = config.devices
+  if (watchdog?.model === 'i6300esb' && transport !== 'pci') {
+    const expected = "'ib700' where devices are not on PCI"
+    throw invalidOption('devices.watchdog.model', watchdog.model, expected)
+  }
   if (!config.acpi && config.discovery === 'acpi') {
     throw invalidOption('discovery', 'acpi', "'command-line' or 'auto' where acpi is false")
   }

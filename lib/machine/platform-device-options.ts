@@ -32,10 +32,15 @@ export interface PlatformDeviceOptions {
       }
   /** QEMU's `pc-testdev`, which kvm-unit-tests ask for: ports 0xE0 to 0xEB, 0x2000 to 0x2017, memory at 0xFF000000. */
   testDevice?: boolean
-  /** An IB700 watchdog at ports 0x441 and 0x443 (Linux: `ib700wdt`). None unless told. */
+  /** A watchdog. None unless told. */
   watchdog?:
     | boolean
     | {
+        /**
+         * `'ib700'` is at ports 0x441 and 0x443 (Linux: `ib700wdt`), `'i6300esb'` on PCI (Linux: `i6300esb`, which Debian's
+         * kernels have). `'ib700'` unless told.
+         */
+        model?: 'ib700' | 'i6300esb'
         /** What happens when the guest has not fed it: the machine ends as `{ kind: 'watchdog' }`, or is reset. `'stop'` unless told. */
         onExpire?: 'stop' | 'reset'
       }
@@ -107,7 +112,10 @@ export const checkPlatformDevices = check.object({
   ),
   testDevice: check.withDefault(check.boolean, false),
   watchdog: device(
-    check.object({ onExpire: check.withDefault(check.oneOf('stop', 'reset'), 'stop') }),
+    check.object({
+      model: check.withDefault(check.oneOf('ib700', 'i6300esb'), 'ib700'),
+      onExpire: check.withDefault(check.oneOf('stop', 'reset'), 'stop'),
+    }),
   ),
   vmGenerationId: generationId,
 })

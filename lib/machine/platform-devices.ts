@@ -4,6 +4,9 @@ import { DebugExit } from '../devices/debug/debug-exit.js'
 import { Debugcon } from '../devices/debug/debugcon.js'
 import * as testdev from '../devices/debug/pc-testdev.js'
 import { Pvpanic } from '../devices/debug/pvpanic.js'
+import type { PciDevice } from '../devices/pci/pci-device.js'
+import type { Watchdog } from '../devices/watchdog/countdown.js'
+import { I6300esb } from '../devices/watchdog/i6300esb.js'
 import { IB700_PORT, IB700_PORTS, Ib700 } from '../devices/watchdog/ib700.js'
 import type { Cleanup } from '../util/cleanup.js'
 import type { Platform } from './platform.js'
@@ -14,7 +17,9 @@ import type { StopReason } from './stop-reason.js'
 export interface PlatformDevices {
   /** What the guest writes to its debug console. */
   readonly debugcon: ConsoleOutput | undefined
-  readonly watchdog: Ib700 | undefined
+  readonly watchdog: Watchdog | undefined
+  /** Those that are to be plugged into the PCI bus, after the virtio devices. */
+  readonly pci: readonly PciDevice[]
 }
 
 /** The devices of the option `devices`. */
@@ -47,18 +52,24 @@ export function attachPlatformDevices(
     pio.attach(PVPANIC_PORT, 1, new Pvpanic({ onPanic }))
   }
   if (config.testDevice) attachTestDevice(platform)
-  let watchdog: Ib700 | undefined
+  let watchdog: Watchdog | undefined
+  const pci: PciDevice[] = []
   if (config.watchdog) {
-    const { onExpire } = config.watchdog
-    watchdog = cleanup.own(
-      new Ib700({
-        onExpire: onExpire === 'reset' ? onReset : () => end({ kind: 'watchdog' }),
-      }),
-    )
-    pio.attach(IB700_PORT, IB700_PORTS, watchdog)
-    resettable.push(watchdog)
+    const { model, onExpire: what } = config.watchdog
+    const onExpire = what === 'reset' ? onReset : () => end({ kind: 'watchdog' })
+    if (model === 'ib700') {
+      const ib700 = new Ib700({ onExpire })
+      pio.attach(IB700_PORT, IB700_PORTS, ib700)
+      resettable.push(ib700)
+      watchdog = ib700
+    } else {
+      const i6300esb = new I6300esb({ onExpire })
+      pci.push(i6300esb)
+      watchdog = i6300esb
+    }
+    cleanup.own(watchdog)
   }
-  return { debugcon, watchdog }
+  return { debugcon, watchdog, pci }
 }
 
 function attachTestDevice({ irqchip, pio, mmio, resettable }: Platform): void {

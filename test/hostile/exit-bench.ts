@@ -1,13 +1,15 @@
-import { VirtualMachine } from '../../lib/index.js'
+import { VirtualMachine, type VirtualMachineOptions } from '../../lib/index.js'
 import { until } from '../helpers/virtio-driver.js'
 import { type Bench, benchMachine } from './bench.js'
 import type { Script } from './script.js'
 import { DONE, GO, LOG, SCRIPT, STEPS_MAX } from './script-guest.js'
 
 /** Plays scripts by the processor of a machine. */
-export async function exitBench(): Promise<Bench & { readonly vm: VirtualMachine }> {
+export async function exitBench(
+  change: Partial<VirtualMachineOptions> = {},
+): Promise<Bench & { readonly vm: VirtualMachine }> {
   const { options, frames } = benchMachine()
-  const vm = await VirtualMachine.create(options)
+  const vm = await VirtualMachine.create({ ...options, ...change })
   const warnings: { device: string; reason: string }[] = []
   vm.on('warning', (warning) => {
     if (warning.kind === 'device-needs-reset') warnings.push(warning)

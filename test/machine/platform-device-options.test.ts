@@ -19,13 +19,13 @@ describe('devices', () => {
       debugExit: { port: 0xf4, size: 1 },
       pvpanic: { onPanic: 'warn' },
       testDevice: true,
-      watchdog: { onExpire: 'reset' },
+      watchdog: { model: 'ib700', onExpire: 'reset' },
       vmGenerationId: undefined,
     })
     expect(parse({ debugcon: false, pvpanic: true, watchdog: {} })).toMatchObject({
       debugcon: undefined,
       pvpanic: { onPanic: 'stop' },
-      watchdog: { onExpire: 'stop' },
+      watchdog: { model: 'ib700', onExpire: 'stop' },
     })
   })
 
@@ -47,6 +47,7 @@ describe('devices', () => {
     ['devices.debugExit.port', { debugExit: { port: '0xf4' } }, '0xf4'],
     ['devices.pvpanic.onPanic', { pvpanic: { onPanic: 'reset' } }, 'reset'],
     ['devices.testDevice', { testDevice: 1 }, 1],
+    ['devices.watchdog.model', { watchdog: { model: 'i6300' } }, 'i6300'],
     ['devices.watchdog.onExpire', { watchdog: { onExpire: 'warn' } }, 'warn'],
     ['devices.watchdog.timeout', { watchdog: { timeout: 3 } }, 3],
     ['devices.vmGenerationId', { vmGenerationId: 'x' }, 'x'],

@@ -93,6 +93,27 @@ describe('watchdog', () => {
     expect(await vm.stopped).toEqual({ kind: 'reset' })
   })
 
+  it('may be one on PCI', async () => {
+    const lock = [
+      ...[0xba, 0xf8, 0x0c, 0, 0], // mov $0xcf8, %edx
+      ...[0xb8, 0x68, 0x08, 0x00, 0x80, 0xef], // mov $0x80000868, %eax; out %eax, (%dx)
+      ...guest.outb(0xcfc, 2),
+    ]
+    const window = 0xc000_0000
+    const unlocked = (register: number, value: number) => [
+      ...guest.store(window + 0xc, 0x80),
+      ...guest.store(window + 0xc, 0x86),
+      ...guest.store(window + register, value),
+    ]
+    const code = [unlocked(0, 1), unlocked(4, 1), lock, guest.spin]
+    const devices = { watchdog: { model: 'i6300esb' as const } }
+    const vm = await start(code, { devices })
+    expect(await vm.stopped).toEqual({ kind: 'watchdog' })
+    await expect(start([guest.spin], { devices, transport: 'mmio' })).rejects.toMatchObject({
+      ...{ code: 'ERR_INVALID_OPTION', option: 'devices.watchdog.model' },
+    })
+  })
+
   it('leaves a guest alone that has stopped it', async () => {
     const code = [guest.outb(0x443, 14), guest.outb(0x441, 0), guest.powerOff]
     const vm = await start(code, { devices: { watchdog: true } })
