@@ -309,6 +309,8 @@ export interface NativeBlockEngine {
 /** One queue of a TAP interface and guest memory; `native/tap.h` defines batches and results. */
 export interface NativeTap {
   readonly name: string
+  /** The queue's descriptor, which stays this object's; -1 once closed. */
+  readonly fd: number
   /** Frames too long for the buffers, receive errors, the last one's errno, frames filtered out, frames lost to the capture. */
   readonly counters: readonly [number, number, number, number, number]
   /** The interface has been deleted. */
@@ -410,7 +412,7 @@ export interface Binding {
   ) => NativeBlockEngine
   /** Unless `create`, an interface of that name must exist. */
   VhostNet: new () => NativeVhostNet
-  Tap: new (name: string, create: boolean, multiQueue: boolean) => NativeTap
+  Tap: new (name: string, create: boolean, multiQueue: boolean, fd?: number) => NativeTap
   /** SIOCSIF* on a network interface. */
   configureInterface(name: string, what: 'up', on: boolean): void
   configureInterface(name: string, what: 'mtu', bytes: number): void

@@ -117,7 +117,8 @@ void Tap::Poll::Watch(bool on) {
   });
 }
 
-// new Tap(name, create, multiQueue). Unless told to create it, the interface must be there.
+// new Tap(name, create, multiQueue, fd?). Unless told to create it, the interface must be there.
+// fd: a queue of it that somebody else has opened, which stays theirs too.
 napi_value Tap::New(napi_env env, napi_callback_info info) {
   Args args(env, info);
   if (!CheckNew<Tap>(env, info)) return nullptr;
@@ -127,9 +128,15 @@ napi_value Tap::New(napi_env env, napi_callback_info info) {
   bool multi_queue = false;
   napi_get_value_bool(env, args[1], &create);
   napi_get_value_bool(env, args[2], &multi_queue);
-  if (!create && if_nametoindex(name.c_str()) == 0) return ThrowKvmError(env, ENODEV, "TUNSETIFF");
-
   UniqueFd fd;
+  if (!IsNullish(env, args[3])) {
+    uint32_t number = 0;
+    if (!GetUint32(env, args[3], "fd", &number, INT32_MAX)) return nullptr;
+    fd = UniqueFd(fcntl(static_cast<int>(number), F_DUPFD_CLOEXEC, 0));
+    if (!fd) return ThrowKvmError(env, errno, "fcntl");
+    return Wrap(env, args.self, std::make_unique<Tap>(std::move(fd), std::move(name), multi_queue));
+  }
+  if (!create && if_nametoindex(name.c_str()) == 0) return ThrowKvmError(env, ENODEV, "TUNSETIFF");
   const char* step = "";
   if (int error = OpenQueue(multi_queue, &name, &fd, &step)) {
     return ThrowKvmError(env, error, step, fd ? nullptr : kTunPath);
@@ -181,6 +188,8 @@ void Tap::Unshare() {
   batch_ = nullptr;
   results_ = nullptr;
 }
+
+napi_value Tap::Fd(napi_env env) { return MakeInt32(env, fd_.get()); }
 
 napi_value Tap::Name(napi_env env) {
   napi_value result = nullptr;
@@ -653,17 +662,29 @@ napi_value Tap::Close(napi_env env, const Args& args) {
 
 bool DefineTap(napi_env env, napi_value exports) {
   napi_property_descriptor members[] = {
-      Getter<&Tap::Name>("name"),         Getter<&Tap::Counters>("counters"),
-      Getter<&Tap::Gone>("gone"),         Getter<&Tap::Starved>("starved"),
-      Method<&Tap::Look>("look"),         Method<&Tap::SetOffload>("setOffload"),
-      Method<&Tap::Attach>("attach"),     Method<&Tap::Detach>("detach"),
-      Method<&Tap::Features>("features"), Method<&Tap::Transmit>("transmit"),
-      Method<&Tap::Post>("post"),         Method<&Tap::Receive>("receive"),
-      Method<&Tap::GiveUp>("giveUp"),     Method<&Tap::Reset>("reset"),
-      Method<&Tap::Watch>("watch"),       Method<&Tap::Enable>("enable"),
-      Method<&Tap::Reopen>("reopen"),     Method<&Tap::SetCarrier>("setCarrier"),
-      Method<&Tap::SetOwner>("setOwner"), Method<&Tap::Filter>("filter"),
-      Method<&Tap::Capture>("capture"),   Method<&Tap::TakeCaptured>("takeCaptured"),
+      Getter<&Tap::Fd>("fd"),
+      Getter<&Tap::Name>("name"),
+      Getter<&Tap::Counters>("counters"),
+      Getter<&Tap::Gone>("gone"),
+      Getter<&Tap::Starved>("starved"),
+      Method<&Tap::Look>("look"),
+      Method<&Tap::SetOffload>("setOffload"),
+      Method<&Tap::Attach>("attach"),
+      Method<&Tap::Detach>("detach"),
+      Method<&Tap::Features>("features"),
+      Method<&Tap::Transmit>("transmit"),
+      Method<&Tap::Post>("post"),
+      Method<&Tap::Receive>("receive"),
+      Method<&Tap::GiveUp>("giveUp"),
+      Method<&Tap::Reset>("reset"),
+      Method<&Tap::Watch>("watch"),
+      Method<&Tap::Enable>("enable"),
+      Method<&Tap::Reopen>("reopen"),
+      Method<&Tap::SetCarrier>("setCarrier"),
+      Method<&Tap::SetOwner>("setOwner"),
+      Method<&Tap::Filter>("filter"),
+      Method<&Tap::Capture>("capture"),
+      Method<&Tap::TakeCaptured>("takeCaptured"),
       Method<&Tap::Close>("close"),
   };
   return DefineClass<Tap>(env, exports, Tap::New, members);

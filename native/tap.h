@@ -40,6 +40,7 @@ class Tap {
   static napi_value New(napi_env env, napi_callback_info info);
 
   napi_value Name(napi_env env);
+  napi_value Fd(napi_env env);
   napi_value Counters(napi_env env);
   napi_value Gone(napi_env env);
   napi_value Look(napi_env env, const Args& args);

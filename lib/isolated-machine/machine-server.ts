@@ -15,7 +15,7 @@ import { stopReasonForm } from '../machine/isolated/stop-reason-form.js'
 import type { MachineConfig } from '../machine/machine-config.js'
 import { VirtualMachine } from '../machine/virtual-machine.js'
 import { diskConfig } from './served-disk.js'
-import { netConfig, type ServedNet } from './served-net.js'
+import { netConfig, ServedNet } from './served-net.js'
 import { takeSnapshot } from './take-snapshot.js'
 import { VsockServer } from './vsock-server.js'
 
@@ -80,7 +80,8 @@ export class MachineServer {
 
   #net(form: NetForm) {
     const config = netConfig(form, this.#channel)
-    this.#nets.set(form.net.served, config.backend)
+    const { backend } = config
+    if (backend instanceof ServedNet) this.#nets.set(backend.number, backend)
     return config
   }
 

@@ -7,25 +7,24 @@ import {
   NO_OFFLOADS,
 } from '../backends/net/net-backend.js'
 import { CapturePoint } from '../backends/net/pcap-capture.js'
+import { Tap } from '../backends/net/tap.js'
 import type { Channel } from '../isolation/channel.js'
 import type { NetConfig } from '../machine/device-options.js'
 import type { NetForm, ServedNetForm } from '../machine/isolated/protocol.js'
 
 /** A network card's configuration, with a backend for this process. */
-export function netConfig(
-  { net, ...others }: NetForm,
-  channel: Channel,
-): NetConfig & { readonly backend: ServedNet } {
-  return { ...others, backend: new ServedNet(net, channel) }
+export function netConfig({ net, ...others }: NetForm, channel: Channel): NetConfig {
+  return { ...others, backend: 'fds' in net ? Tap.inherited(net) : new ServedNet(net, channel) }
 }
 
 /** A network backend that the program serves. */
 export class ServedNet implements NetBackend {
+  /** The program's for it. */
+  readonly number: number
   readonly name: string
   readonly mac: string
   readonly mtu: number | undefined
   readonly offloads = NO_OFFLOADS
-  readonly #number: number
   readonly #connection: Channel
   readonly #capture = new CapturePoint()
   #frames: FrameStream | undefined
@@ -35,7 +34,7 @@ export class ServedNet implements NetBackend {
     this.name = name
     this.mac = mac
     this.mtu = mtu
-    this.#number = served
+    this.number = served
     this.#connection = connection
   }
 
@@ -45,7 +44,7 @@ export class ServedNet implements NetBackend {
   }
 
   async open(): Promise<void> {
-    const stream = this.#connection.open('net', { net: this.#number })
+    const stream = this.#connection.open('net', { net: this.number })
     this.#frames = new FrameStream(stream, {
       frame: (frame) => this.#channel?.deliver(frame) ?? true,
       ended: () => this.#channel?.linkChanged(false),

@@ -1,8 +1,10 @@
 import { once } from 'node:events'
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
+import { Duplex } from 'node:stream'
 import { fileURLToPath } from 'node:url'
 import { describe, expect, it } from 'vitest'
+import { sendingGuest } from '../../bench/lib/ring-guest.js'
 import type { BlockBackend } from '../../lib/backends/block/block-backend.js'
 import {
   CustomDisk,
@@ -10,14 +12,18 @@ import {
   FileDisk,
   MemoryDisk,
   OverlayDisk,
-  type VirtualMachine,
+  StreamNet,
+  Tap,
+  VirtualMachine,
   type VirtualMachineOptions,
+  VirtualSwitch,
 } from '../../lib/index.js'
 import { IsolatedEngine } from '../../lib/machine/isolated/isolated-engine.js'
 import { MachineProcess } from '../../lib/machine/isolated/machine-process.js'
 import { parseConfig } from '../../lib/machine/machine-config.js'
 import type { StopReason } from '../../lib/machine/stop-reason.js'
 import { Cleanup } from '../../lib/util/cleanup.js'
+import { noTapReason, TapInterface } from '../helpers/tap-interface.js'
 import { temporaryFolder } from '../helpers/temporary-folder.js'
 import { MEMORY } from '../hostile/script-guest.js'
 import { Witness } from '../hostile/witness.js'
@@ -285,5 +291,57 @@ describe('the disks of an isolated machine', () => {
     await vm.close()
     const third = await create([guest.halt], { disks: [new FileDisk(path)] })
     await third.close()
+  })
+})
+
+describe('the network cards of an isolated machine', () => {
+  const noTap = noTapReason()
+  if (noTap !== undefined) console.log(`TAP is not tested: ${noTap}`)
+
+  it.skipIf(noTap !== undefined)('send by a TAP that the program has opened', async () => {
+    const tap = new TapInterface()
+    try {
+      const options = {
+        ...sendingGuest(),
+        nets: [new Tap(tap.name)],
+        isolation: 'process',
+      } as const
+      await using vm = await VirtualMachine.create(options)
+      const file = `/sys/class/net/${tap.name}/statistics/rx_packets`
+      await vm.start()
+      await expect.poll(() => Number(readFileSync(file, 'utf8'))).toBeGreaterThan(100)
+      await vm.pause()
+      expect(vm.nets[0]!.counters).toMatchObject({ txDropped: 0 })
+      expect(() => vm.nets[0]!.capture(tap.name)).toThrow(
+        expect.objectContaining({ code: 'ERR_STATE' }),
+      )
+    } finally {
+      tap.remove()
+    }
+  })
+
+  it('send to a switch of the program, and see their cable pulled', async () => {
+    const network = new VirtualSwitch()
+    let frames = 0
+    network.on('frame', ({ length }) => {
+      if (length === 1514) frames++
+    })
+    const stream = new Duplex({ read() {}, write: (_chunk, _encoding, done) => done() })
+    const nets = [network.port({ mac: '52:54:00:00:00:01' }), new StreamNet(stream)]
+    await using vm = await VirtualMachine.create({ ...sendingGuest(), nets, isolation: 'process' })
+    const [card, other] = vm.nets
+    expect([card!.mac, card!.link, card!.vhost]).toEqual(['52:54:00:00:00:01', true, false])
+    await vm.start()
+    await expect.poll(() => frames).toBeGreaterThan(100)
+    card!.setLink(false)
+    expect(card!.link).toBe(false)
+    await expect.poll(() => card!.counters.txDropped).toBeGreaterThan(0)
+    expect(() => card!.setLimits({ transmitLimit: { frames: 1 } as never })).toThrow(
+      expect.objectContaining({ code: 'ERR_INVALID_OPTION' }),
+    )
+    const warning = once(vm, 'warning')
+    stream.destroy()
+    expect(await warning).toMatchObject([{ kind: 'link-lost', device: 'net1' }])
+    expect(other!.link).toBe(false)
   })
 })

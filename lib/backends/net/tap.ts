@@ -26,6 +26,17 @@ import { openVhostNet, VhostNet, vhostFeatures } from './vhost-net.js'
 
 export type { TapOptions }
 
+/** What a process needs to serve an interface that another one has opened. */
+export interface HandedTap {
+  readonly name: string
+  readonly mac: MacAddress
+  readonly mtu: number | undefined
+  readonly offloads: NetOffloads
+  /** Of each queue. */
+  readonly fds: readonly number[]
+  readonly multiQueue: boolean
+}
+
 /** How often an interface that was deleted or set down is looked for. */
 const LOOK_MILLISECONDS = 500
 /** The MTU of Ethernet: what a guest assumes that is not told. */
@@ -53,6 +64,9 @@ export class Tap implements NetBackend {
   #channels: TapChannel[] = []
   #lookTimer: NodeJS.Timeout | undefined
   #servedTimer: NodeJS.Timeout | undefined
+  /** Another process has opened the interface; and another one serves it. */
+  #inherited: HandedTap | undefined
+  #handed = false
   /** What the interface had counted before the guest was there. */
   #trafficBefore: NetTraffic | undefined
 
@@ -75,6 +89,14 @@ export class Tap implements NetBackend {
     this.#name = name
     this.#mtu = this.#settings.mtu
     this.mac = mac === undefined ? randomMac() : checkMac(mac)
+  }
+
+  /** An interface that another process has opened, by descriptors that this one has of it. */
+  static inherited(handed: HandedTap): Tap {
+    const { name, mac, fds } = handed
+    const tap = new Tap(name, { mac, queues: fds.length })
+    tap.#inherited = handed
+    return tap
   }
 
   /** The interface's: once open, the kernel's choice. */
@@ -115,6 +137,10 @@ export class Tap implements NetBackend {
   async open(): Promise<void> {
     if (this.#natives.length > 0)
       throw new VmmError('ERR_STATE', `TAP ${this.#name} is open already`)
+    if (this.#inherited) {
+      this.#openInherited(this.#inherited)
+      return
+    }
     const { create, offloads } = this.#settings
     const made = create && !existsSync(`/sys/class/net/${this.#name}`)
     const natives: NativeTap[] = []
@@ -140,7 +166,7 @@ export class Tap implements NetBackend {
   attach(attachment: NetAttachment): NetChannel {
     const native = this.#natives[attachment.pair]
     if (!native) throw new VmmError('ERR_STATE', `TAP ${this.#name} is not open`)
-    if (this.#channels[attachment.pair])
+    if (this.#channels[attachment.pair] || this.#handed)
       throw new VmmError('ERR_STATE', `TAP ${this.#name} serves another device already`)
     const memory = nativeAddressSpace(attachment.memory)
     if (!memory)
@@ -159,8 +185,36 @@ export class Tap implements NetBackend {
     return channel
   }
 
+  /**
+   * Lets another process serve the interface in this one's place, until this one closes it.
+   * @throws VmmError `ERR_STATE` as {@link attach}; `ERR_NET` if it must be by vhost-net, which is one process's
+   */
+  handOver(): HandedTap {
+    if (this.#natives.length === 0) throw new VmmError('ERR_STATE', `TAP ${this.#name} is not open`)
+    if (this.#channels.length > 0 || this.#handed)
+      throw new VmmError('ERR_STATE', `TAP ${this.#name} serves another device already`)
+    if (this.#ringServer?.required) {
+      const expected = "false or 'auto' for a machine in a process of its own"
+      const details = { option: 'vhost', value: true, expected }
+      throw new VmmError('ERR_NET', `TAP ${this.#name}: vhost: expected ${expected}`, details)
+    }
+    for (const vhost of this.#vhosts) vhost.close()
+    this.#vhosts = []
+    this.#ringServer = undefined
+    this.#handed = true
+    // As they are to whoever has just opened them.
+    for (const native of this.#natives.slice(1)) native.enable(true)
+    const { name, mac, mtu, offloads } = this
+    const fds = this.#natives.map(({ fd }) => fd)
+    return { name, mac, mtu, offloads, fds, multiQueue: fds.length > 1 || hasSeveralQueues(name) }
+  }
+
   capture(target: CaptureTarget, options?: CaptureOptions): Capture {
     if (this.#natives.length === 0) throw new VmmError('ERR_STATE', `TAP ${this.#name} is not open`)
+    if (this.#handed) {
+      const message = `TAP ${this.#name} cannot be captured here: another process moves its frames`
+      throw new VmmError('ERR_STATE', message, { expected: `tcpdump -i ${this.#name}` })
+    }
     if (this.#vhosts.length > 0) {
       const message = `TAP ${this.#name} cannot be captured: vhost-net moves its frames`
       throw new VmmError('ERR_STATE', message, { option: 'vhost', expected: 'vhost: false' })
@@ -187,6 +241,14 @@ export class Tap implements NetBackend {
     this.#vhosts = []
     this.#ringServer = undefined
     this.#natives = []
+    this.#handed = false
+  }
+
+  #openInherited({ name, mtu, offloads, fds, multiQueue }: HandedTap): void {
+    this.#natives = fds.map((fd) => new (binding().Tap)(name, false, multiQueue, fd))
+    for (const native of this.#natives.slice(1)) native.enable(false)
+    this.#offloads = offloads
+    this.#mtu = mtu
   }
 
   #openVhost(): void {

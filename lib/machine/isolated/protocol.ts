@@ -1,4 +1,5 @@
 import type { HandedDisk } from '../../backends/block/inherited-disk.js'
+import type { HandedTap } from '../../backends/net/tap.js'
 import type { DiskConfig, NetConfig } from '../device-options.js'
 import type { VmStatistics } from '../vm-stats.js'
 
@@ -35,7 +36,7 @@ export interface ServedNetForm {
 export type DiskForm = Omit<DiskConfig, 'backend'> & {
   readonly disk: HandedDisk | ServedDiskForm
 }
-export type NetForm = Omit<NetConfig, 'backend'> & { readonly net: ServedNetForm }
+export type NetForm = Omit<NetConfig, 'backend'> & { readonly net: HandedTap | ServedNetForm }
 
 /** The part of a machine's configuration that is said otherwise than it is. */
 export interface MachineForm {

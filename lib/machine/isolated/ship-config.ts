@@ -3,11 +3,13 @@ import { resolve } from 'node:path'
 import { FileDisk } from '../../backends/block/file-disk.js'
 import type { HandedDisk } from '../../backends/block/inherited-disk.js'
 import { OpenBackend } from '../../backends/block/open-backend.js'
+import { type HandedTap, Tap } from '../../backends/net/tap.js'
 import { binding } from '../../binding.js'
 import { invalidOption } from '../../errors.js'
 import type { GuestMemory } from '../../memory/guest-memory.js'
 import type { MappedGuestMemory } from '../../memory/mapping.js'
 import type { Cleanup } from '../../util/cleanup.js'
+import { blameOption } from '../blame-option.js'
 import type { DiskConfig, NetConfig } from '../device-options.js'
 import { createGuestRam } from '../guest-ram.js'
 import type { MachineConfig } from '../machine-config.js'
@@ -139,7 +141,19 @@ class Shipper {
     const { backend, ...others } = config
     const cleanup = this.#cleanup.child()
     await openBackend(option, backend, cleanup)
-    return { ...others, net: this.#servers.net(backend, cleanup) }
+    if (!(backend instanceof Tap)) return { ...others, net: this.#servers.net(backend, cleanup) }
+    const handed = this.#handedTap(backend, option)
+    // Whether it is up.
+    this.files.read.push(`/sys/class/net/${handed.name}`)
+    return { ...others, net: { ...handed, fds: handed.fds.map((fd) => this.#inherited(fd)) } }
+  }
+
+  #handedTap(tap: Tap, option: string): HandedTap {
+    try {
+      return tap.handOver()
+    } catch (error) {
+      throw blameOption(option, error)
+    }
   }
 
   /** @returns the descriptor's number in the machine's process */
