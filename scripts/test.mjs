@@ -1,5 +1,5 @@
 // npm test: everything. Stock kernels run on this machine's KVM where it can run them, else in the emulated KVM host.
-// Usage: npm test -- [--no-install] [--only unit|kvm|hostile|load|guest|guest-long|guest-long/NAME]
+// Usage: npm test -- [--no-install] [--isolation process] [--only unit|kvm|hostile|load|guest|guest-long|guest-long/NAME]
 import { spawn } from 'node:child_process'
 import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { constants, tmpdir } from 'node:os'
@@ -52,8 +52,11 @@ await main(async () => {
     options: {
       'no-install': { type: 'boolean', default: false },
       only: { type: 'string', multiple: true, default: SUITES },
+      isolation: { type: 'string', default: process.env.NODE_KVM_ISOLATION ?? 'none' },
     },
   })
+  // What machines of the tests are unless they say otherwise.
+  process.env.NODE_KVM_ISOLATION = values.isolation
   const all = [...SUITES, ...LONG_PARTS]
   const wrong = values.only.find((name) => name !== LONG && !all.includes(name))
   if (wrong !== undefined)
@@ -165,7 +168,10 @@ async function runEmulated(name, results, directory, testing) {
         [process.execPath, ...vitest(EMULATED[name].projects, filters)],
         {
           cwd: packageRoot,
-          env: { NODE_KVM_RESULTS: results },
+          env: {
+            NODE_KVM_RESULTS: results,
+            NODE_KVM_ISOLATION: process.env.NODE_KVM_ISOLATION,
+          },
           shareReadWrite: [directory],
           stdin: 'ignore',
           // The emulator's threads race where a kernel patches its code while another processor runs it: with two, one

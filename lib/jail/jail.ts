@@ -25,6 +25,8 @@ export interface JailOptions {
   limits?: Partial<Record<JailLimit, number>>
   /** Descriptors that stay open besides 0, 1 and 2. */
   keepFds?: readonly number[]
+  /** Ends with the thread that starts it, in whatever way that ends. `false` unless told. */
+  dieWithParent?: boolean
   /** A filter that refuses system calls which reach far into the kernel: mounts, tracing, modules. `true` unless told. */
   filter?: boolean
   /** Go on where the kernel has no Landlock, or one older than Linux 6.12's, which lets more through. `false` unless told. */
@@ -73,7 +75,7 @@ export function jailCommand(
   if (typeof program !== 'string' || !program.startsWith('/')) {
     throw invalidOption('program', program, 'an absolute path')
   }
-  const { system, kvm, filter = true, bestEffort, limits = {} } = options
+  const { system, kvm, filter = true, bestEffort, dieWithParent, limits = {} } = options
   return [
     jailProgram(),
     [
@@ -81,6 +83,7 @@ export function jailCommand(
       ...(kvm ? ['--kvm'] : []),
       ...(filter ? [] : ['--no-filter']),
       ...(bestEffort ? ['--best-effort'] : []),
+      ...(dieWithParent ? ['--die-with-parent'] : []),
       ...paths('read', '--read', options.read),
       ...paths('exec', '--exec', options.exec),
       ...paths('write', '--write', options.write),

@@ -2,6 +2,7 @@
 // so that nothing of the system is loaded before it is in force.
 #include <errno.h>
 #include <linux/capability.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -43,6 +44,9 @@ int main(int argc, char** argv) {
   static struct options options;
   ParseOptions(argc, argv, &options);
   CloseDescriptors(&options);
+  // Lasts beyond execve, as the program has no privileges to gain (prctl(2)).
+  if (options.die_with_parent && prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) != 0)
+    Fail("PR_SET_PDEATHSIG", strerror(errno));
   if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) Fail("no_new_privs", strerror(errno));
   RestrictFilesAndPorts(&options);
   DropCapabilities();

@@ -22,6 +22,7 @@ static const char kUsage[] =
     "  --connect PORT   connect to a TCP port\n"
     "  --bind PORT      listen on a TCP port\n"
     "  --limit NAME=N   a resource limit: as, core, cpu, fsize, memlock, nofile, nproc, stack\n"
+    "  --die-with-parent  end when the thread that started this does\n"
     "  --keep-fd N      leave a descriptor open; others but 0, 1 and 2 are closed\n"
     "  --no-filter      without the filter of system calls\n"
     "  --best-effort    go on where the kernel has no Landlock, or one that knows less\n";
@@ -121,6 +122,8 @@ void ParseOptions(int argc, char** argv, struct options* options) {
       options->filter = false;
     else if (strcmp(name, "--best-effort") == 0)
       options->best_effort = true;
+    else if (strcmp(name, "--die-with-parent") == 0)
+      options->die_with_parent = true;
     else {
       if (i + 1 == argc || strcmp(argv[i + 1], "--") == 0)
         Fail("there is no such option, or it wants a value", name);

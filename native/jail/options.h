@@ -31,6 +31,7 @@ struct options {
   // Go on where the kernel has no Landlock, or an old one.
   bool best_effort;
   bool filter;
+  bool die_with_parent;
   char** program;
 };
 

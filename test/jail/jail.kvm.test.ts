@@ -1,11 +1,13 @@
-import { spawnSync } from 'node:child_process'
+import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import {
   closeSync,
   copyFileSync,
+  existsSync,
   mkdirSync,
   mkdtempSync,
   openSync,
+  readFileSync,
   rmSync,
   writeFileSync,
 } from 'node:fs'
@@ -98,6 +100,18 @@ describe('a program in a jail', () => {
     expect(status).toBe(2)
     expect(stderr).toContain('node-kvm-jail')
   })
+})
+
+it('a program in a jail ends with who started it, if it is to', async () => {
+  const [command, args] = jailCommand({ system: true, dieWithParent: true }, '/usr/bin/sleep', [
+    '99',
+  ])
+  const shell = spawn('sh', ['-c', '"$0" "$@" & echo $!; wait', command, ...args])
+  const [pid] = await once(shell.stdout, 'data')
+  const alive = () => existsSync(`/proc/${String(pid).trim()}`)
+  await expect.poll(() => readFileSync(`/proc/${String(pid).trim()}/comm`, 'utf8')).toBe('sleep\n')
+  shell.kill('SIGKILL')
+  await expect.poll(alive).toBe(false)
 })
 
 describe('node-kvm-jail of the package', () => {

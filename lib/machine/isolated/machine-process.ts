@@ -38,6 +38,8 @@ export class MachineProcess {
       devices: ['/dev/kvm', '/dev/null', '/dev/urandom'],
       write: files.write,
       keepFds,
+      // It ends with the connection too, unless the guest has it.
+      dieWithParent: true,
       limits: { core: 0, nofile: Math.min(DESCRIPTORS, descriptorLimit()) },
     }
     const [command, args] = jailCommand(jail, process.execPath, [program])
