@@ -48,3 +48,12 @@ export const workerPrelude = `
   const binding = require('node-gyp-build')(${JSON.stringify(fileURLToPath(new URL('../..', import.meta.url)))})
   const ioctls = Object.fromEntries(binding.ioctls().map((entry) => [entry.name, entry.request]))
 `
+
+/** Whether a process is there and has not ended: one that nobody waits for stays in the list, and does nothing more. */
+export function isAlive(pid: number): boolean {
+  try {
+    return !/^State:\s+[ZX]/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'))
+  } catch {
+    return false
+  }
+}

@@ -1,5 +1,5 @@
 import { once } from 'node:events'
-import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { Duplex } from 'node:stream'
 import { fileURLToPath } from 'node:url'
@@ -23,6 +23,7 @@ import { MachineProcess } from '../../lib/machine/isolated/machine-process.js'
 import { parseConfig } from '../../lib/machine/machine-config.js'
 import type { StopReason } from '../../lib/machine/stop-reason.js'
 import { Cleanup } from '../../lib/util/cleanup.js'
+import { isAlive } from '../helpers/process-state.js'
 import { noTapReason, TapInterface } from '../helpers/tap-interface.js'
 import { temporaryFolder } from '../helpers/temporary-folder.js'
 import { MEMORY } from '../hostile/script-guest.js'
@@ -32,7 +33,6 @@ import { tinyMachines } from '../machine/machines.js'
 import * as guest from '../machine/tiny-guest.js'
 
 const create = tinyMachines({ isolation: 'process' })
-const alive = (pid: number) => existsSync(`/proc/${pid}`)
 const program = (name: string) => fileURLToPath(new URL(`programs/${name}.mjs`, import.meta.url))
 
 async function output(vm: VirtualMachine): Promise<string> {
@@ -45,14 +45,14 @@ describe('an isolated machine', () => {
   it('runs its guest in another process, to its end', async () => {
     const vm = await create([guest.print('hello\n'), guest.powerOff])
     expect(vm.pid).not.toBe(process.pid)
-    expect(alive(vm.pid)).toBe(true)
+    expect(isAlive(vm.pid)).toBe(true)
     const said = output(vm)
     await vm.start()
     expect(await vm.stopped).toEqual({ kind: 'shutdown' })
     expect(vm.stats().vcpus[0]!.exits).toBeGreaterThan(0)
     expect(await said).toBe('hello\n')
     await vm.close()
-    expect(alive(vm.pid)).toBe(false)
+    expect(isAlive(vm.pid)).toBe(false)
   })
 
   it('reads what is written to its console', async () => {
@@ -133,10 +133,10 @@ describe('an isolated machine', () => {
     const child = new Child(await compileProgram('isolated'))
     await child.says('pid ')
     const pid = Number(/pid (\d+)/.exec(child.stdout)![1])
-    expect(alive(pid)).toBe(true)
+    expect(isAlive(pid)).toBe(true)
     child.process.kill('SIGKILL')
     await child.ended()
-    await expect.poll(() => alive(pid), { timeout: 10_000 }).toBe(false)
+    await expect.poll(() => isAlive(pid), { timeout: 10_000 }).toBe(false)
   })
 
   it('leaves nothing behind', async () => {
@@ -147,7 +147,7 @@ describe('an isolated machine', () => {
       await vm.start()
       await vm.stopped
       await vm.close()
-      expect(alive(vm.pid)).toBe(false)
+      expect(isAlive(vm.pid)).toBe(false)
     }
     await expect.poll(descriptors).toBe(before)
   })
@@ -217,7 +217,7 @@ describe('a process that a guest has taken over', () => {
     const { engine, ended, close } = await taken(attack)
     expect(await ended).toMatchObject({ kind: 'error', error: { code: 'ERR_ISOLATION' } })
     await close()
-    expect(alive(engine.pid)).toBe(false)
+    expect(isAlive(engine.pid)).toBe(false)
   })
 
   it.each(['output without end', 'warnings without end', 'states without end'])(
@@ -244,7 +244,7 @@ describe('a process that a guest has taken over', () => {
     engine.end({ kind: 'killed' })
     await engine.settled
     await close()
-    expect(alive(engine.pid)).toBe(false)
+    expect(isAlive(engine.pid)).toBe(false)
   })
 })
 

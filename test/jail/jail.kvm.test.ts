@@ -3,7 +3,6 @@ import { once } from 'node:events'
 import {
   closeSync,
   copyFileSync,
-  existsSync,
   mkdirSync,
   mkdtempSync,
   openSync,
@@ -18,6 +17,7 @@ import { fileURLToPath } from 'node:url'
 import { afterAll, describe, expect, it } from 'vitest'
 import { type JailOptions, jailCommand, jailProgram } from '../../lib/index.js'
 import { root } from '../helpers/imports.js'
+import { isAlive } from '../helpers/process-state.js'
 import { compileProgram } from '../load/child.js'
 
 const folder = mkdtempSync(join(tmpdir(), 'node-kvm-jail-'))
@@ -107,11 +107,11 @@ it('a program in a jail ends with who started it, if it is to', async () => {
     '99',
   ])
   const shell = spawn('sh', ['-c', '"$0" "$@" & echo $!; wait', command, ...args])
-  const [pid] = await once(shell.stdout, 'data')
-  const alive = () => existsSync(`/proc/${String(pid).trim()}`)
-  await expect.poll(() => readFileSync(`/proc/${String(pid).trim()}/comm`, 'utf8')).toBe('sleep\n')
+  const [said] = await once(shell.stdout, 'data')
+  const pid = Number(said)
+  await expect.poll(() => readFileSync(`/proc/${pid}/comm`, 'utf8')).toBe('sleep\n')
   shell.kill('SIGKILL')
-  await expect.poll(alive).toBe(false)
+  await expect.poll(() => isAlive(pid)).toBe(false)
 })
 
 describe('node-kvm-jail of the package', () => {
