@@ -248,6 +248,36 @@ function record(name: string | Uint8Array, type: number, pad = 1): Buffer {
   return bytes
 }
 
+it('a file system that does not say what its entries are is asked for each', async () => {
+  makeTree(path('source'))
+  const lists = new Set<number>()
+  const [host, guest] = duplexPair()
+  await using other = await AgentRig.start((socket) => {
+    const [asked, told] = [new protocol.FrameDecoder(), new protocol.FrameDecoder()]
+    guest.on('data', (chunk: Buffer) => {
+      socket.write(chunk)
+      for (const { type, session } of asked.push(chunk)) {
+        if (type === protocol.LIST) lists.add(session)
+        else if (type !== protocol.CREDIT) lists.delete(session)
+      }
+    })
+    socket.on('data', (chunk) => {
+      for (const { type, session, stream, payload } of told.push(chunk)) {
+        const isList = type === protocol.DATA && lists.has(session)
+        for (let at = 0; isList && at < payload.length; at += payload.readUInt16LE(at + 16)) {
+          payload[at + 18] = 0 // DT_UNKNOWN
+        }
+        guest.write(protocol.encodeFrame(type, session, payload, stream))
+      }
+    })
+  })
+  other.link.attach(host)
+  const summary = await other.agent.copyOut(path('source'), path('out'), { recursive: true })
+  expect(summary).toMatchObject({ files: 3, folders: 5, links: 3 })
+  expect(tree(path('out'))).toEqual(tree(path('source')))
+  expect(lists.size).toBeGreaterThan(0)
+})
+
 describe('a hostile agent', () => {
   /** Answers each LIST with these bytes, for ever if told, and files with nothing in them. */
   function playing(listing: Buffer, endless = false): GuestAgent {
