@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
 import { hotMemoryRanges } from '../../lib/arch/x86-64/layout.js'
 import { Kvm } from '../../lib/kvm/kvm.js'
@@ -60,9 +61,12 @@ describe('numa', () => {
       memory: '32M',
       numa: [
         { cpus: [0], memory: '16M', host },
-        { memory: '16M', host: { nodes: [0], policy: 'preferred' } },
+        { memory: '16M', host: { nodes: [0], policy: 'interleave' } },
       ],
     })
+    // numa(7): a line for each range with a policy of its own.
+    const policies = readFileSync('/proc/self/numa_maps', 'utf8').matchAll(/(bind|interleave):0/g)
+    expect([...policies].map(([, policy]) => policy)).toEqual(['bind', 'interleave'])
     await vm.start()
     expect(await vm.stopped).toEqual({ kind: 'shutdown' })
     const numa = [{ cpus: [0], memory: '32M', host: { nodes: [1000] } }]

@@ -30,6 +30,20 @@ describe('createGuestMemory', () => {
     memory.close()
   })
 
+  it('may come from nodes of the host, in part', () => {
+    const mapping = new (binding().Mapping)(0x4000)
+    const nodes = Uint32Array.of(0)
+    mapping.bind('bind', nodes)
+    mapping.bind('interleave', nodes, 0x1000, 0x2000)
+    expect(() => mapping.bind('bind', nodes, 0x1000, 0x4000)).toThrow(invalid('length'))
+    expect(() => mapping.bind('bind', nodes, 0x5000, 0)).toThrow(invalid('offset'))
+    expect(() => mapping.bind('near' as never, nodes)).toThrow(invalid('policy'))
+    expect(() => mapping.bind('bind', nodes, 1, 0x1000)).toThrow(
+      expect.objectContaining({ code: 'EINVAL', syscall: 'mbind' }),
+    )
+    mapping.close()
+  })
+
   it('is left out of core dumps and of child processes', () => {
     const memory = createGuestMemory([{ guestAddress: 0, size: 0x1000 }], { name: 'mapping-flags' })
     const smaps = readFileSync('/proc/self/smaps', 'utf8')
