@@ -1,14 +1,11 @@
 import { createHash } from 'node:crypto'
-import { copyFile, mkdir, mkdtemp, open, readFile, rm, stat, writeFile } from 'node:fs/promises'
+import { copyFile, mkdir, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { type AssetOptions, cachedFolder } from './cache.js'
-import { makeFileSystem } from './file-system.js'
+import { makeFatFileSystem, makeFileSystem } from './file-system.js'
 import { grubBootSector, grubImage } from './grub-image.js'
-import { guestPrograms } from './guest-programs.js'
-import { runProgram } from './program.js'
 
 const SECTOR = 512
-const MIB = 2 ** 20
 /** Where the partition begins, as partitioning programs have it: before it there is room for the boot loader. */
 const PARTITION = 2048 * SECTOR
 
@@ -95,28 +92,8 @@ const uefiDisk: MakeDisk = async ({ files, commands, modules }, work, options) =
   const grub = await grubImage({ target: 'x86_64-efi', commands, modules, work }, options)
   const folder = join(work, 'files')
   await copyFiles(folder, { ...files, [REMOVABLE_MEDIA_PATH]: grub })
-  const names = Object.keys(files)
-  const sizes = await Promise.all([grub, ...Object.values(files)].map((file) => stat(file)))
-  const megabytes = Math.ceil(sizes.reduce((sum, { size }) => sum + size, 0) / MIB) + 8
   const partition = join(work, 'partition.img')
-  const file = await open(partition, 'wx')
-  try {
-    await file.truncate(megabytes * MIB)
-  } finally {
-    await file.close()
-  }
-  const programs = ['mformat', 'mcopy'].map((name) => ({
-    package: 'mtools',
-    path: `usr/bin/${name}`,
-  }))
-  const { folder: mtools } = await guestPrograms(programs, options)
-  const [mformat, mcopy] = ['mformat', 'mcopy'].map((name) => join(mtools, 'bin', name))
-  // The partition's own first sector, in case of a reader who goes by it.
-  const geometry = ['-H', String(PARTITION / SECTOR), '-T', String((megabytes * MIB) / SECTOR)]
-  await runProgram(mformat!, ['-i', partition, ...geometry, '-h', '255', '-s', '63', '::'])
-  const tops = [...new Set([REMOVABLE_MEDIA_PATH, ...names].map((name) => name.split('/')[0]!))]
-  const sources = tops.map((name) => join(folder, name))
-  await runProgram(mcopy!, ['-i', partition, '-s', ...sources, '::/'])
+  await makeFatFileSystem(partition, folder, PARTITION / SECTOR, options)
   return partitioned(await readFile(partition), TYPE_EFI_SYSTEM)
 }
 

@@ -1,7 +1,7 @@
-import { open } from 'node:fs/promises'
 import { join } from 'node:path'
 import { invalidOption } from '../errors.js'
 import { type AssetOptions, cachedFolder } from './cache.js'
+import { emptyImage } from './file-system.js'
 import { runProgram } from './program.js'
 
 /** What {@link ext4Image} takes. */
@@ -22,12 +22,7 @@ export async function ext4Image(options: DiskImageOptions = {}): Promise<string>
   const build = async (directory: string) => {
     report('making an ext4 image')
     const image = join(directory, 'disk.img')
-    const file = await open(image, 'wx')
-    try {
-      await file.truncate(sizeMiB * 2 ** 20)
-    } finally {
-      await file.close()
-    }
+    await emptyImage(image, sizeMiB)
     // Nothing is left for the guest's kernel to initialize in the background.
     const complete = 'lazy_itable_init=0,lazy_journal_init=0'
     await runProgram('mkfs.ext4', ['-q', '-F', '-m', '0', '-E', complete, image])
