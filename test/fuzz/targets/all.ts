@@ -19,6 +19,7 @@ export const targets: Readonly<Record<string, FuzzTarget>> = {
   console: devices.consoles,
   vsock: devices.vsock,
   balloon: devices.balloon,
+  mem: devices.mem,
   rng: devices.rng,
   'virtio-fs': devices.fs,
   share: peers.share,

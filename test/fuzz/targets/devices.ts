@@ -5,6 +5,7 @@ import { VirtioBalloon } from '../../../lib/devices/virtio/balloon/virtio-balloo
 import { VirtioBlock } from '../../../lib/devices/virtio/block/virtio-block.js'
 import { VirtioConsole } from '../../../lib/devices/virtio/console/virtio-console.js'
 import { VirtioFs } from '../../../lib/devices/virtio/fs/virtio-fs.js'
+import { VirtioMem } from '../../../lib/devices/virtio/mem/virtio-mem.js'
 import { VirtioNet } from '../../../lib/devices/virtio/net/virtio-net.js'
 import { VirtioRng } from '../../../lib/devices/virtio/rng/virtio-rng.js'
 import type { VirtioDevice } from '../../../lib/devices/virtio/virtio-device.js'
@@ -136,6 +137,36 @@ export const net = target('frames and commands of virtio-net', async (data) => {
 })
 export const consoles = target('ports and messages of virtio-console', (data) =>
   drive(new VirtioConsole({ ports: ['agent'] }), data),
+)
+const MEM_BLOCK = 2 ** 21
+export const mem = target(
+  'requests of virtio-mem',
+  async (data) => {
+    const plugged = new Set<number>()
+    const each = (offset: number, size: number, use: (at: number) => boolean) => {
+      for (let at = offset; at < offset + size; at += MEM_BLOCK) {
+        check(at % MEM_BLOCK === 0 && at >= 0 && at < 16 * MEM_BLOCK, 'no block')
+        check(use(at), 'a block that is as it is to be')
+      }
+    }
+    const device = new VirtioMem(
+      {
+        plug: (offset, size) =>
+          each(offset, size, (at) => !plugged.has(at) && plugged.add(at) !== undefined),
+        unplug: async (offset, size) => each(offset, size, (at) => plugged.delete(at)),
+      },
+      {
+        ...{ address: 2 ** 32, regionSize: 16 * MEM_BLOCK, blockSize: MEM_BLOCK },
+        requestedSize: 8 * MEM_BLOCK,
+      },
+    )
+    await drive(device, data)
+    check(plugged.size * MEM_BLOCK === device.plugged, 'another sum')
+    check(plugged.size <= 8, 'more than was asked for')
+  },
+  [0, 1, 2, 3].map((type) =>
+    requestSeed([type, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x20, 0, 1, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0]),
+  ),
 )
 export const vsock = target('packets of virtio-vsock', async (data) => {
   const device = new VirtioVsock({ cid: 3 })
