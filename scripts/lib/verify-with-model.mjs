@@ -9,13 +9,7 @@ export async function verifyWithModel(options) {
   const [path] = await bundleTests({ folder: 'build-verify', files: ['verify/main.ts'] })
   const { ENGINES, RINGS, verifyBlock } = await import(path)
   const { engines = ENGINES, rings = RINGS } = options
-  for (const [given, known] of [
-    [engines, ENGINES],
-    [rings, RINGS],
-  ]) {
-    const unknown = given.find((name) => !known.includes(name))
-    if (unknown !== undefined) throw new Error(`no ${unknown}; there are ${known.join(', ')}`)
-  }
+  checkNames([engines, ENGINES], [rings, RINGS])
   const operations = Number(options.operations)
   if (!(Number.isInteger(operations) && operations > 0))
     throw new Error(`--operations: expected a whole number above 0, got ${options.operations}`)
@@ -40,4 +34,12 @@ export async function verifyWithModel(options) {
   }
   console.log(`seed ${seed}: ${mismatches} mismatches`)
   return mismatches === 0 ? 0 : 1
+}
+
+/** Each list that was given with what there is. */
+export function checkNames(...lists) {
+  for (const [given, known] of lists) {
+    const unknown = given.find((name) => !known.includes(name))
+    if (unknown !== undefined) throw new Error(`no ${unknown}; there are ${known.join(', ')}`)
+  }
 }
