@@ -1,17 +1,32 @@
-/** A virtio disk under fio in the guest, on one file, against QEMU with an I/O thread. */
+/**
+ * A virtio disk under fio in the guest, on one file, against QEMU with an I/O thread: on a tmpfs, against QEMU's io_uring,
+ * and on an ext4, against its threads.
+ */
+import { join } from 'node:path'
 import { print, quick, rounds } from './lib/cli.js'
 import { type FioJob, fioScript, fixedFioScript } from './lib/fio.js'
 import { mountPrograms, programs } from './lib/guest-assets.js'
 import type { GuestProcess } from './lib/guest-process.js'
 import { type Results, session } from './lib/guest-session.js'
-import { type Comparison, compareMatches, deviceMatches, type Monitor } from './lib/peers.js'
+import { LoopFolder } from './lib/loop-folder.js'
+import {
+  type Comparison,
+  compareMatches,
+  deviceMatches,
+  type GuestDisk,
+  type Monitor,
+  nodeKvmPci,
+  qemuQ35,
+} from './lib/peers.js'
 import { cpuSeconds } from './lib/process-cpu.js'
-import { ScratchFolder } from './lib/scratch.js'
+import { filledFile, ScratchFolder } from './lib/scratch.js'
 
 const FILE_MIB = quick ? 16 : 128
 const SECONDS = quick ? 1 : 2
 const LIMIT = 120
-/** Of the job whose CPU time is taken. */
+/** Of the ext4, with room for what it keeps besides the file. */
+const EXT4_MIB = 2 * FILE_MIB + 32
+/** Of the job whose CPU time is taken, and of the one before all others. */
 const OPERATIONS = quick ? 100 : 20_000
 
 const jobs: readonly (FioJob & { title: string; unit: string })[] = [
@@ -36,7 +51,11 @@ const jobs: readonly (FioJob & { title: string; unit: string })[] = [
 ]
 const fixed: FioJob = { name: 'fixed', rw: 'randrw', blockSize: '4k', depth: 8 }
 
+/** So that a monitor whose code is compiled as it runs has had it compiled. */
+const warmUp: FioJob = { name: 'warm-up', rw: 'randrw', blockSize: '4k', depth: 32 }
+
 const script = `${mountPrograms('/dev/vdb')}
+${fixedFioScript('/dev/vda', warmUp, OPERATIONS)}
 ${fioScript('/dev/vda', jobs, SECONDS)}
 echo CPU-BEGIN; sleep 1
 ${fixedFioScript('/dev/vda', fixed, OPERATIONS)}
@@ -52,7 +71,6 @@ async function cpuOfFixedJob(guest: GuestProcess): Promise<Results> {
 using folder = new ScratchFolder()
 const image = folder.file('disk.img', FILE_MIB)
 const tools = (await programs()).image
-const disks = [{ path: image }, { path: tools, readOnly: true }]
 const comparisons: readonly Comparison[] = [
   ...jobs.map((job) => ({ ...job, target: { of: 'ratio', bound: 'at least', value: 1 } as const })),
   {
@@ -62,5 +80,26 @@ const comparisons: readonly Comparison[] = [
     target: { of: 'ratio', bound: 'at most', value: 1.2 },
   },
 ]
-const measure = (monitor: Monitor) => session(monitor, script, { disks }, LIMIT, cpuOfFixedJob)
-print(await compareMatches(rounds(2), deviceMatches(), measure, comparisons))
+const measure = (disk: GuestDisk) => (monitor: Monitor) =>
+  session(monitor, script, { disks: [disk, { path: tools, readOnly: true }] }, LIMIT, cpuOfFixedJob)
+const onTmpfs = measure({ path: image })
+print([
+  ...(await compareMatches(rounds(2), deviceMatches(), onTmpfs, comparisons)),
+  ...(await figuresOnExt4()),
+])
+
+/** None where no ext4 can be mounted. */
+async function figuresOnExt4() {
+  let files: LoopFolder
+  try {
+    files = new LoopFolder(EXT4_MIB)
+  } catch (error) {
+    process.stderr.write(`ext4 is left out: ${(error as Error).message.split('\n')[0]}\n`)
+    return []
+  }
+  using _files = files
+  const path = filledFile(join(files.path, 'disk.img'), FILE_MIB)
+  const match = { transport: 'virtio-pci, ext4', ours: nodeKvmPci, peer: qemuQ35 }
+  const onExt4 = measure({ path, aio: 'threads' })
+  return await compareMatches(rounds(2), [match], onExt4, comparisons, ', aio=threads')
+}

@@ -65,7 +65,7 @@ async function measure(monitor: Monitor): Promise<Results> {
   return await session(monitor, script, options, LIMIT)
 }
 const vhost = {
-  transport: 'virtio-pci, vhost' as const,
+  transport: 'virtio-pci, vhost',
   ours: withVhost(nodeKvmPci),
   peer: withVhost(qemuQ35),
 }

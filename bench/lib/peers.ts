@@ -21,6 +21,8 @@ export interface GuestSpec {
 export interface GuestDisk {
   readonly path: string
   readonly readOnly?: boolean
+  /** How QEMU does its I/O: `io_uring` unless told. */
+  readonly aio?: 'io_uring' | 'threads'
 }
 
 /** A monitor as the benchmarks start it: the guest's serial console is its standard output. */
@@ -51,10 +53,10 @@ export const nodeKvmPci = ours('node-kvm', ['--transport=pci'])
 /** @param device what a virtio device's name ends in: `pci` or `device` */
 function qemu(name: string, machine: readonly string[], device: 'pci' | 'device'): Monitor {
   // An I/O thread for each disk, and the host's page cache, as ours has it.
-  const disk = ({ path, readOnly = false }: GuestDisk, i: number) => [
+  const disk = ({ path, readOnly = false, aio = 'io_uring' }: GuestDisk, i: number) => [
     ...['-object', `iothread,id=thread${i}`],
     '-drive',
-    `file=${path},if=none,id=disk${i},format=raw,cache=writeback,aio=io_uring,readonly=${readOnly ? 'on' : 'off'}`,
+    `file=${path},if=none,id=disk${i},format=raw,cache=writeback,aio=${aio},readonly=${readOnly ? 'on' : 'off'}`,
     ...['-device', `virtio-blk-${device},drive=disk${i},iothread=thread${i}`],
   ]
   const net = (tap: string, vhost: string) => [
@@ -103,8 +105,8 @@ export function withVhost({ name, command }: Monitor): Monitor {
 
 /** Ours beside a peer whose devices are on the same transport. */
 export interface Match {
-  /** For titles. */
-  readonly transport: 'virtio-pci' | 'virtio-mmio' | 'virtio-pci, vhost'
+  /** For titles: `virtio-pci`, and what else is different. */
+  readonly transport: string
   readonly ours: Monitor
   readonly peer: Monitor
 }

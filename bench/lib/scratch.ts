@@ -15,17 +15,20 @@ export class ScratchFolder implements Disposable {
     this.path = mkdtempSync(join(parent, 'node-kvm-bench-'))
   }
 
-  /** A file in which every block is there. */
   file(name: string, mebibytes: number): string {
-    const path = join(this.path, name)
-    const fd = openSync(path, 'w')
-    const block = Buffer.alloc(2 ** 20, 'x')
-    for (let i = 0; i < mebibytes; i++) writeSync(fd, block)
-    closeSync(fd)
-    return path
+    return filledFile(join(this.path, name), mebibytes)
   }
 
   [Symbol.dispose](): void {
     rmSync(this.path, { recursive: true, force: true })
   }
+}
+
+/** Makes a file in which every block is there. */
+export function filledFile(path: string, mebibytes: number): string {
+  const fd = openSync(path, 'w')
+  const block = Buffer.alloc(2 ** 20, 'x')
+  for (let i = 0; i < mebibytes; i++) writeSync(fd, block)
+  closeSync(fd)
+  return path
 }
