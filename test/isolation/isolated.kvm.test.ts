@@ -42,6 +42,23 @@ async function output(vm: VirtualMachine): Promise<string> {
 }
 
 describe('an isolated machine', () => {
+  it('has memory that comes and goes, as far as its guest does it', async () => {
+    const vm = await create([guest.spin], { virtioMem: { maxSize: '1G', size: '2M' } })
+    const mem = vm.virtioMem!
+    expect(mem).toMatchObject({ maxSize: 2 ** 30, blockSize: 2 ** 21, requested: 2 ** 21 })
+    const invalid = { code: 'ERR_INVALID_OPTION', option: 'size' }
+    await expect(mem.resize('3M')).rejects.toMatchObject(invalid)
+    await vm.start()
+    await mem.resize(0)
+    expect([mem.requested, mem.plugged]).toEqual([0, 0])
+    const late = { code: 'ERR_TIMEOUT', option: 'timeout' }
+    await expect(mem.resize('4M', { timeout: 5 })).rejects.toMatchObject(late)
+    const ended = expect(mem.resize('8M')).rejects.toMatchObject({ code: 'ERR_STATE' })
+    await vm.stop()
+    await ended
+    expect(mem.counters).toMatchObject({ acknowledged: 0, refused: 0 })
+  })
+
   it('runs its guest in another process, to its end', async () => {
     const vm = await create([guest.print('hello\n'), guest.powerOff])
     expect(vm.pid).not.toBe(process.pid)
