@@ -183,9 +183,9 @@ function parseError(text) {
 
 /** In one start of the emulated host, or here, if stock kernels boot here. */
 async function runGuests() {
-  if (guests.length === 0) return
   const each = Math.ceil(guests.length / pieces)
   guests.splice(0, guests.length, ...guests.slice((piece - 1) * each, piece * each))
+  if (guests.length === 0) return
   await makeFiles()
   // Folders that a command shares.
   const lines = ['mkdir -p /srv/work /opt/tools']
