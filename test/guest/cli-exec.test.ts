@@ -1,6 +1,14 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, mkdtempSync, rmSync } from 'node:fs'
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -44,6 +52,25 @@ it('node-kvm exec runs programs in a machine that node-kvm run runs', async () =
     expect(missing.status).toBe(1)
     expect(missing.stderr).toContain('/no/such/program')
     expect((await nodeKvm(['exec', 'lab', '--', 'sh', '-c', 'kill -9 $$'])).status).toBe(137)
+    const json = await nodeKvm(['exec', '--json', 'lab', 'sh', '-c', 'echo o; echo e >&2; exit 3'])
+    expect(json).toMatchObject({ status: 3, stderr: '' })
+    const ended = { stdout: 'o\n', stderr: 'e\n', exitCode: 3, signal: null }
+    expect(JSON.parse(json.stdout)).toEqual(ended)
+
+    const tree = join(runtime, 'tree')
+    mkdirSync(join(tree, 'sub'), { recursive: true })
+    writeFileSync(join(tree, 'sub/file'), 'content\n', { mode: 0o750 })
+    symlinkSync('sub/file', join(tree, 'link'))
+    expect(await nodeKvm(['cp', tree, 'lab:/tmp'])).toEqual({ status: 0, stdout: '', stderr: '' })
+    const look = await nodeKvm([...shell, 'cd /tmp/tree; cat link; stat -c %a sub/file; pwd'])
+    expect(look.stdout).toBe('content\n750\n/tmp/tree\n')
+    const out = await nodeKvm(['cp', '--json', 'lab:/tmp/tree', runtime])
+    expect(out.stderr).toMatch(/ENOTEMPTY/)
+    const copied = await nodeKvm(['cp', '--json', 'lab:/tmp/tree', join(runtime, 'again')])
+    expect(JSON.parse(copied.stdout)).toMatchObject({ files: 1, folders: 2, links: 1, bytes: 8 })
+    expect(readFileSync(join(runtime, 'again/link'), 'utf8')).toBe('content\n')
+    const none = await nodeKvm(['cp', 'lab:/nowhere', join(runtime, 'x')])
+    expect([none.status, none.stderr]).toEqual([1, expect.stringContaining('ENOENT')])
   } finally {
     if (machine?.exitCode === null) {
       machine.kill('SIGTERM')

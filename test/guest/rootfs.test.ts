@@ -65,7 +65,8 @@ describe('a machine with a folder as its root', () => {
 describe('node-kvm run --rootfs', () => {
   it('passes streams, signals and the status through', async () => {
     const script = 'cat; echo err >&2; trap "exit 42" TERM; echo ready; while :; do sleep 0.1; done'
-    const child = spawn(process.execPath, [CLI, 'run', '--rootfs', tree, '--', 'sh', '-c', script])
+    const options = ['run', '--json', '--rootfs', tree]
+    const child = spawn(process.execPath, [CLI, ...options, '--', 'sh', '-c', script])
     let stdout = ''
     let stderr = ''
     child.stdout.on('data', (chunk: Buffer) => {
@@ -80,5 +81,7 @@ describe('node-kvm run --rootfs', () => {
     expect({ status, stdout }).toEqual({ status: 42, stdout: 'from the host\nready\n' })
     // The shell may say after it that its child was terminated.
     expect(stderr).toMatch(/^err\n/)
+    const end = JSON.parse(stderr.trimEnd().split('\n').at(-1)!)
+    expect(end).toEqual({ kind: 'command', exitCode: 42, signal: null, status: 42 })
   })
 })

@@ -114,8 +114,9 @@ async function measureNet(
   const peer = `${ADDRESS}2`
   const ping = await output(client, `ping -c 3 ${peer} >/dev/null; ping -A -c ${pings} ${peer}`)
   const [, trip = ''] = /min\/avg\/max = [\d.]+\/([\d.]+)\//.exec(ping) ?? []
-  const listening = await server.spawn(['nc', '-l', '-p', '5001'])
-  listening.stdout.resume()
+  // What comes is not to go on to this process.
+  const listening = await server.spawn(['sh', '-c', 'exec nc -l -p 5001 >/dev/null'])
+  await output(server, 'until grep -qs :1389 /proc/net/tcp /proc/net/tcp6; do :; done') // 5001
   const block = 65536
   const send = `dd if=/dev/zero bs=${block} count=${bytes / block} | nc ${peer} 5001`
   const rate = bytes / 1e6 / (await seconds(client, send, program))
