@@ -84,7 +84,8 @@ export default defineConfig({
           include: [LOAD],
           // Each counts descriptors, threads and memory of this machine's.
           fileParallelism: false,
-          testTimeout: 600_000,
+          // In full some start 500 processes, one after another, on whatever machine.
+          testTimeout: 3_600_000,
           hookTimeout: 60_000,
         },
       },
@@ -94,7 +95,7 @@ export default defineConfig({
     coverage: {
       provider: 'v8',
       include: ['lib/**/*.ts'],
-      reporter: ['text-summary', 'html', 'lcov'],
+      reporter: ['text-summary', 'json-summary', 'html', 'lcov'],
     },
   },
 })
