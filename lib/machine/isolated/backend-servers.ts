@@ -1,6 +1,6 @@
 import type { BlockBackend } from '../../backends/block/block-backend.js'
 import type { NetBackend } from '../../backends/net/net-backend.js'
-import { VmmError } from '../../errors.js'
+import { invalidOption, VmmError } from '../../errors.js'
 import type { Answer } from '../../isolation/channel.js'
 import type { ChannelStream } from '../../isolation/channel-stream.js'
 import type { Content } from '../../isolation/frames.js'
@@ -38,6 +38,10 @@ export class BackendServers {
 
   /** Serves an open network backend. */
   net(backend: NetBackend, cleanup: Cleanup): ServedNetForm {
+    if (backend.ringServer?.required) {
+      const expected = "false or 'auto' for a machine in a process of its own"
+      throw invalidOption('vhost', true, expected)
+    }
     const served = this.#nets.length
     const server = new NetServer(backend, (up) => this.#tell('net.link', { net: served, up }))
     this.#nets.push(server)
