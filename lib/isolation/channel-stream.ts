@@ -21,6 +21,8 @@ type Done = (error?: Error | null) => void
 
 /** A stream over a channel. What is in it at any time is bounded on both sides, by credit. */
 export class ChannelStream extends Duplex {
+  /** Whether the peer may make it fail by an error of its own, which ends a program that listens for none. */
+  passErrors = false
   readonly #link: StreamLink
   /** Bytes that the peer has let us send. */
   #credit = STREAM_WINDOW
@@ -61,8 +63,9 @@ export class ChannelStream extends Duplex {
   receiveClose(error: Error | undefined): void {
     if (this.#over) return
     this.#over = true
-    if (error || this.destroyed || this.readableEnded) {
-      this.destroy(error)
+    const passed = this.passErrors ? error : undefined
+    if (passed || this.destroyed || this.readableEnded) {
+      this.destroy(passed)
       return
     }
     this.push(null)

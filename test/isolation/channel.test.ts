@@ -145,8 +145,13 @@ describe('a stream', () => {
         stream.destroy(Object.assign(new Error('refused'), { code: 'ECONNREFUSED' }))
       },
     })
-    const [error] = await once(ours.open('any'), 'error')
+    const stream = ours.open('any')
+    stream.passErrors = true
+    const [error] = await once(stream, 'error')
     expect(error).toMatchObject({ message: 'refused', code: 'ECONNREFUSED' })
+    const quiet = ours.open('any')
+    await new Promise((resolve) => quiet.once('close', resolve))
+    expect(quiet.errored).toBeNull()
   })
 })
 

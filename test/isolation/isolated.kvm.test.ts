@@ -133,14 +133,19 @@ describe('an isolated machine', () => {
 
   it('ends with its process, whatever ends that, and its program goes on', async () => {
     const witness = await create([guest.echoLine])
-    const vm = await create([guest.halt])
+    const vm = await create([guest.halt], { vsock: {} })
     await witness.start()
     await vm.start()
+    const unread = new Promise((resolve) => vm.console.input.write('nobody reads', resolve))
+    const connection = vm.vsock!.connect(1)
+    connection.write('nobody listens')
     process.kill(vm.pid, 'SIGKILL')
     const reason = await vm.stopped
     expect(reason).toMatchObject({ kind: 'error', error: { code: 'ERR_ISOLATION' } })
     expect((reason as { error: Error }).error.message).toContain('SIGKILL')
     expect(vm.state).toBe('stopped')
+    expect(await unread).toMatchObject({ code: 'ERR_ISOLATION' })
+    await expect.poll(() => connection.closed).toBe(true)
     await vm.close()
     witness.console.input.write('\n')
     expect(await witness.stopped).toEqual({ kind: 'shutdown' })

@@ -1,4 +1,3 @@
-import { once } from 'node:events'
 import type { Readable } from 'node:stream'
 import type { GuestAgent } from '../../agent/guest-agent.js'
 import { ConsoleOutput } from '../../backends/char/console-output.js'
@@ -115,7 +114,7 @@ export class IsolatedEngine implements Engine, RemoteMachine {
       serve: async (client) => {
         const remote = channel.open('gdb')
         joinStreams(client, remote)
-        if (!remote.closed) await once(remote, 'close')
+        await new Promise((resolve) => remote.once('close', resolve))
       },
       hold: async () => void (await this.#soon('gdb.hold')),
       release: () => channel.send('gdb.release'),

@@ -137,7 +137,13 @@ export class RemoteInput extends Writable {
     super({
       highWaterMark: 16_384,
       decodeStrings: true,
-      write: (chunk: Buffer, _encoding, done) => void send(chunk).then(() => done(), done),
+      write: (chunk: Buffer, _encoding, done) => {
+        const failed = (error: Error) => {
+          this.destroy() // so that whoever wrote is told, and a program that listens for no error goes on
+          done(error)
+        }
+        void send(chunk).then(() => done(), failed)
+      },
     })
     const send = async (chunk: Buffer) => {
       for (let at = 0; at < chunk.length; at += CONSOLE_PIECE) {

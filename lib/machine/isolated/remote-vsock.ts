@@ -39,6 +39,7 @@ export class RemoteVsock implements VmVsock {
     checkPort(port)
     const key = this.#nextKey++
     const stream = this.#machine.channel.open('vsock', { port, key })
+    stream.passErrors = true // that nobody listens in the guest
     const connection: Connection = connectionOf(stream, 0, port, true)
     this.#connecting.set(key, connection)
     stream.once('close', () => this.#connecting.delete(key))
@@ -72,6 +73,7 @@ export class RemoteVsock implements VmVsock {
     if (connection === undefined) return
     connection.localPort = localPort
     connection.connecting = false
+    connection.passErrors = false
     connection.emit('connect')
   }
 
@@ -87,7 +89,7 @@ export class RemoteVsock implements VmVsock {
   }
 }
 
-type Connection = { -readonly [K in keyof VsockStream]: VsockStream[K] }
+type Connection = { -readonly [K in keyof VsockStream]: VsockStream[K] } & ChannelStream
 
 function connectionOf(
   stream: ChannelStream,
