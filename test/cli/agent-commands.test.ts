@@ -100,12 +100,17 @@ describe('node-kvm cp', () => {
     for (let i = 0; i < 3000; i++) writeFileSync(path(`many/${i}`), '')
     const child = spawn(process.execPath, [MAIN, 'cp', `lab:${path('many')}`, path('part')])
     await expect
-      .poll(() => readdirSync(path()).some((name) => name.startsWith('part.')), { interval: 5 })
+      .poll(() => readdirSync(path()).some((name) => name.startsWith('part.')), {
+        interval: 5,
+        timeout: 20_000,
+      })
       .toBe(true)
     child.kill('SIGINT')
     expect(await once(child, 'exit')).toEqual([null, 'SIGINT'])
     await expect
-      .poll(() => readdirSync(path()).filter((name) => name.startsWith('part')))
+      .poll(() => readdirSync(path()).filter((name) => name.startsWith('part')), {
+        timeout: 20_000,
+      })
       .toEqual([])
   })
 })
