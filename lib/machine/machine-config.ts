@@ -33,7 +33,13 @@ import {
 } from './device-options.js'
 import { checkFirmware, type FirmwareConfig, type FirmwareOptions } from './firmware-options.js'
 import { checkMemory, type MemoryBacking, type MemoryOptions } from './memory-options.js'
-import { checkNodesFit, checkNuma, type NumaNode, type NumaNodeOptions } from './numa-options.js'
+import {
+  checkNodesFit,
+  checkNuma,
+  type NumaNode,
+  type NumaNodeOptions,
+  socketsOf,
+} from './numa-options.js'
 import * as check from './option-checks.js'
 import { PCI_DEVICES_MAX } from './pci-slots.js'
 import {
@@ -88,7 +94,8 @@ export interface VirtualMachineOptions {
   /** vCPUs, from 1 to what KVM reports as KVM_CAP_MAX_VCPUS. What `topology` says, or 1, unless told. */
   cpus?: number
   /**
-   * NUMA nodes of the guest's, which ACPI tells of. None unless told. Without `memory` that is the sum of theirs.
+   * NUMA nodes of the guest's, which ACPI tells of. None unless told. Without `memory` that is the sum of theirs; without
+   * `topology` each is a socket, if they have as many vCPUs each, in order.
    * @example
    * ```ts
    * const numa = [
@@ -433,7 +440,10 @@ export function parseConfig(options: VirtualMachineOptions): MachineConfig {
   if (!config.acpi && config.discovery === 'acpi') {
     throw invalidOption('discovery', 'acpi', "'command-line' or 'auto' where acpi is false")
   }
-  const { cpus, topology } = arrangeCpus(config.cpus, config.topology)
+  const { cpus, topology } = arrangeCpus(
+    config.cpus,
+    config.topology ?? (numa && socketsOf(numa, config.cpus)),
+  )
   if (config.cpuAffinity.length > 0 && config.cpuAffinity.length !== cpus) {
     const expected = `a list of host CPUs for each of the ${cpus} vCPUs`
     throw invalidOption('cpuAffinity', config.cpuAffinity, expected)

@@ -90,6 +90,21 @@ export function checkNodesFit(
   }
 }
 
+/** A socket for each node, where that can be: processors that share a cache are not of two nodes. */
+export function socketsOf(
+  nodes: readonly Pick<NumaNode, 'cpus'>[],
+  cpus: number | undefined,
+): { sockets: number; cores: number; threads: number } | undefined {
+  const cores = nodes[0]!.cpus.length
+  const inOrder = nodes.every(({ cpus }, node) => {
+    return cpus.length === cores && cpus.every((cpu, i) => cpu === node * cores + i)
+  })
+  const all = cores * nodes.length
+  return all > 0 && inOrder && (cpus ?? all) === all
+    ? { sockets: nodes.length, cores, threads: 1 }
+    : undefined
+}
+
 /** A node's share of a range of RAM. */
 export interface NodeRange {
   readonly node: number

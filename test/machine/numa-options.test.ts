@@ -26,6 +26,22 @@ describe('option numa', () => {
     expect(parse({ numa, cpus: 3, memory: '96M' }).memory).toBe(96 * 2 ** 20)
   })
 
+  it('makes each node a socket, where their vCPUs are as many and in order', () => {
+    const nodes = [
+      [0, 1],
+      [2, 3],
+    ].map((cpus) => ({ cpus, memory: '64M' }))
+    expect(parse({ numa: nodes })).toMatchObject({ cpus: 4, topology: { sockets: 2, cores: 2 } })
+    expect(parse({ numa: nodes, topology: { cores: 4 } }).topology.sockets).toBe(1)
+    expect(parse({ numa, cpus: 3 }).topology.sockets).toBe(1)
+    expect(() => parse({ numa: nodes, cpus: 3 })).toThrow(/numa/)
+    const mixed = [
+      [0, 2],
+      [1, 3],
+    ].map((cpus) => ({ cpus, memory: '64M' }))
+    expect(parse({ numa: mixed, cpus: 4 }).topology.sockets).toBe(1)
+  })
+
   const [first, second] = numa as [object, object]
   it.each<[string, unknown]>([
     ['numa', { numa: {} }],
