@@ -7,12 +7,10 @@ import { KVM_IRQCHIP_PIC_MASTER } from '../../lib/kvm/abi/interrupts.js'
 import { Kvm } from '../../lib/kvm/kvm.js'
 import type { VcpuFd } from '../../lib/kvm/vcpu-fd.js'
 import type { VmFd } from '../../lib/kvm/vm-fd.js'
+import { enableLocalApic, isRequested } from '../helpers/local-apic.js'
 import { openFds } from '../helpers/process-state.js'
 
 const ADDRESS = 0xfee0_0000
-const SPURIOUS = 0xf0
-const IRR = 0x200
-const APIC_ENABLED = 0x1ff
 
 let kvm: Kvm
 let vm: VmFd
@@ -23,9 +21,7 @@ beforeEach(() => {
   vm = kvm.createVm()
   vm.createIrqchip()
   vcpu = vm.createVcpu(0)
-  const lapic = vcpu.getLapic()
-  new DataView(lapic.buffer, lapic.byteOffset).setUint32(SPURIOUS, APIC_ENABLED, true)
-  vcpu.setLapic(lapic)
+  enableLocalApic(vcpu)
 })
 
 afterEach(() => {
@@ -34,12 +30,7 @@ afterEach(() => {
   kvm.close()
 })
 
-/** Whether the local APIC has been asked for an interrupt of `vector`. */
-function requested(vector: number): boolean {
-  const regs = vcpu.getLapic()
-  const word = new DataView(regs.buffer, regs.byteOffset).getUint32(IRR + 16 * (vector >> 5), true)
-  return ((word >>> (vector & 31)) & 1) === 1
-}
+const requested = (vector: number) => isRequested(vcpu, vector)
 
 async function until(condition: () => boolean): Promise<boolean> {
   for (let i = 0; i < 10_000 && !condition(); i++) await turn()

@@ -9,12 +9,10 @@ import { Kvm } from '../../lib/kvm/kvm.js'
 import type { VcpuFd } from '../../lib/kvm/vcpu-fd.js'
 import type { VmFd } from '../../lib/kvm/vm-fd.js'
 import { createIrqchip, type Irqchip } from '../../lib/machine/irqchip.js'
+import { enableLocalApic, isRequested } from '../helpers/local-apic.js'
 import { tinyMachines } from './machines.js'
 import * as guest from './tiny-guest.js'
 
-const SPURIOUS = 0xf0
-const IRR = 0x200
-const APIC_ENABLED = 0x1ff
 const LEVEL = 1 << 15
 
 let kvm: Kvm
@@ -29,9 +27,7 @@ beforeEach(() => {
   bus = new Bus('mmio')
   irqchip = createIrqchip(vm, { irqchip: 'split' }, bus, [])
   vcpu = vm.createVcpu(0)
-  const lapic = vcpu.getLapic()
-  new DataView(lapic.buffer, lapic.byteOffset).setUint32(SPURIOUS, APIC_ENABLED, true)
-  vcpu.setLapic(lapic)
+  enableLocalApic(vcpu)
 })
 afterEach(() => {
   vcpu.close()
@@ -44,12 +40,7 @@ function program(pin: number, low: number): void {
   bus.write(IOAPIC_START + 0x10, 4, low)
 }
 
-/** Whether the local APIC has been asked for an interrupt of `vector`. */
-function requested(vector: number): boolean {
-  const regs = vcpu.getLapic()
-  const word = new DataView(regs.buffer, regs.byteOffset).getUint32(IRR + 16 * (vector >> 5), true)
-  return ((word >>> (vector & 31)) & 1) === 1
-}
+const requested = (vector: number) => isRequested(vcpu, vector)
 
 async function until(condition: () => boolean): Promise<boolean> {
   for (let i = 0; i < 10_000 && !condition(); i++) await turn()

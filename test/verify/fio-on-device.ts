@@ -1,9 +1,14 @@
-import { execFile, execFileSync, spawn, spawnSync } from 'node:child_process'
+import { execFile, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import { closeSync, mkdirSync, openSync, read, writeSync } from 'node:fs'
+import { closeSync, mkdirSync, read } from 'node:fs'
 import { constants } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
+import {
+  FUSE_ASYNC_READ,
+  FUSE_BIG_WRITES,
+  FUSE_MAX_PAGES,
+} from '../../lib/backends/share/fuse-abi.js'
 import {
   VIRTIO_F_EVENT_IDX,
   VIRTIO_F_IN_ORDER,
@@ -11,6 +16,8 @@ import {
 } from '../../lib/devices/virtio/abi.js'
 import * as blk from '../../lib/devices/virtio/block/abi.js'
 import { BlockRig } from '../helpers/block-driver.js'
+// @ts-expect-error: plain JavaScript, as the program is that shares it
+import * as fuse from '../helpers/fuse-protocol.mjs'
 import { nativeMemory } from '../helpers/guest-memories.js'
 import { type RingDriver, type RingLayout, startRing } from '../helpers/ring-driver.js'
 import type { Ring } from './block-operations.js'
@@ -34,12 +41,9 @@ export interface FioVerdict {
   readonly output: string
 }
 
-// <linux/fuse.h>
-const [LOOKUP, FORGET, GETATTR, OPEN, READ, WRITE, STATFS] = [1, 2, 3, 14, 15, 16, 17]
-const [RELEASE, FSYNC, FLUSH, INIT, INTERRUPT, BATCH_FORGET] = [18, 20, 25, 26, 36, 42]
-const FOPEN_DIRECT_IO = 1
-const [ASYNC_READ, BIG_WRITES, ASYNC_DIO, MAX_PAGES] = [1 << 0, 1 << 5, 1 << 15, 1 << 22]
-const HEADER = 40
+// INIT's flags (linux/fuse.h)
+const FUSE_ASYNC_DIO = 1 << 15
+const FLAGS = FUSE_ASYNC_READ | FUSE_BIG_WRITES | FUSE_ASYNC_DIO | FUSE_MAX_PAGES
 const PAGE = 4096
 const TRANSFER_MAX = 2 ** 20
 const SEGMENT = 2 ** 17
@@ -118,11 +122,7 @@ class FileServer {
 
   /** @returns what resolves once it is unmounted. @throws Error if it cannot be mounted */
   mount(folder: string): Promise<unknown> {
-    this.#fd = openSync('/dev/fuse', 'r+')
-    const options = 'fd=3,rootmode=40000,user_id=0,group_id=0'
-    execFileSync('mount', ['-i', '-t', 'fuse', '-o', options, 'none', folder], {
-      stdio: ['ignore', 'ignore', 'pipe', this.#fd],
-    })
+    this.#fd = fuse.mountFuse(folder)
     return Promise.all(Array.from({ length: LANES }, (_, lane) => this.#serve(lane)))
   }
 
@@ -148,62 +148,33 @@ class FileServer {
   }
 
   async #answer(message: Buffer, lane: number): Promise<void> {
-    const opcode = message.readUInt32LE(4)
-    if ([FORGET, BATCH_FORGET, INTERRUPT].includes(opcode)) return
-    const unique = message.readBigUInt64LE(8)
-    const node = Number(message.readBigUInt64LE(16))
-    const result = await this.#do(opcode, node, message.subarray(HEADER), lane)
-    const failed = typeof result === 'number'
-    const head = Buffer.alloc(16)
-    head.writeUInt32LE(16 + (failed ? 0 : result.length), 0)
-    head.writeInt32LE(failed ? -result : 0, 4)
-    head.writeBigUInt64LE(unique, 8)
-    writeSync(this.#fd, failed ? head : Buffer.concat([head, result]))
+    const asked = fuse.parseRequest(message)
+    if (asked === undefined) return
+    const { opcode, unique, node, input } = asked
+    const result = fuse.answerOf(opcode, node, this.#bytes) ?? (await this.#do(opcode, input, lane))
+    fuse.reply(this.#fd, unique, result)
   }
 
   /** An errno, or the bytes of the answer. */
-  async #do(
-    opcode: number,
-    node: number,
-    input: Buffer,
-    lane: number,
-  ): Promise<number | Uint8Array> {
+  async #do(opcode: number, input: Buffer, lane: number): Promise<number | Uint8Array> {
     switch (opcode) {
-      case INIT: {
-        const body = Buffer.alloc(64)
-        body.writeUInt32LE(7, 0)
-        body.writeUInt32LE(31, 4)
-        body.writeUInt32LE(TRANSFER_MAX, 8)
-        body.writeUInt32LE(ASYNC_READ | BIG_WRITES | ASYNC_DIO | MAX_PAGES, 12)
+      case fuse.INIT: {
+        const body = fuse.initAnswer(TRANSFER_MAX, TRANSFER_MAX)
+        body.writeUInt32LE(FLAGS, 12)
         body.writeUInt16LE(LANES, 16)
         body.writeUInt16LE(LANES, 18)
-        body.writeUInt32LE(TRANSFER_MAX, 20)
         body.writeUInt16LE(TRANSFER_MAX / PAGE, 28)
         return body
       }
-      case LOOKUP: {
-        if (input.subarray(0, -1).toString() !== 'disk') return ENOENT
-        const body = Buffer.alloc(40)
-        body.writeBigUInt64LE(2n, 0)
-        return Buffer.concat([body, this.#attributes(2)])
+      case fuse.LOOKUP: {
+        const found = input.subarray(0, -1).toString() === 'disk'
+        return found ? fuse.entryAnswer(2, this.#bytes) : ENOENT
       }
-      case GETATTR:
-        return Buffer.concat([Buffer.alloc(16), this.#attributes(node)])
-      case OPEN: {
-        const body = Buffer.alloc(16)
-        body.writeUInt32LE(FOPEN_DIRECT_IO, 8)
-        return body
-      }
-      case STATFS:
-        return Buffer.alloc(80)
-      case RELEASE:
-      case FLUSH:
-        return 0
-      case READ:
+      case fuse.READ:
         return await this.#read(lane, Number(input.readBigUInt64LE(8)), input.readUInt32LE(16))
-      case WRITE:
+      case fuse.WRITE:
         return await this.#write(lane, Number(input.readBigUInt64LE(8)), input)
-      case FSYNC:
+      case fuse.FSYNC:
         return (await this.#request(lane, blk.VIRTIO_BLK_T_FLUSH, 0, 0)) ? 0 : EIO
       default:
         return ENOSYS
@@ -223,9 +194,7 @@ class FileServer {
     const length = input.readUInt32LE(16)
     this.#rig.memory.write(this.#at(lane) + DATA_AT, input.subarray(40, 40 + length))
     if (!(await this.#request(lane, blk.VIRTIO_BLK_T_OUT, offset, length))) return EIO
-    const body = Buffer.alloc(8)
-    body.writeUInt32LE(length, 0)
-    return body
+    return fuse.writeAnswer(length)
   }
 
   /** @returns whether the device did it, all of it */
@@ -266,15 +235,5 @@ class FileServer {
 
   #at(lane: number): number {
     return LANES_AT + lane * LANE_SIZE
-  }
-
-  #attributes(node: number): Buffer {
-    const body = Buffer.alloc(88)
-    body.writeBigUInt64LE(BigInt(node), 0)
-    body.writeBigUInt64LE(BigInt(node === 1 ? 0 : this.#bytes), 8)
-    body.writeUInt32LE(node === 1 ? 0o40755 : 0o100644, 60)
-    body.writeUInt32LE(1, 64) // nlink
-    body.writeUInt32LE(PAGE, 80) // blksize
-    return body
   }
 }

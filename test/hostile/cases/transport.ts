@@ -2,7 +2,7 @@ import { expect } from 'vitest'
 import { VIRTIO_F_INDIRECT_DESC, VIRTIO_F_VERSION_1 } from '../../../lib/devices/virtio/abi.js'
 import { CONFIG_CAPACITY } from '../../../lib/devices/virtio/block/abi.js'
 import * as mmio from '../../../lib/devices/virtio/transport/virtio-mmio.js'
-import { type Bench, DISK_SIZE } from '../bench.js'
+import { type Bench, DISK_SIZE, SLOTS } from '../bench.js'
 import { Disk } from '../block.js'
 import { Device, DRIVER_OK } from '../device.js'
 import { DATA, RINGS, type Ring, script } from '../ring.js'
@@ -340,16 +340,7 @@ export const transport: readonly Case[] = [
         seed = (Math.imul(seed, 1103515245) + 12345) >>> 0
         return (seed >>> 8) % below
       }
-      for (const name of [
-        'block',
-        'readOnly',
-        'net',
-        'rng',
-        'vsock',
-        'console',
-        'balloon',
-        'mem',
-      ] as const) {
+      for (const name of SLOTS) {
         const device = new Device(bench, name)
         for (let round = 0; round < 20; round++) {
           const values = [0, 1, 3, 11, 15, 16, 0xffff_ffff, RINGS, RINGS + 0x4000, RINGS + 0x8000]
