@@ -12,8 +12,7 @@ static bool IsPath(const char* path, uint32_t length) {
 static void Answer(uint16_t id, uint32_t mode, long result) {
   if (result < 0) return Fail(id, result, kStepFile);
   SendFileStarted(id, mode, 0);
-  const struct Exit ending = {0, 0};
-  Send(id, kExit, 0, &ending, sizeof ending);
+  SendFileEnded(id);
 }
 
 void StartList(uint16_t id, const char* path, uint32_t length) {
@@ -37,8 +36,7 @@ void SendLink(uint16_t id, const char* path, uint32_t length) {
   SendFileStarted(id, 0777, (uint64_t)count);
   Send(id, kData, kStdout, target, (uint32_t)count);
   Send(id, kEof, kStdout, NULL, 0);
-  const struct Exit ending = {0, 0};
-  Send(id, kExit, 0, &ending, sizeof ending);
+  SendFileEnded(id);
 }
 
 // One that is there already stays as it is.

@@ -7,13 +7,17 @@ void EndFile(struct Session* session, long result) {
   uint16_t id = session->id;
   DropFile(session);
   if (result < 0) return Fail(id, result, kStepFile);
-  const struct Exit ending = {0, 0};
-  Send(id, kExit, 0, &ending, sizeof ending);
+  SendFileEnded(id);
 }
 
 void SendFileStarted(uint16_t id, uint32_t mode, uint64_t size) {
   const struct FileStarted started = {mode & 07777, 0, size};
   Send(id, kStarted, 0, &started, sizeof started);
+}
+
+void SendFileEnded(uint16_t id) {
+  const struct Exit ending = {0, 0};
+  Send(id, kExit, 0, &ending, sizeof ending);
 }
 
 void StartRead(uint16_t id, const char* path, uint32_t length) {

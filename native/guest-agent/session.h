@@ -58,6 +58,7 @@ void FreeIfOver(struct Session* session);
 // file.c
 void EndFile(struct Session* session, long result);
 void SendFileStarted(uint16_t id, uint32_t mode, uint64_t size);
+void SendFileEnded(uint16_t id);
 void StartRead(uint16_t id, const char* path, uint32_t length);
 void StartWrite(uint16_t id, uint32_t mode, const char* path, uint32_t length);
 void PumpFile(struct Session* session);
