@@ -1,5 +1,3 @@
-import { debugSupport } from '../debug/debug-support.js'
-import { serveGdb } from '../debug/gdb-server.js'
 import type { Cleanup } from '../util/cleanup.js'
 import { type Assembly, assemble } from './assemble.js'
 import type { Engine, EngineEvents } from './engine.js'
@@ -40,7 +38,12 @@ export class LocalEngine implements Engine {
     this.debugcon = assembly.debugcon
     const { debugTarget } = assembly
     this.gdb = {
-      serve: (stream) => serveGdb(debugTarget, debugSupport(), stream),
+      serve: async (stream) => {
+        // Loaded when it is asked for, as hardly any machine is debugged.
+        const { serveGdb } = await import('../debug/gdb-server.js')
+        const { debugSupport } = await import('../debug/debug-support.js')
+        await serveGdb(debugTarget, debugSupport(), stream)
+      },
       hold: () => debugTarget.hold(),
       release: () => debugTarget.release(),
     }

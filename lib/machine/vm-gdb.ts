@@ -1,5 +1,5 @@
 import type { Duplex } from 'node:stream'
-import { GdbServer, type ListenAddress } from '../debug/gdb-server.js'
+import type { GdbServer, ListenAddress } from '../debug/gdb-server.js'
 import { invalidOption, VmmError } from '../errors.js'
 import * as check from './option-checks.js'
 
@@ -84,6 +84,8 @@ export class VmGdb {
     if ((port === undefined) === (path === undefined)) {
       throw invalidOption('gdb', options, 'either a port or a path')
     }
+    // Loaded when it is asked for, as hardly any machine is debugged.
+    const { GdbServer } = await import('../debug/gdb-server.js')
     if (this.#closed) throw new VmmError('ERR_CLOSED', 'the machine is closed')
     if (this.#server) throw new VmmError('ERR_STATE', 'the stub listens already')
     const server = new GdbServer((stream) => this.#stub.serve(stream))
