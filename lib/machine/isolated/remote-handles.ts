@@ -5,7 +5,10 @@ import type {
   CaptureTarget,
   NetBackend,
 } from '../../backends/net/net-backend.js'
-import type { BalloonStatistics } from '../../devices/virtio/balloon/virtio-balloon.js'
+import {
+  type BalloonStatistics,
+  checkBalloonTarget,
+} from '../../devices/virtio/balloon/virtio-balloon.js'
 import type { BlockLimitChange } from '../../devices/virtio/block/virtio-block.js'
 import type { NetLimitChange } from '../../devices/virtio/net/virtio-net.js'
 import { RateLimiter, setRateLimits } from '../../devices/virtio/rate-limiter.js'
@@ -238,9 +241,7 @@ export class RemoteBalloon implements VmBalloon {
   }
 
   set target(bytes: number) {
-    if (!Number.isInteger(bytes) || bytes < 0 || bytes % 4096 !== 0 || bytes >= 2 ** 44) {
-      throw invalidOption('target', bytes, 'a multiple of 4096 bytes below 2^44')
-    }
+    checkBalloonTarget(bytes)
     this.#target = bytes
     this.#machine.channel.send('balloon', { target: bytes })
   }

@@ -69,14 +69,7 @@ export class VirtioBalloon implements VirtioDevice {
    * @throws VmmError `ERR_INVALID_OPTION`
    */
   set target(bytes: number) {
-    if (
-      !Number.isInteger(bytes) ||
-      bytes < 0 ||
-      bytes % abi.BALLOON_PAGE !== 0 ||
-      bytes >= 2 ** 44
-    ) {
-      throw invalidOption('target', bytes, 'a multiple of 4096 bytes below 2^44')
-    }
+    checkBalloonTarget(bytes)
     this.#config.setUint32(abi.CONFIG_NUM_PAGES, bytes / abi.BALLOON_PAGE, true)
     this.#context?.configChanged()
   }
@@ -217,5 +210,13 @@ export class VirtioBalloon implements VirtioDevice {
 
   #queueOf(role: Role): Virtqueue | undefined {
     return this.#context?.queues[this.#roles.indexOf(role)]
+  }
+}
+
+/** @throws VmmError `ERR_INVALID_OPTION` for what {@link VirtioBalloon.target} cannot be */
+export function checkBalloonTarget(bytes: number): void {
+  const whole = Number.isInteger(bytes) && bytes % abi.BALLOON_PAGE === 0
+  if (!whole || bytes < 0 || bytes >= 2 ** 44) {
+    throw invalidOption('target', bytes, 'a multiple of 4096 bytes below 2^44')
   }
 }

@@ -1,5 +1,5 @@
 import type { GuestMemory } from '../../../memory/guest-memory.js'
-import type { DeviceControlOptions } from './device-control.js'
+import type { DeviceControlEvents, DeviceControlOptions } from './device-control.js'
 
 /** What a virtio device of any transport is given. */
 export interface TransportOptions extends DeviceControlOptions {
@@ -9,6 +9,17 @@ export interface TransportOptions extends DeviceControlOptions {
   readonly onNeedsReset?: (reason: string) => void
   /** The device model itself failed. */
   readonly onError?: (error: Error) => void
+}
+
+/** What a device's control tells of the device, to whoever made its transport. */
+export function failureEvents({
+  onNeedsReset,
+  onError,
+}: TransportOptions): Pick<DeviceControlEvents, 'needsReset' | 'failed'> {
+  return {
+    ...(onNeedsReset && { needsReset: onNeedsReset }),
+    ...(onError && { failed: onError }),
+  }
 }
 
 /** What a driver tried that the registers do not allow, and how often interrupts were raised. */

@@ -4,7 +4,11 @@ import type { VirtioDevice } from '../virtio-device.js'
 import { DeviceControl } from './device-control.js'
 import type { QueueKick } from './queue-lines.js'
 import type { QueueAddressWord, QueueSetup } from './queue-setup.js'
-import type { TransportCounters, TransportOptions } from './transport-options.js'
+import {
+  failureEvents,
+  type TransportCounters,
+  type TransportOptions,
+} from './transport-options.js'
 
 // Virtio 1.2, 4.2.2, table 4.1: MMIO device register layout
 export const VIRTIO_MMIO_MAGIC_VALUE = 0x000
@@ -102,7 +106,6 @@ export class VirtioMmioTransport implements BusDevice {
       },
     }
     this.#irq = options.irq
-    const { onNeedsReset, onError } = options
     const events = {
       queueInterrupt: () => this.#interrupt(VIRTIO_MMIO_INT_VRING),
       configInterrupt: () => this.#interrupt(VIRTIO_MMIO_INT_CONFIG),
@@ -111,8 +114,7 @@ export class VirtioMmioTransport implements BusDevice {
         const kick = this.#kicks[queue]
         return { kick: kick?.take(), call: undefined, release: () => kick?.giveBack() }
       },
-      ...(onNeedsReset && { needsReset: onNeedsReset }),
-      ...(onError && { failed: onError }),
+      ...failureEvents(options),
     }
     this.#control = new DeviceControl(device, options.memory, events, options)
     this.queueCount = this.#control.queues.length

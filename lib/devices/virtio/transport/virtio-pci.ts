@@ -8,7 +8,11 @@ import { PciDevice } from '../../pci/pci-device.js'
 import type { VirtioDevice } from '../virtio-device.js'
 import { DeviceControl } from './device-control.js'
 import type { QueueKick, QueueLines } from './queue-lines.js'
-import type { TransportCounters, TransportOptions } from './transport-options.js'
+import {
+  failureEvents,
+  type TransportCounters,
+  type TransportOptions,
+} from './transport-options.js'
 import * as abi from './virtio-pci-abi.js'
 import { VirtioPciCommonConfig } from './virtio-pci-common.js'
 
@@ -71,7 +75,7 @@ export class VirtioPciTransport extends PciDevice {
       revision: 1, // 4.1.2.1: not a transitional device
       interruptPin: true,
     })
-    const { memory, onNeedsReset, onError, onKicks = () => {} } = options
+    const { memory, onKicks = () => {} } = options
     this.#onKicks = onKicks
     this.queueCount = device.queueSizes.length
     if (this.queueCount > abi.VIRTIO_PCI_QUEUES_MAX) {
@@ -83,8 +87,7 @@ export class VirtioPciTransport extends PciDevice {
         this.#interrupt(abi.VIRTIO_PCI_ISR_QUEUE, this.#common.queueVectors[queue]!),
       configInterrupt: () => this.#interrupt(abi.VIRTIO_PCI_ISR_CONFIG, this.#common.configVector),
       takeLines: (queue: number, moved: () => void) => this.#takeLines(queue, moved),
-      ...(onNeedsReset && { needsReset: onNeedsReset }),
-      ...(onError && { failed: onError }),
+      ...failureEvents(options),
     }
     this.#control = new DeviceControl(device, memory, events, options)
     this.#vectors = this.addMsix({
