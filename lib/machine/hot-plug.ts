@@ -64,7 +64,7 @@ export class HotPlug {
     const device = [...disks, ...nets].find((device) => device === handle)
     const slot = device && this.#virtio.slotOf(device)
     if (device === undefined || slot === undefined) {
-      throw invalidOption('device', handle, 'a disk or a network card that is plugged in')
+      throw notPlugged(handle)
     }
     const leaving = this.#leaving.get(slot) ?? { device, gone: new Settled() }
     const wait = awaitStop(leaving.gone.promise, limits, `${device.name} has not been let go`)
@@ -128,4 +128,9 @@ export class HotPlug {
     const message = `devices come and go only in a machine with ${expected}`
     throw new VmmError('ERR_STATE', message, { option: 'transport', expected })
   }
+}
+
+/** What is to be unplugged is no device of the machine's. */
+export function notPlugged(device: unknown): VmmError {
+  return invalidOption('device', device, 'a disk or a network card that is plugged in')
 }

@@ -1,18 +1,20 @@
 import type { Readable } from 'node:stream'
 import type { GuestAgent } from '../../agent/guest-agent.js'
 import { ConsoleOutput } from '../../backends/char/console-output.js'
-import { invalidOption, VmmError } from '../../errors.js'
+import { VmmError } from '../../errors.js'
 import { Channel } from '../../isolation/channel.js'
 import type { ChannelStream } from '../../isolation/channel-stream.js'
 import { type Content, violation } from '../../isolation/frames.js'
 import type { GuestMemory } from '../../memory/guest-memory.js'
 import type { Cleanup } from '../../util/cleanup.js'
 import { joinStreams } from '../../util/join-streams.js'
+import { Settled } from '../../util/settled.js'
 import { openAgent } from '../agent.js'
 import type { VmConsole } from '../console.js'
 import type { VmBalloon, VmDisk, VmNet, VmVirtioConsole } from '../device-handles.js'
 import { checkDisk, checkNet } from '../device-options.js'
 import type { Engine, EngineEvents } from '../engine.js'
+import { notPlugged } from '../hot-plug.js'
 import type { MachineConfig } from '../machine-config.js'
 import { openBackend, openBridge } from '../open-backends.js'
 import * as check from '../option-checks.js'
@@ -67,7 +69,6 @@ export class IsolatedEngine implements Engine, RemoteMachine {
   readonly virtioMem: VmVirtioMem | undefined
   readonly debugcon: ConsoleOutput | undefined
   readonly gdb: GdbStub
-  readonly settled: Promise<void>
   readonly channel: Channel
   readonly #process: MachineProcess
   readonly #events: EngineEvents
@@ -76,7 +77,7 @@ export class IsolatedEngine implements Engine, RemoteMachine {
   readonly #cleanups = new Map<unknown, Cleanup>()
   readonly #output: ConsoleOutput
   readonly #endAgent: (reason: string) => void
-  readonly #settle: () => void
+  readonly #finished = new Settled<void>()
   readonly #ports: Early
   readonly #memory: GuestMemory | undefined
   #snapshot: Snapshot
@@ -119,11 +120,6 @@ export class IsolatedEngine implements Engine, RemoteMachine {
       hold: async () => void (await this.#soon('gdb.hold')),
       release: () => channel.send('gdb.release'),
     }
-    let settle = () => {}
-    this.settled = new Promise((resolve) => {
-      settle = resolve
-    })
-    this.#settle = settle
   }
 
   /**
@@ -192,6 +188,10 @@ export class IsolatedEngine implements Engine, RemoteMachine {
     })
   }
 
+  get settled(): Promise<void> {
+    return this.#finished.promise
+  }
+
   get snapshot(): Snapshot {
     return this.#snapshot
   }
@@ -245,7 +245,7 @@ export class IsolatedEngine implements Engine, RemoteMachine {
     const lists: (VmDisk | VmNet)[][] = [this.disks, this.nets]
     const list = lists.find((each) => each.includes(device as VmDisk | VmNet))
     if (list === undefined) {
-      throw invalidOption('device', device, 'a disk or a network card that is plugged in')
+      throw notPlugged(device)
     }
     const handle = device as VmDisk | VmNet
     const gone = this.#request('unplug', { device: handle.name }).then(async () => {
@@ -337,7 +337,7 @@ export class IsolatedEngine implements Engine, RemoteMachine {
   #finish(): void {
     this.#output.end()
     this.debugcon?.end()
-    this.#settle()
+    this.#finished.resolve()
     this.#keepAlive()
   }
 
