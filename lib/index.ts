@@ -52,6 +52,7 @@ export type { KvmFinding, KvmState } from './doctor/kvm-probe.js'
 export { type ErrorCode, type ErrorDetails, errorCodes, KvmError, VmmError } from './errors.js'
 export { type JailLimit, type JailOptions, jailCommand, jailProgram } from './jail/jail.js'
 export type { AttachContext, AttachedDevice } from './machine/attached-devices.js'
+export type { ModuleConfig, ModuleOptions } from './machine/boot-options.js'
 export type { VmConsole } from './machine/console.js'
 export type { CpuModelName, CpuOptions, TopologyOptions } from './machine/cpu-options.js'
 export type {
@@ -78,13 +79,9 @@ export type {
 } from './machine/device-options.js'
 export type { DeviceStatistics } from './machine/device-stats.js'
 export type { FirmwareConfig, FirmwareOptions } from './machine/firmware-options.js'
-export type {
-  MachineConfig,
-  ModuleConfig,
-  ModuleOptions,
-  VirtualMachineOptions,
-} from './machine/machine-config.js'
+export type { MachineConfig } from './machine/machine-config.js'
 export { machineFromJson, readMachineFile } from './machine/machine-file.js'
+export type { VirtualMachineOptions } from './machine/machine-options.js'
 export type {
   HostNodes,
   HostNodesOptions,

@@ -28,9 +28,10 @@ import { ImageFile } from '../boot/image-file.js'
 import { linuxBzImage } from '../boot/linux-bzimage.js'
 import type { GuestMemory } from '../memory/guest-memory.js'
 import { blameOption } from './blame-option.js'
+import { usesCommandLine } from './boot-options.js'
 import { apicIds } from './cpu-options.js'
 import type { DeviceSlot } from './device-slots.js'
-import { type MachineConfig, usesCommandLine } from './machine-config.js'
+import type { MachineConfig } from './machine-config.js'
 import { nodeRanges } from './numa-options.js'
 
 /** The files that a guest is started from, open. */

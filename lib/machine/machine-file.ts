@@ -8,7 +8,7 @@ import { checkRateLimit } from '../devices/virtio/rate-limiter.js'
 import { VmmError } from '../errors.js'
 import { blameOption } from './blame-option.js'
 import type { DiskOptions, NetOptions, ShareOptions } from './device-options.js'
-import type { VirtualMachineOptions } from './machine-config.js'
+import type { VirtualMachineOptions } from './machine-options.js'
 import * as check from './option-checks.js'
 
 // What is written here is what a file says otherwise than the options do: paths, disks and cards. The rest goes to

@@ -24,7 +24,8 @@ import { SkippingClock } from '../util/skipping-clock.js'
 import type { CoalescingZones } from './device-routes.js'
 import { createGuestRam } from './guest-ram.js'
 import { createIrqchip, type Irqchip } from './irqchip.js'
-import { checkAddressable, checkLimits, type MachineConfig } from './machine-config.js'
+import type { MachineConfig } from './machine-config.js'
+import { checkAddressable, checkLimits } from './machine-limits.js'
 import type { VmWarning } from './vm-warning.js'
 
 const NEEDED: Readonly<Record<string, number>> = {

@@ -7,7 +7,7 @@ import { type KernelSeries, kernelAsset } from '../assets/kernel.js'
 import { FileDisk } from '../backends/block/file-disk.js'
 import { invalidOption } from '../errors.js'
 import { ROOTFS_MODULES } from '../initramfs/guest-init.js'
-import type { VirtualMachineOptions } from '../machine/machine-config.js'
+import type { VirtualMachineOptions } from '../machine/machine-options.js'
 import { buildRootfsImage, type RootfsProcess } from './build-image.js'
 import { badRootfs } from './rootfs-error.js'
 

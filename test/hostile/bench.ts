@@ -5,7 +5,7 @@ import {
 } from '../../lib/arch/x86-64/layout.js'
 import { MemoryDisk } from '../../lib/backends/block/memory-disk.js'
 import { VirtualSwitch } from '../../lib/backends/net/virtual-switch.js'
-import type { VirtualMachineOptions } from '../../lib/machine/machine-config.js'
+import type { VirtualMachineOptions } from '../../lib/machine/machine-options.js'
 import type { GuestMemory } from '../../lib/memory/guest-memory.js'
 import type { Script } from './script.js'
 import { CODE, MEMORY, scriptGuest } from './script-guest.js'

@@ -1,12 +1,10 @@
 import { totalmem } from 'node:os'
 import { describe, expect, it } from 'vitest'
 import { VmmError } from '../../lib/errors.js'
-import {
-  checkLimits,
-  MEMORY_MIN,
-  parseConfig,
-  type VirtualMachineOptions,
-} from '../../lib/machine/machine-config.js'
+import { parseConfig } from '../../lib/machine/machine-config.js'
+import { checkLimits } from '../../lib/machine/machine-limits.js'
+import type { VirtualMachineOptions } from '../../lib/machine/machine-options.js'
+import { MEMORY_MIN } from '../../lib/machine/memory-options.js'
 
 const GOOD = { kernel: 'vmlinuz' }
 

@@ -1,10 +1,8 @@
 import { describe, expect, it } from 'vitest'
 import { hotMemoryRanges, MMIO_HOLE_START, ramRanges } from '../../lib/arch/x86-64/layout.js'
-import {
-  checkAddressable,
-  parseConfig,
-  type VirtualMachineOptions,
-} from '../../lib/machine/machine-config.js'
+import { parseConfig } from '../../lib/machine/machine-config.js'
+import { checkAddressable } from '../../lib/machine/machine-limits.js'
+import type { VirtualMachineOptions } from '../../lib/machine/machine-options.js'
 import { nodeRanges } from '../../lib/machine/numa-options.js'
 
 const GIB = 2 ** 30
