@@ -30,6 +30,7 @@
         'native/tap.cc',
         'native/tap_capture.cc',
         'native/tap_filter.cc',
+        'native/tap_frames.cc',
         'native/tap_interface.cc',
         'native/thread_pool.cc',
         'native/vcpu_fd.cc',

@@ -22,7 +22,6 @@ namespace node_kvm {
 namespace {
 
 constexpr size_t kHeaderWords = 5;
-constexpr double kMaxWhole = 9007199254740991.0;  // 2^53 - 1
 constexpr uint32_t kMaxTags = 65536;
 // A pooled request gives back what a rare long one made it grow to.
 constexpr size_t kSegmentsKept = 64;
@@ -31,14 +30,6 @@ constexpr uint64_t kAtOnceRequest = 128 << 10;
 constexpr uint64_t kAtOnceBatch = 2 << 20;
 constexpr uint32_t kSkipMax = 64;
 constexpr auto kDrainLimit = std::chrono::seconds(2);
-
-// A number from JavaScript as an unsigned integer; false for NaN, fractions and what is out of
-// range.
-bool Whole(double number, uint64_t* out) {
-  if (!(number >= 0 && number <= kMaxWhole)) return false;
-  *out = static_cast<uint64_t>(number);
-  return static_cast<double>(*out) == number;
-}
 
 }  // namespace
 
@@ -166,7 +157,7 @@ int BlockEngine::Start(const double* words, size_t* at, size_t end, uint32_t* ta
   *at = end;
   if (end - header < kHeaderWords) return EINVAL;
   for (size_t i = 0; i < kHeaderWords; i++) {
-    if (!Whole(words[header + i], &field[i])) return EINVAL;
+    if (!ToInteger(words[header + i], &field[i])) return EINVAL;
   }
   uint64_t count = field[4];
   if (count > (end - header - kHeaderWords) / 2) return EINVAL;
@@ -192,7 +183,7 @@ int BlockEngine::Start(const double* words, size_t* at, size_t end, uint32_t* ta
     uint64_t address = 0;
     uint64_t length = 0;
     void* host = nullptr;
-    if (!Whole(pair[0], &address) || !Whole(pair[1], &length)) return EFAULT;
+    if (!ToInteger(pair[0], &address) || !ToInteger(pair[1], &length)) return EFAULT;
     if (!core_->memory->Resolve(address, length, &host)) return EFAULT;
     request.segments.push_back({host, static_cast<size_t>(length)});
     total += length;

@@ -29,6 +29,10 @@ namespace node_kvm {
 class Tap {
  public:
   static constexpr char kName[] = "Tap";
+  // Of the virtio-net header.
+  static constexpr size_t kHeaderSize = 12;
+  // Ethernet header, and the longest IP packet or the longest that segmentation offload makes.
+  static constexpr size_t kFrameMax = 14 + 65535;
 
   Tap(UniqueFd fd, std::string name, bool multi_queue)
       : fd_(std::move(fd)), name_(std::move(name)), multi_queue_(multi_queue) {}

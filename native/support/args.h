@@ -14,6 +14,14 @@ namespace node_kvm {
 
 inline constexpr uint64_t kMaxSafeInteger = (uint64_t{1} << 53) - 1;
 
+// A number of a typed array as an unsigned integer; false for NaN, fractions and what is out of
+// range.
+inline bool ToInteger(double number, uint64_t* out) {
+  if (!(number >= 0 && number <= static_cast<double>(kMaxSafeInteger))) return false;
+  *out = static_cast<uint64_t>(number);
+  return static_cast<double>(*out) == number;
+}
+
 // A number that is an integer from `minimum` to `maximum` (at most 2^53 - 1).
 bool GetInteger(napi_env env, napi_value value, const char* option, uint64_t* out,
                 uint64_t maximum = kMaxSafeInteger, uint64_t minimum = 0);
