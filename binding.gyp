@@ -19,6 +19,7 @@
         'native/exit_channel_stats.cc',
         'native/exit_stats.cc',
         'native/guest_memfd.cc',
+        'native/interrupt_cause.cc',
         'native/io_ring.cc',
         'native/kvm_fd.cc',
         'native/mapping.cc',

@@ -200,7 +200,8 @@ export interface NativeExitChannel {
    * of the registers in `latched` (pairs of an offset and a width of 1, 2 or 4) while those hold a value. What a route
    * does not name, and what has no route, is a synchronous exit. From a write at an offset in `settling`, which are among
    * `posted`, until `settle()` no latch of the route answers. `status` has two offsets: where reads of 4 bytes get the one
-   * element of `bits`, which is over a SharedArrayBuffer, and where writes of 4 bytes clear bits in it.
+   * element of `bits`, which is over a SharedArrayBuffer, and where writes of 4 bytes clear bits in it. `cause` has the
+   * offset of a posted write, that of the register which tells of it and is not latched, and a GSI of `vm`'s chips.
    * May be called while the guest runs.
    * @returns the route's id, never 0 and never used twice; posted writes carry it.
    * @throws VmmError `ERR_BUS_CONFLICT` if the range overlaps another route's
@@ -214,6 +215,8 @@ export interface NativeExitChannel {
     settling?: Uint32Array,
     status?: Uint32Array,
     bits?: Uint32Array,
+    cause?: Uint32Array,
+    vm?: NativeVm,
   ): number
   /** One write at an offset in `settling` has been handled, and the latches are up to date. */
   settle(id: number): void
@@ -221,6 +224,16 @@ export interface NativeExitChannel {
   removeRoute(id: number): void
   /** What reads of a latched register get from now on; -1 makes them synchronous, which they are at first. */
   setLatch(id: number, offset: number, value: number): void
+  /**
+   * What reads of the register get, and where the line is, while the cause is not pending and while it is. `flags`: the
+   * line's level while not (1) and while pending (2); a read while pending ends it (4); the threads may serve reads (8);
+   * the write makes it pending (16). All 0 at first.
+   */
+  setCause(id: number, idle: number, pending: number, flags: number): void
+  /** Whether it was pending; makes it so, or not. */
+  causePending(id: number, pending?: 0 | 1): boolean
+  /** What a read of the register gives, with what that does to the cause. */
+  readCause(id: number): number
   /** Makes a thread for a vCPU, which runs from the next `run()` on. Returns its index: 0, 1, ... */
   addVcpu(vcpu: NativeVcpu): number
   /**

@@ -45,6 +45,9 @@ class ExitChannel {
   napi_value AddRoute(napi_env env, const Args& args);
   napi_value RemoveRoute(napi_env env, const Args& args);
   napi_value SetLatch(napi_env env, const Args& args);
+  napi_value SetCause(napi_env env, const Args& args);
+  napi_value CausePending(napi_env env, const Args& args);
+  napi_value ReadCause(napi_env env, const Args& args);
   napi_value AddVcpu(napi_env env, const Args& args);
   napi_value Run(napi_env env, const Args& args);
   napi_value Pause(napi_env env, const Args& args);
@@ -86,6 +89,8 @@ class ExitChannel {
   bool Answer(napi_env env, int32_t index);
 
   bool CheckOpen(napi_env env);
+  // nullptr with an exception pending.
+  InterruptCause* GetCause(napi_env env, napi_value id);
   // The threads of the indices, all if there are none; false with an exception pending.
   bool ChooseVcpus(napi_env env, napi_value only, std::vector<VcpuThread*>* chosen);
   VcpuThread* GetVcpu(napi_env env, napi_value index);

@@ -28,6 +28,7 @@ void ExitChannel::TakePostedWrites() {
     PostedQueue::Wake wake = PostedQueue::Wake::kNo;
     group_.coalesced.Drain(
         [&](const kvm_coalesced_mmio& write) { return group_.TryPost(table, write, &wake); });
+    group_.MoveLines(table);
   }
   mailbox_->posted_count = group_.posted.Take(mailbox_->posted);
 }

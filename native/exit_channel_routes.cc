@@ -1,11 +1,15 @@
 // The channel's routes and latches: which accesses the vCPUs' threads serve alone.
+#include <fcntl.h>
+
 #include <algorithm>
+#include <cerrno>
 #include <string>
 #include <utility>
 
 #include "exit_channel.h"
 #include "support/args.h"
 #include "support/errors.h"
+#include "vm_fd.h"
 
 namespace node_kvm {
 namespace {
@@ -64,6 +68,46 @@ bool GetStatusRegister(napi_env env, napi_value words, napi_value bits, Space sp
   return true;
 }
 
+// `words`: the offset that is written, the one that tells, and the GSI of `vm`'s.
+bool GetCauseRegisters(napi_env env, napi_value words, napi_value vm,
+                       const std::vector<uint32_t>& posted, const std::vector<uint32_t>& latched,
+                       uint64_t size, std::unique_ptr<InterruptCause>* out) {
+  if (IsNullish(env, words)) return true;
+  Words given;
+  if (!GetWords(env, words, "cause", &given)) return false;
+  auto is_latched = [&](uint32_t offset) {
+    for (size_t i = 0; i < latched.size(); i += 2) {
+      if (latched[i] == offset) return true;
+    }
+    return false;
+  };
+  if (given.count != 3 || std::find(posted.begin(), posted.end(), given.data[0]) == posted.end() ||
+      given.data[1] >= size || is_latched(given.data[1])) {
+    ThrowInvalidOption(env, "cause", words,
+                       "the offset of a posted write, one inside the size that is not latched, and "
+                       "a GSI");
+    return false;
+  }
+  auto* object = Unwrap<VmFd>(env, vm, "vm");
+  if (!object) return false;
+  if (object->fd() < 0) {
+    ThrowClosed(env, "Vm");
+    return false;
+  }
+  KernelIrqLine line = {UniqueFd(fcntl(object->fd(), F_DUPFD_CLOEXEC, 0)), object->resources(),
+                        given.data[2]};
+  if (!line.vm) {
+    ThrowKvmError(env, errno, "fcntl");
+    return false;
+  }
+  if (int error = line.Set(false)) {
+    ThrowKvmError(env, error, "KVM_IRQ_LINE");
+    return false;
+  }
+  *out = std::make_unique<InterruptCause>(given.data[0], given.data[1], std::move(line));
+  return true;
+}
+
 }  // namespace
 
 napi_value ExitChannel::AddRoute(napi_env env, const Args& args) {
@@ -105,9 +149,11 @@ napi_value ExitChannel::AddRoute(napi_env env, const Args& args) {
       })) {
     return ThrowInvalidOption(env, "settling", args[5], "distinct offsets of posted writes");
   }
+  std::unique_ptr<InterruptCause> cause;
+  if (!GetCauseRegisters(env, args[8], args[9], posted, latched, size, &cause)) return nullptr;
   uint32_t id = next_route_id_++;
   auto route = std::make_shared<Route>(id, space, base, size, std::move(posted), latched,
-                                       std::move(settling), std::move(status));
+                                       std::move(settling), std::move(status), std::move(cause));
   auto table = group_.routes.table().With(route);
   if (!table) return ThrowVmmError(env, "ERR_BUS_CONFLICT", "the range overlaps another route");
   group_.routes.Replace(std::move(table));
@@ -155,6 +201,57 @@ napi_value ExitChannel::SetLatch(napi_env env, const Args& args) {
   }
   latch->value.store(static_cast<int64_t>(value), std::memory_order_release);
   return nullptr;
+}
+
+InterruptCause* ExitChannel::GetCause(napi_env env, napi_value value) {
+  uint32_t id = 0;
+  if (!CheckOpen(env) || !GetUint32(env, value, "id", &id)) return nullptr;
+  auto route = routes_.find(id);
+  InterruptCause* cause = route == routes_.end() ? nullptr : route->second->cause();
+  if (!cause) ThrowInvalidOption(env, "id", value, "the id of a route with a cause");
+  return cause;
+}
+
+napi_value ExitChannel::SetCause(napi_env env, const Args& args) {
+  enum Flags : uint32_t {
+    kIdleLevel = 1,
+    kPendingLevel = 2,
+    kAcknowledges = 4,
+    kShared = 8,
+    kRaises = 16
+  };
+  InterruptCause* cause = GetCause(env, args[0]);
+  InterruptCause::View view;
+  uint32_t flags = 0;
+  if (!cause || !GetUint32(env, args[1], "idle", &view.value[0], 0xff) ||
+      !GetUint32(env, args[2], "pending", &view.value[1], 0xff) ||
+      !GetUint32(env, args[3], "flags", &flags, 31)) {
+    return nullptr;
+  }
+  view.level[0] = flags & kIdleLevel;
+  view.level[1] = flags & kPendingLevel;
+  view.acknowledges = flags & kAcknowledges;
+  view.shared = flags & kShared;
+  view.raises = flags & kRaises;
+  cause->Set(view);
+  return nullptr;
+}
+
+napi_value ExitChannel::CausePending(napi_env env, const Args& args) {
+  InterruptCause* cause = GetCause(env, args[0]);
+  if (!cause) return nullptr;
+  bool pending = cause->pending();
+  if (!IsNullish(env, args[1])) {
+    uint32_t wanted = 0;
+    if (!GetUint32(env, args[1], "pending", &wanted, 1)) return nullptr;
+    cause->SetPending(wanted);
+  }
+  return MakeBool(env, pending);
+}
+
+napi_value ExitChannel::ReadCause(napi_env env, const Args& args) {
+  InterruptCause* cause = GetCause(env, args[0]);
+  return cause ? MakeNumber(env, cause->Read()) : nullptr;
 }
 
 }  // namespace node_kvm

@@ -8,7 +8,7 @@ namespace node_kvm {
 
 Route::Route(uint32_t id, Space space, uint64_t base, uint64_t size, std::vector<uint32_t> posted,
              const std::vector<uint32_t>& latches, std::vector<uint32_t> settling,
-             StatusRegister status)
+             StatusRegister status, std::unique_ptr<InterruptCause> cause)
     : id_(id),
       space_(space),
       base_(base),
@@ -16,6 +16,7 @@ Route::Route(uint32_t id, Space space, uint64_t base, uint64_t size, std::vector
       posted_(std::move(posted)),
       settling_(std::move(settling)),
       status_(std::move(status)),
+      cause_(std::move(cause)),
       latches_(new Latch[latches.size() / 2]),
       latch_count_(latches.size() / 2) {
   std::sort(posted_.begin(), posted_.end());
@@ -61,6 +62,14 @@ const Route* RouteTable::Find(Space space, uint64_t address, uint64_t width) con
   const Route* route = std::prev(after)->get();
   uint64_t offset = address - route->base();
   return offset < route->size() && width <= route->size() - offset ? route : nullptr;
+}
+
+void RouteTable::MoveLines() const {
+  for (const auto& routes : routes_) {
+    for (const auto& route : routes) {
+      if (route->cause()) route->cause()->Move();
+    }
+  }
 }
 
 std::unique_ptr<const RouteTable> RouteTable::With(std::shared_ptr<Route> route) const {

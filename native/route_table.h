@@ -6,6 +6,8 @@
 #include <memory>
 #include <vector>
 
+#include "interrupt_cause.h"
+
 namespace node_kvm {
 
 enum class Space : uint8_t { kPio, kMmio };
@@ -52,7 +54,7 @@ class Route {
   // among `posted`.
   Route(uint32_t id, Space space, uint64_t base, uint64_t size, std::vector<uint32_t> posted,
         const std::vector<uint32_t>& latches, std::vector<uint32_t> settling,
-        StatusRegister status = {});
+        StatusRegister status = {}, std::unique_ptr<InterruptCause> cause = nullptr);
 
   uint32_t id() const { return id_; }
   Space space() const { return space_; }
@@ -66,6 +68,8 @@ class Route {
   void Settle() const { unsettled_.fetch_sub(1, std::memory_order_seq_cst); }
   bool settled() const { return unsettled_.load(std::memory_order_seq_cst) == 0; }
   const StatusRegister& status() const { return status_; }
+  // nullptr if there is none.
+  InterruptCause* cause() const { return cause_.get(); }
   // nullptr if no register of that width is latched there.
   Latch* FindLatch(uint64_t offset, uint32_t width) const;
   Latch* FindLatch(uint64_t offset) const;
@@ -78,6 +82,7 @@ class Route {
   std::vector<uint32_t> posted_;    // sorted
   std::vector<uint32_t> settling_;  // sorted
   StatusRegister status_;
+  std::unique_ptr<InterruptCause> cause_;
   mutable std::atomic<uint32_t> unsettled_{0};
   std::unique_ptr<Latch[]> latches_;  // sorted by offset
   size_t latch_count_;
@@ -90,6 +95,9 @@ class RouteTable {
 
   // The route that holds all of `[address, address + width)`.
   const Route* Find(Space space, uint64_t address, uint64_t width) const;
+
+  // Brings the lines of all causes to where they have to be.
+  void MoveLines() const;
 
   // nullptr if the route would overlap another.
   std::unique_ptr<const RouteTable> With(std::shared_ptr<Route> route) const;

@@ -53,6 +53,8 @@ struct VcpuGroup {
 
   // A posted write that is not to wait for JavaScript to look: it ends a spin of next().
   std::atomic<bool> urgent{false};
+  // The line of some cause may have to be moved.
+  std::atomic<bool> lines_stale{false};
 
   // Appends a write to the posted ones; false if these have no room. Sets `*wake` to kYes if
   // JavaScript must be woken for it.
@@ -60,6 +62,11 @@ struct VcpuGroup {
                PostedQueue::Wake* wake);
   // The same of a coalesced write.
   bool TryPost(const RouteTable& table, const kvm_coalesced_mmio& write, PostedQueue::Wake* wake);
+
+  // Before a guest goes on from what was posted or read.
+  void MoveLines(const RouteTable& table) {
+    if (lines_stale.exchange(false, std::memory_order_seq_cst)) table.MoveLines();
+  }
 
   void Wake() {
     if (!js_awake.load(std::memory_order_seq_cst)) wake.Send();
@@ -132,6 +139,10 @@ class VcpuThread {
   bool Serve();
   bool ServeIo();
   bool ServeMmio();
+  // One read of a register whose value is at hand; false if JavaScript is to answer.
+  bool ReadShortcut(const Route& route, uint64_t offset, uint32_t width, int64_t* value);
+  // Once an exit is served, or before JavaScript serves it.
+  void MoveLines();
   // Before the exit that came after them is handled.
   void PostCoalesced();
   void Post(const Route& route, uint64_t offset, uint32_t width, uint32_t value);

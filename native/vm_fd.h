@@ -21,6 +21,7 @@ class VmFd {
 
   // -1 once closed.
   int fd() const { return fd_.get(); }
+  std::shared_ptr<const VmResources> resources() const { return resources_; }
 
   napi_value Fd(napi_env env);
   napi_value Ioctl(napi_env env, const Args& args);

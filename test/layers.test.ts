@@ -20,7 +20,7 @@ const layers: Record<string, { files: RegExp; imports: string[]; packages?: stri
     imports: ['util', 'errors', 'binding', 'memory'],
   },
   memory: { files: /^lib\/memory\//, imports: ['util', 'errors'] },
-  bus: { files: /^lib\/bus\//, imports: ['util', 'errors'] },
+  bus: { files: /^lib\/bus\//, imports: ['util', 'errors', 'irq-line'] },
   'irq-line': { files: /^lib\/interrupt\/irq-line\.ts$/, imports: ['util', 'errors'] },
   interrupt: {
     files: /^lib\/interrupt\//,

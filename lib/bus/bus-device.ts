@@ -1,3 +1,6 @@
+import type { IrqLine } from '../interrupt/irq-line.js'
+import type { InterruptCause } from './interrupt-cause.js'
+
 /** Bytes of one guest access. */
 export type AccessWidth = 1 | 2 | 4 | 8
 
@@ -53,6 +56,8 @@ export interface Shortcuts {
   readonly settling?: readonly number[]
   /** Of a device on the MMIO bus. */
   readonly status?: StatusRegister
+  /** A cause of its interrupt that vCPUs' threads may keep. */
+  readonly cause?: CauseRegisters
   /** Receives the latch of each offset in `latched` and `latched32` before the guest first runs. */
   latch?(offset: number, latch: Latch): void
 }
@@ -68,6 +73,21 @@ export interface StatusRegister {
   readonly clear: number
   /** One element over a SharedArrayBuffer; to be accessed by Atomics only. */
   readonly bits: Uint32Array
+}
+
+/**
+ * Where an {@link InterruptCause} comes from and where it is told of. If the line can be moved by a vCPU's thread, that
+ * keeps the cause: the guest, as it writes and reads on, never waits for JavaScript.
+ */
+export interface CauseRegisters {
+  /** Among `posted`: writes of one byte make it pending. */
+  readonly written: number
+  /** Among `latched`: reads tell of it. The latch is not handed out where the cause is. */
+  readonly told: number
+  /** The line that follows from it, and that nobody else moves. */
+  readonly irq: IrqLine
+  /** Receives the cause before the guest first runs, and `undefined` when it is the device's own again. */
+  attach(cause: InterruptCause | undefined): void
 }
 
 /** The value that reads of one register get. */

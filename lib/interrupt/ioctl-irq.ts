@@ -9,7 +9,8 @@ import type { IrqLine } from './irq-line.js'
  */
 export class IoctlIrqLine implements IrqLine {
   readonly gsi: number
-  readonly #vm: VmFd
+  /** Whose chips they are. */
+  readonly vm: VmFd
   /** Built once: a serial console changes its line thousands of times a second. */
   readonly #high: Uint8Array
   readonly #low: Uint8Array
@@ -18,22 +19,22 @@ export class IoctlIrqLine implements IrqLine {
   /** @throws KvmError `ENXIO` if the VM has no interrupt chip yet, or no longer; VmmError for a `gsi` that is no 32-bit integer */
   constructor(vm: VmFd, gsi: number) {
     this.gsi = gsi
-    this.#vm = vm
+    this.vm = vm
     this.#high = KvmIrqLevel.from({ irq: gsi, level: 1 }).bytes
     this.#low = KvmIrqLevel.from({ irq: gsi, level: 0 }).bytes
     vm.ioctl(KVM_IRQ_LINE, this.#low)
   }
 
   assert(): void {
-    if (this.#asserted || this.#vm.closed) return
+    if (this.#asserted || this.vm.closed) return
     this.#asserted = true
-    this.#vm.ioctl(KVM_IRQ_LINE, this.#high)
+    this.vm.ioctl(KVM_IRQ_LINE, this.#high)
   }
 
   deassert(): void {
-    if (!this.#asserted || this.#vm.closed) return
+    if (!this.#asserted || this.vm.closed) return
     this.#asserted = false
-    this.#vm.ioctl(KVM_IRQ_LINE, this.#low)
+    this.vm.ioctl(KVM_IRQ_LINE, this.#low)
   }
 
   /** A rising edge, and then a falling one. A line that is asserted has none to give and stays so. */

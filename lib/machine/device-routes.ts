@@ -1,6 +1,8 @@
 import type { NativeExitChannel } from '../binding.js'
 import type { Bus, BusRange } from '../bus/bus.js'
-import type { Latch } from '../bus/bus-device.js'
+import type { CauseRegisters, Latch } from '../bus/bus-device.js'
+import { IoctlIrqLine } from '../interrupt/ioctl-irq.js'
+import { RoutedCause } from './routed-cause.js'
 
 /** Where KVM collects writes without an exit: KVM_CAP_COALESCED_PIO. */
 export interface CoalescingZones {
@@ -14,6 +16,8 @@ export interface InstalledRoute {
   readonly settling: readonly number[] | undefined
   /** Ports. */
   readonly zones: readonly number[]
+  /** What the vCPUs' threads keep. */
+  readonly cause: CauseRegisters | undefined
   installed: boolean
 }
 
@@ -68,8 +72,12 @@ export class DeviceRoutes {
   #install(bus: Bus, range: BusRange): void {
     const shortcuts = range.device.shortcuts
     if (shortcuts === undefined) return
-    const { posted = [], latched = [], latched32 = [], coalesced = [] } = shortcuts
+    const { posted = [], latched32 = [], coalesced = [] } = shortcuts
     const { settling, status } = shortcuts
+    const line = shortcuts.cause?.irq
+    const vm = line instanceof IoctlIrqLine && !line.vm.closed ? line.vm : undefined
+    const cause = vm && shortcuts.cause
+    const latched = (shortcuts.latched ?? []).filter((offset) => offset !== cause?.told)
     const registers = [
       ...latched.flatMap((offset) => [offset, 1]),
       ...latched32.flatMap((offset) => [offset, 4]),
@@ -83,16 +91,19 @@ export class DeviceRoutes {
       Uint32Array.from(settling ?? []),
       status && Uint32Array.of(status.read, status.clear),
       status?.bits,
+      cause && Uint32Array.of(cause.written, cause.told, cause.irq.gsi),
+      vm?.native,
     )
     const collect = bus.kind === 'pio' && this.#zones !== undefined
     const zones = collect ? coalesced.map((offset) => range.base + offset) : []
-    const route: InstalledRoute = { id, range, settling, zones, installed: true }
+    const route: InstalledRoute = { id, range, settling, zones, cause, installed: true }
     this.#byId.set(id, route)
     this.#byRange.set(range, route)
     try {
       for (const offset of [...latched, ...latched32]) {
         shortcuts.latch?.(offset, this.#latch(route, offset))
       }
+      cause?.attach(new RoutedCause(this.#channel, id))
       for (const port of zones) this.#zones!.register(port)
       if (zones.length > 0) this.#channel.coalesce()
     } catch (error) {
@@ -109,6 +120,7 @@ export class DeviceRoutes {
   }
 
   #forget(route: InstalledRoute): void {
+    route.cause?.attach(undefined)
     route.installed = false
     this.#byRange.delete(route.range)
     this.#byId.delete(route.id)

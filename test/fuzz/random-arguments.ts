@@ -199,8 +199,18 @@ export class RandomArguments {
       case 'addRoute': {
         const [base, size] = [random(0x200), 1 + random(64)]
         const offsets = Uint32Array.of(random(size))
-        return [this.pick(['pio', 'mmio']), base, size, offsets, Uint32Array.of(random(size), 1)]
+        const latched = Uint32Array.of(random(size), 1)
+        const cause = Uint32Array.of(offsets[0]!, random(size), random(24))
+        const vm = this.#pool.find((other) => 'createVcpu' in other)
+        const rest = this.chance(2) ? [] : [offsets, undefined, undefined, cause, vm]
+        return [this.pick(['pio', 'mmio']), base, size, offsets, latched, ...rest]
       }
+      case 'setCause':
+        return [random(8), random(256), random(256), random(32)]
+      case 'causePending':
+        return [random(8), this.pick([undefined, 0, 1])]
+      case 'readCause':
+        return [random(8)]
       case 'removeRoute':
         return [random(8)]
       case 'setLatch':

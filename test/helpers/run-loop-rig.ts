@@ -1,12 +1,19 @@
 import { Bus } from '../../lib/bus/bus.js'
 import type { BusDevice, Shortcuts } from '../../lib/bus/bus-device.js'
-import { createGuestMemory, Kvm, type MappedGuestMemory, type VcpuFd } from '../../lib/kvm.js'
+import {
+  createGuestMemory,
+  Kvm,
+  type MappedGuestMemory,
+  type VcpuFd,
+  type VmFd,
+} from '../../lib/kvm.js'
 import { coalescingZones } from '../../lib/machine/platform.js'
 import type { RunEnding } from '../../lib/machine/run-ending.js'
 import { RunLoop } from '../../lib/machine/run-loop.js'
 import { CODE, toRealMode } from './payloads.js'
 
 export interface RunLoopRig extends Disposable {
+  vm: VmFd
   loop: RunLoop
   pio: Bus
   mmio: Bus
@@ -59,6 +66,7 @@ export function runLoopRig(
     return vcpu
   })
   return {
+    vm,
     loop,
     pio,
     mmio,

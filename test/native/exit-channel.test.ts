@@ -89,6 +89,26 @@ describe('a route', () => {
     channel.addRoute('mmio', 0, 8, none, none, none, words(0, 4), shared())
   })
 
+  it.each([
+    ['cause', [words(1), none, words(1, 2)]],
+    ['cause', [words(1), none, words(1, 2, 4, 0)]],
+    ['cause', [words(1), none, words(2, 2, 4)]],
+    ['cause', [words(1), none, words(1, 8, 4)]],
+    ['cause', [words(1), words(2, 1), words(1, 2, 4)]],
+  ])('is refused a cause for %s: %j', (option, [posted, latched, cause]) => {
+    const add = channel.addRoute as (...args: unknown[]) => number
+    const rest = [posted, latched, none, undefined, undefined, cause]
+    expect(() => add.apply(channel, ['pio', 0, 8, ...rest])).toThrow(invalid(option))
+    for (const vm of [undefined, null, {}, channel]) {
+      const whole = [words(1), none, none, undefined, undefined, words(1, 2, 4), vm]
+      expect(() => add.apply(channel, ['pio', 0, 8, ...whole])).toThrow(TypeError)
+    }
+    const id = channel.addRoute('pio', 0, 8, none, none)
+    expect(() => channel.setCause(id, 0, 0, 0)).toThrow(invalid('id'))
+    expect(() => channel.causePending(id + 1)).toThrow(invalid('id'))
+    expect(() => channel.readCause(id)).toThrow(invalid('id'))
+  })
+
   it('is removed once', () => {
     const id = channel.addRoute('pio', 0, 8, none, none)
     channel.removeRoute(id)
@@ -162,6 +182,9 @@ it('raises ERR_CLOSED in every method once closed, and close() may come again', 
     () => channel.addRoute('pio', 0, 1, none, none),
     () => channel.removeRoute(1),
     () => channel.setLatch(1, 0, 0),
+    () => channel.setCause(1, 0, 0, 0),
+    () => channel.causePending(1),
+    () => channel.readCause(1),
     () => channel.run(() => {}),
     () => channel.pause(),
     () => channel.stop(),

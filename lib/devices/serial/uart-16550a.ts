@@ -1,5 +1,6 @@
 import type { CharSink, CharSource } from '../../backends/char/char-backend.js'
 import type { BusDevice, Shortcuts } from '../../bus/bus-device.js'
+import { type InterruptCause, NO_CAUSE, OwnCause } from '../../bus/interrupt-cause.js'
 import type { IrqLine } from '../../interrupt/irq-line.js'
 import { ModemLines } from './modem-lines.js'
 import { ReceiveFifo } from './receive-fifo.js'
@@ -32,7 +33,6 @@ const RESET_DIVISOR = 12
 export class Uart16550A implements BusDevice {
   readonly name: string
   readonly shortcuts: Shortcuts
-  readonly #irq: IrqLine
   readonly #output: CharSink
   readonly #input: CharSource | undefined
   readonly #fifo = new ReceiveFifo()
@@ -43,15 +43,16 @@ export class Uart16550A implements BusDevice {
   #lcr = 0
   #scr = 0
   #divisor = RESET_DIVISOR
-  #thrEmptyPending = false
-  #asserted = false
+  /** THR has become empty: it was written, or the interrupt for it enabled. */
+  #thrEmpty: InterruptCause
   /** Bytes that a FIFO reset gave back; at most one FIFO's worth, as they go first. */
   #held: number[] = []
   #refillScheduled = false
 
   constructor(options: Uart16550AOptions) {
     this.name = options.name ?? 'uart0'
-    this.#irq = options.irq
+    const own = new OwnCause(options.irq, (value) => this.#latches.set(reg.UART_IIR, value))
+    this.#thrEmpty = own
     this.#output = options.output
     this.#input = options.input
     this.shortcuts = {
@@ -71,7 +72,14 @@ export class Uart16550A implements BusDevice {
         this.#latches.attach(offset, latch)
         this.#update()
       },
+      cause: {
+        written: reg.UART_THR,
+        told: reg.UART_IIR,
+        irq: options.irq,
+        attach: (cause = own) => this.#keepBy(cause),
+      },
     }
+    this.#update()
     this.#input?.onReadable(() => this.#fill())
   }
 
@@ -93,7 +101,7 @@ export class Uart16550A implements BusDevice {
     this.#modem.reset()
     this.#ier = this.#fcr = this.#lcr = this.#scr = 0
     this.#divisor = RESET_DIVISOR
-    this.#thrEmptyPending = false
+    this.#thrEmpty.pending = false
     this.#held = []
     this.#fill()
     this.#update()
@@ -106,14 +114,8 @@ export class Uart16550A implements BusDevice {
         return this.#dlab ? this.#divisor & 0xff : this.#readRbr()
       case reg.UART_IER:
         return this.#readIer()
-      case reg.UART_IIR: {
-        const iir = this.#iir()
-        if ((iir & 0x0f) === reg.UART_IIR_THRI) {
-          this.#thrEmptyPending = false
-          this.#update()
-        }
-        return iir
-      }
+      case reg.UART_IIR:
+        return this.#thrEmpty.read()
       case reg.UART_LCR:
         return this.#lcr
       case reg.UART_MCR:
@@ -175,14 +177,15 @@ export class Uart16550A implements BusDevice {
     return (this.#lcr & reg.UART_LCR_DLAB) !== 0
   }
 
-  /** The console's hot path: in a burst only the first byte after an IIR read changes anything but the output. */
+  /** The console's hot path. */
   #transmit(byte: number): void {
-    const { loopback } = this.#modem
-    if (loopback) this.#fifo.push(byte, 0, false)
-    else this.#output.put(byte)
-    if (this.#thrEmptyPending && !loopback) return
-    this.#thrEmptyPending = true
-    this.#update()
+    this.#thrEmpty.written()
+    if (this.#modem.loopback) {
+      this.#fifo.push(byte, 0, false)
+      this.#update()
+    } else {
+      this.#output.put(byte)
+    }
   }
 
   #readRbr(): number {
@@ -200,7 +203,7 @@ export class Uart16550A implements BusDevice {
   #writeIer(byte: number): void {
     const ier = byte & reg.UART_IER_ALL_INTR
     // Enabling the interrupt while THR is empty raises it (section 8.6); Linux probes for UARTs that fail to.
-    if (ier & ~this.#ier & reg.UART_IER_THRI) this.#thrEmptyPending = true
+    if (ier & ~this.#ier & reg.UART_IER_THRI) this.#thrEmpty.pending = true
     this.#ier = ier
     this.#fill()
   }
@@ -229,18 +232,14 @@ export class Uart16550A implements BusDevice {
     return reg.UART_LSR_THRE | reg.UART_LSR_TEMT | ready | this.#fifo.errors | this.#fifo.fifoError
   }
 
-  #iir(): number {
-    return this.#interrupt() | (this.#fcr !== 0 ? reg.UART_IIR_FIFO_ENABLED_16550A : 0)
-  }
-
   /** The pending interrupt of the highest priority (section 8.6.1, table III). */
-  #interrupt(): number {
+  #interrupt(thrEmpty: boolean): number {
     const ier = this.#ier
     if (ier & reg.UART_IER_RLSI && this.#fifo.errors) return reg.UART_IIR_RLSI
     if (ier & reg.UART_IER_RDI && this.#fifo.count > 0) {
       return this.#fifo.reachedTrigger ? reg.UART_IIR_RDI : reg.UART_IIR_RX_TIMEOUT
     }
-    if (ier & reg.UART_IER_THRI && this.#thrEmptyPending) return reg.UART_IIR_THRI
+    if (ier & reg.UART_IER_THRI && thrEmpty) return reg.UART_IIR_THRI
     if (ier & reg.UART_IER_MSI && this.#modem.deltas) return reg.UART_IIR_MSI
     return reg.UART_IIR_NO_INT
   }
@@ -270,27 +269,37 @@ export class Uart16550A implements BusDevice {
     })
   }
 
-  /**
-   * Brings the latches up to date, and then the interrupt line: another vCPU may be in its handler before `assert`
-   * returns, and one that reads there that nothing is pending has lost its only edge.
-   */
+  #keepBy(cause: InterruptCause): void {
+    const { pending } = this.#thrEmpty
+    this.#thrEmpty.set(NO_CAUSE)
+    this.#thrEmpty = cause
+    cause.pending = pending
+    this.#update()
+  }
+
+  /** Brings the latches up to date, and then IIR and the interrupt line, which the guest goes by. */
   #update(): void {
     // Latched only while the read has no side effect and no posted write could change the value.
     const lsr = this.#lsr()
     const { loopback, mcr, msr, deltas } = this.#modem
     const lsrChanges = loopback || (lsr & reg.UART_LSR_BRK_ERROR_BITS) !== 0
-    const iirChanges = loopback || (this.#ier & reg.UART_IER_THRI) !== 0
     this.#latches.set(reg.UART_LSR, lsrChanges ? undefined : lsr)
-    this.#latches.set(reg.UART_IIR, iirChanges ? undefined : this.#iir())
     this.#latches.set(reg.UART_MSR, deltas ? undefined : msr)
     this.#latches.set(reg.UART_IER, this.#readIer())
     this.#latches.set(reg.UART_LCR, this.#lcr)
     this.#latches.set(reg.UART_MCR, mcr)
     this.#latches.set(reg.UART_SCR, this.#scr)
-    const interrupt = this.#interrupt() !== reg.UART_IIR_NO_INT
-    if (interrupt === this.#asserted) return
-    this.#asserted = interrupt
-    if (interrupt) this.#irq.assert()
-    else this.#irq.deassert()
+    const fifos = this.#fcr !== 0 ? reg.UART_IIR_FIFO_ENABLED_16550A : 0
+    const idle = this.#interrupt(false)
+    const pending = this.#interrupt(true)
+    this.#thrEmpty.set({
+      idle: idle | fifos,
+      pending: pending | fifos,
+      idleLevel: idle !== reg.UART_IIR_NO_INT,
+      pendingLevel: pending !== reg.UART_IIR_NO_INT,
+      acknowledges: pending === reg.UART_IIR_THRI,
+      shared: !loopback,
+      raises: !this.#dlab,
+    })
   }
 }
