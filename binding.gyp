@@ -1,6 +1,6 @@
 {
   'variables': {
-    # `node-gyp rebuild --sanitize=address` (or thread): for the developers' own builds.
+    # What `npm run build:asan` and `build:tsan` pass, as in -fsanitize=.
     'sanitize%': '',
   },
   'targets': [
@@ -76,7 +76,13 @@
       'libraries': ['-lrt'],
       'conditions': [
         ['sanitize!=""', {
-          'cflags_cc': ['-fsanitize=<(sanitize)', '-fno-omit-frame-pointer', '-g'],
+          'cflags_cc': [
+            '-fsanitize=<(sanitize)',
+            '-fno-sanitize-recover=all',
+            '-fno-omit-frame-pointer',
+            '-g1',
+            '-O1',
+          ],
           'ldflags': ['-fsanitize=<(sanitize)'],
         }],
       ],
