@@ -13,6 +13,12 @@ const each = (names: readonly string[], ends: readonly string[]) =>
 
 const onBoth = (names: readonly string[]) => each(names, [', virtio-mmio', ', virtio-pci'])
 
+const onEachCount = (names: readonly string[]) =>
+  each(
+    names,
+    [1, 2, 4, 8, 16, 32].map((count) => `, ${count} VM${count === 1 ? '' : 's'}`),
+  )
+
 export const BENCHMARKS: Readonly<Record<string, Benchmark>> = {
   boot: {
     guest: true,
@@ -108,18 +114,33 @@ export const BENCHMARKS: Readonly<Record<string, Benchmark>> = {
   growth: {
     guest: true,
     roundLimit: 1200,
-    figures: each(
-      [
-        'memory per VM',
-        'create and start',
-        'start to ready',
-        'idle CPU per VM',
-        'idle wake-ups per VM',
-        '4 KiB reads of all VMs together',
-        'pings of all VMs together',
-      ],
-      [1, 2, 4, 8, 16, 32].map((count) => `, ${count} VM${count === 1 ? '' : 's'}`),
-    ),
+    figures: onEachCount([
+      'memory per VM',
+      'threads per VM',
+      'descriptors per VM',
+      'create',
+      'start to ready',
+      'idle CPU per VM',
+      'idle wake-ups per VM',
+      '4 KiB reads of all VMs together',
+      'streams to the host of all VMs together',
+      'reads of the slowest VM',
+      'stream of the slowest VM',
+      'event-loop delay meanwhile, p99',
+    ]),
+  },
+  'growth-rings': {
+    guest: false,
+    roundLimit: 120,
+    figures: onEachCount([
+      'tiny guests: reads and frames of all together',
+      "tiny guests: event loop's CPU time for each",
+      "tiny guests: event loop's CPU time",
+      'tiny guests: slowest VM',
+      'tiny guests: event-loop delay, p99',
+      'halted guests: wake-ups of the event loop',
+      "halted guests: event loop's CPU time",
+    ]),
   },
   'kvm-lifecycle': {
     guest: false,

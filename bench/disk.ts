@@ -23,7 +23,8 @@ import { filledFile, ScratchFolder } from './lib/scratch.js'
 
 const FILE_MIB = quick ? 16 : 128
 const SECONDS = quick ? 1 : 2
-const LIMIT = 120
+const LIMIT = 240
+const WARM_UP_SECONDS = 30
 /** Of the ext4, with room for what it keeps besides the file. */
 const EXT4_MIB = 2 * FILE_MIB + 32
 /** Of the job whose CPU time is taken, and of the one before all others. */
@@ -55,7 +56,7 @@ const fixed: FioJob = { name: 'fixed', rw: 'randrw', blockSize: '4k', depth: 8 }
 const warmUp: FioJob = { name: 'warm-up', rw: 'randrw', blockSize: '4k', depth: 32 }
 
 const script = `${mountPrograms('/dev/vdb')}
-${fixedFioScript('/dev/vda', warmUp, OPERATIONS)}
+${fixedFioScript('/dev/vda', warmUp, OPERATIONS, WARM_UP_SECONDS)}
 ${fioScript('/dev/vda', jobs, SECONDS)}
 echo CPU-BEGIN; sleep 1
 ${fixedFioScript('/dev/vda', fixed, OPERATIONS)}

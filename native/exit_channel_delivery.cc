@@ -63,7 +63,7 @@ void ExitChannel::SetPeriod(uint64_t milliseconds) {
   if (milliseconds == 0) {
     poll_timer_.Stop();
   } else {
-    poll_timer_.Start(milliseconds, milliseconds);
+    poll_timer_.Start(milliseconds);
   }
 }
 

@@ -28,8 +28,13 @@ export function fioScript(device: string, jobs: readonly FioJob[], seconds: numb
 awk -F';' '${cases.join(';')}' /tmp/fio`
 }
 
-/** Shell for a guest that does so many operations of a job. */
-export const fixedFioScript = (device: string, job: FioJob, operations: number): string =>
-  `/programs/bin/fio ${COMMON} --filename=${device} --number_ios=${operations} --size=100% ${jobOptions(job)} >/tmp/fio || tail /tmp/fio`
+/** Shell for a guest that does so many operations of a job, or as many as it can in `seconds`. */
+export const fixedFioScript = (
+  device: string,
+  job: FioJob,
+  operations: number,
+  seconds = 600,
+): string =>
+  `/programs/bin/fio ${COMMON} --filename=${device} --number_ios=${operations} --runtime=${seconds} --size=100% ${jobOptions(job)} >/tmp/fio || tail /tmp/fio`
 
 const COMMON = '--minimal --direct=1 --ioengine=libaio --thread --randrepeat=0 --norandommap'

@@ -3,6 +3,10 @@ import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { cachedFolder, type Report } from '../../lib/assets/cache.js'
 import { type GuestPrograms, guestPrograms } from '../../lib/assets/guest-programs.js'
+import { extractVmlinux } from '../../lib/boot/extract-vmlinux.js'
+import { ImageFile } from '../../lib/boot/image-file.js'
+import { buildInitramfs } from '../../lib/initramfs/initramfs.js'
+import { resolveModules } from '../../lib/initramfs/module-order.js'
 import { guestInitramfs, kernelAsset, writeCpio } from '../../lib/testing.js'
 import { nativeProgram } from './native-program.js'
 import type { GuestSpec } from './peers.js'
@@ -34,6 +38,32 @@ export async function networkGuest(parameters: string, report?: Report): Promise
   return spec(kernel.vmlinuz, join(path, 'initrd.img'), parameters)
 }
 
+/**
+ * A guest that comes up soon and takes little, for many of them: the same kernel, unpacked, and an initramfs of
+ * `growth-guest` and the modules of virtio-mmio, disks and cards.
+ */
+export async function growthGuest(report?: Report): Promise<GuestSpec> {
+  const kernel = await kernelAsset('6.12', 'cloud-amd64')
+  const program = await nativeProgram('growth-guest', ['-static'])
+  const key = createHash('sha256').update(`${kernel.package.sha256}\n${program}`).digest('hex')
+  const build = async (directory: string) => {
+    report?.('building the guest of the benchmark growth')
+    const modules = await resolveModules(
+      kernel.modules,
+      ['virtio_blk', 'virtio_net'],
+      ['virtio_mmio'],
+    )
+    const init = await readFile(program)
+    await writeFile(join(directory, 'initrd.img'), buildInitramfs({ init, modules }))
+    const packed = await readFile(kernel.vmlinuz)
+    const image = new ImageFile(packed, 'kernel', 'ERR_KERNEL_IMAGE')
+    await writeFile(join(directory, 'vmlinux'), extractVmlinux(image) ?? packed)
+    return { kernel: kernel.version, program }
+  }
+  const { path } = await cachedFolder(`bench/growth-${key.slice(0, 16)}`, build)
+  return spec(join(path, 'vmlinux'), join(path, 'initrd.img'), '')
+}
+
 function spec(kernel: string, initrd: string, parameters: string): GuestSpec {
   const commandLine = `console=ttyS0 quiet nokaslr ${parameters}`
   return { kernel, initrd, commandLine, memoryMiB: MEMORY_MIB }
@@ -56,6 +86,7 @@ export const programs = (report?: Report): Promise<GuestPrograms> =>
 export async function prepareAssets(report: Report): Promise<void> {
   await benchmarkGuest('')
   await networkGuest('', report)
+  await growthGuest(report)
   await netPeer()
   await programs(report)
 }

@@ -38,15 +38,20 @@ export class GuestHere implements AsyncDisposable {
 
   /** Resolves when the guest has said it, rejects if it ends before or the time, in seconds, is up. */
   async said(text: string, limit = LIMIT): Promise<void> {
+    await this.saying((output) => output.includes(text), `'${text}'`, limit)
+  }
+
+  /** The same of output that `is` is true of. */
+  async saying(is: (output: string) => boolean, what: string, limit = LIMIT): Promise<void> {
     let look = () => {}
     const found = new Promise<void>((resolve) => {
       look = () => {
-        if (this.output.includes(text)) resolve()
+        if (is(this.output)) resolve()
       }
     })
     this.#looks.add(look)
     look()
-    await this.within(found, `'${text}'`, limit).finally(() => this.#looks.delete(look))
+    await this.within(found, what, limit).finally(() => this.#looks.delete(look))
   }
 
   /** What a promise gives, unless the guest ends before or the time, in seconds, is up. */

@@ -1,6 +1,7 @@
 /* Both ends of a connection, for a guest (linked statically) and for the host.
  *
  *   net-peer echo PORT                      answers each byte on TCP with a byte, for ever
+ *   net-peer sink PORT                      reads all that comes by TCP, of many at a time, for ever
  *   net-peer ping ADDRESS PORT COUNT        COUNT bytes there and back by TCP; prints the median in microseconds
  *   net-peer send ADDRESS PORT BYTES        sends BYTES zeroes in writes of 64 KiB and waits until all were taken
  *   net-peer receive ADDRESS PORT BYTES     reads BYTES
@@ -12,10 +13,12 @@
 #include <linux/vm_sockets.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -46,19 +49,43 @@ static int dial(const char *address, unsigned port) {
   return fd;
 }
 
-static void echo(unsigned port) {
+static int listen_on(unsigned port) {
   struct sockaddr_in in = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
   int on = 1;
   int server = socket(AF_INET, SOCK_STREAM, 0);
   setsockopt(server, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-  if (bind(server, (struct sockaddr *)&in, sizeof in) < 0 || listen(server, 8) < 0) {
+  if (bind(server, (struct sockaddr *)&in, sizeof in) < 0 || listen(server, 64) < 0) {
     err(1, "port %u", port);
   }
+  return server;
+}
+
+static int accept_on(int server) {
+  int fd = accept(server, NULL, NULL);
+  if (fd < 0) err(1, "accept");
+  return fd;
+}
+
+static void echo(unsigned port) {
+  int server = listen_on(port);
   for (;;) {
-    int fd = accept(server, NULL, NULL);
-    if (fd < 0) err(1, "accept");
+    int fd = accept_on(server);
     no_delay(fd);
     while (read(fd, buffer, 1) == 1 && write(fd, buffer, 1) == 1) continue;
+    close(fd);
+  }
+}
+
+static void sink(unsigned port) {
+  int server = listen_on(port);
+  signal(SIGCHLD, SIG_IGN);
+  for (;;) {
+    int fd = accept_on(server);
+    if (fork() == 0) {
+      prctl(PR_SET_PDEATHSIG, SIGKILL);
+      while (read(fd, buffer, CHUNK) > 0) continue;
+      _exit(0);
+    }
     close(fd);
   }
 }
@@ -107,7 +134,8 @@ static void receive_all(int fd, uint64_t bytes) {
 
 int main(int argc, char **argv) {
   if (argc == 3 && strcmp(argv[1], "echo") == 0) echo((unsigned)atoi(argv[2]));
-  if (argc != 5) errx(2, "usage: net-peer echo PORT | ping|send|receive ADDRESS PORT COUNT");
+  if (argc == 3 && strcmp(argv[1], "sink") == 0) sink((unsigned)atoi(argv[2]));
+  if (argc != 5) errx(2, "usage: net-peer echo|sink PORT | ping|send|receive ADDRESS PORT COUNT");
   int fd = dial(argv[2], (unsigned)atoi(argv[3]));
   uint64_t count = strtoull(argv[4], NULL, 0);
   if (strcmp(argv[1], "ping") == 0) {

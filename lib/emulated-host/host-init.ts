@@ -9,7 +9,7 @@ export const shareTag = (index: number) => `share${index}`
 
 /** Modules that the host cannot do without, and those that are nice to have. */
 export const HOST_MODULES = ['9p', '9pnet_virtio', 'overlay', 'kvm_amd', 'tun']
-export const OPTIONAL_HOST_MODULES = ['vhost_net', 'tap']
+export const OPTIONAL_HOST_MODULES = ['vhost_net', 'tap', 'loop', 'ext4']
 
 /** Which of the command's streams are a terminal: none, standard input and output, or standard error as well. */
 export type Terminal = false | 'output' | 'all'

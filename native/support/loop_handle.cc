@@ -76,11 +76,20 @@ int TimerHandle::Open(napi_env env, std::function<void()> callback) {
   });
 }
 
-void TimerHandle::Start(uint64_t delay_ms, uint64_t repeat_ms) {
+void TimerHandle::Start(uint64_t period_ms) {
   if (!state_) return;
-  uv_timer_start(
-      &state_->handle, [](uv_timer_t* timer) { Invoke(static_cast<State*>(timer->data)); },
-      delay_ms, repeat_ms);
+  period_ms_ = period_ms;
+  Arm();
+}
+
+void TimerHandle::Arm() {
+  auto fire = [](uv_timer_t* timer) {
+    auto* state = static_cast<State*>(timer->data);
+    if (state->owner) static_cast<TimerHandle*>(state->owner)->Arm();
+    Invoke(state);
+  };
+  uint64_t now = uv_now(state_->handle.loop);
+  uv_timer_start(&state_->handle, fire, period_ms_ - now % period_ms_, 0);
 }
 
 void TimerHandle::Stop() {

@@ -61,12 +61,18 @@ class AsyncHandle : public LoopHandle<uv_async_t> {
   }
 };
 
-// Calls back on a timer.
+// Calls back at each multiple of a period on the loop's clock: however many of them a loop has, all
+// of one period wake it together.
 class TimerHandle : public LoopHandle<uv_timer_t> {
  public:
   int Open(napi_env env, std::function<void()> callback);
-  void Start(uint64_t delay_ms, uint64_t repeat_ms);
+  void Start(uint64_t period_ms);
   void Stop();
+
+ private:
+  void Arm();
+
+  uint64_t period_ms_ = 1;
 };
 
 }  // namespace node_kvm
