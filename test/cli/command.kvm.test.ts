@@ -7,6 +7,7 @@ import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { afterAll, describe, expect, it } from 'vitest'
 import { diagnose } from '../../lib/index.js'
+import { foreignEnvironment } from '../helpers/process-state.js'
 import * as guest from '../machine/tiny-guest.js'
 
 const MAIN = fileURLToPath(new URL('../../dist/bundle/cli/main.js', import.meta.url))
@@ -154,9 +155,9 @@ describe('node-kvm', () => {
     const socket = join(folder, 'gdb')
     const running = run(path, '--gdb', socket, '--gdb-wait')
     while (!existsSync(socket)) await sleep(10)
-    const { stdout } = await promisify(execFile)('gdb', [
-      ...['-nx', '-batch', '-ex', `target remote ${socket}`, '-ex', 'continue'],
-    ])
+    const commands = ['-ex', `target remote ${socket}`, '-ex', 'continue']
+    const env = foreignEnvironment
+    const { stdout } = await promisify(execFile)('gdb', ['-nx', '-batch', ...commands], { env })
     expect(stdout).toContain('exited normally')
     expect(await running).toMatchObject({ status: 0, stdout: 'on' })
     const { status, stderr } = await run(path, '--gdb', '/no/such/folder/gdb')

@@ -8,6 +8,7 @@ import { describe, expect, it } from 'vitest'
 import { debugSupport } from '../../lib/debug/debug-support.js'
 import { type GdbAddress, VirtualMachine, type VirtualMachineOptions } from '../../lib/index.js'
 import { GdbClient } from '../helpers/gdb-client.js'
+import { foreignEnvironment } from '../helpers/process-state.js'
 import * as guest from '../machine/tiny-guest.js'
 
 /** Where the guests below count, and their first instruction: an INCQ of 8 bytes, then a jump back of 2. */
@@ -50,7 +51,8 @@ describe("Debian's gdb", () => {
   const run = async (address: GdbAddress, ...commands: string[]) => {
     const remote = 'path' in address ? address.path : `${address.host}:${address.port}`
     const all = [`target remote ${remote}`, ...commands].flatMap((command) => ['-ex', command])
-    const { stdout } = await promisify(execFile)('gdb', ['-nx', '-batch', ...all])
+    const env = foreignEnvironment
+    const { stdout } = await promisify(execFile)('gdb', ['-nx', '-batch', ...all], { env })
     return stdout
   }
 

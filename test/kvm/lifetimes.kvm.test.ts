@@ -8,6 +8,7 @@ import { createGuestMemory, EventFd, KVM_EXIT_HLT, Kvm } from '../../lib/kvm.js'
 import { holdAnchor, payload, runToReason, tinyVm, toRealMode } from '../helpers/payloads.js'
 import {
   collect,
+  foreignEnvironment,
   limit,
   mappings,
   openFds,
@@ -187,8 +188,7 @@ describe('memory', () => {
     const script = 'ls -l /proc/self/fd; cat /proc/self/maps'
     const seen = execFileSync('/bin/sh', ['-c', script], {
       encoding: 'utf8',
-      // A shell with a sanitizer's library in it crashes.
-      env: { ...process.env, LD_PRELOAD: '' },
+      env: foreignEnvironment,
     })
     event.close()
     expect(tiny.vm.fd).toBeGreaterThan(0)
