@@ -8,6 +8,7 @@ import {
   Tap,
   type VirtualMachineOptions,
 } from '../index.js'
+import { type PlatformOptions, platformMachineOptions } from './platform-options.js'
 import type {
   CpuSpec,
   CpusSpec,
@@ -20,7 +21,7 @@ import type {
 } from './specs.js'
 
 /** The options of `node-kvm run`. */
-export interface RunOptions {
+export interface RunOptions extends PlatformOptions {
   config?: string
   rootfs?: string
   name?: string
@@ -35,9 +36,6 @@ export interface RunOptions {
   module: ModuleSpec[]
   onReset: 'stop' | 'restart'
   isolation?: 'none' | 'process'
-  debugcon?: string
-  debugExit: boolean
-  pvpanic: boolean
   acpi: boolean
   transport: 'pci' | 'mmio'
   memory: MemorySpec
@@ -66,6 +64,8 @@ export async function machineOptions(
   const file = options.config === undefined ? undefined : await readMachineFile(options.config)
   const given = (name: keyof RunOptions) =>
     file === undefined || command.getOptionValueSource(name) !== 'default'
+  const memoryOfNodes =
+    options.numa.length > 0 && command.getOptionValueSource('memory') === 'default'
   const startsKernel = (options.firmware ?? file?.firmware) === undefined
   const disks = options.disk.map(({ path, readOnly, queues = 1 }) => ({
     backend: new FileDisk(path, { readOnly }),
@@ -81,20 +81,13 @@ export async function machineOptions(
     ...(options.module.length > 0 && { modules: options.module }),
     ...(given('onReset') && { onReset: options.onReset }),
     ...(options.isolation !== undefined && { isolation: options.isolation }),
-    devices: {
-      ...file?.devices,
-      ...(options.debugcon !== undefined && {
-        debugcon: { port: startsKernel ? KERNEL_DEBUG_PORT : FIRMWARE_DEBUG_PORT },
-      }),
-      ...(options.debugExit && { debugExit: true }),
-      ...(options.pvpanic && { pvpanic: true }),
-    },
+    ...platformMachineOptions(options, file?.devices, startsKernel),
     ...(given('acpi') && { acpi: options.acpi }),
     // The machine has another default where devices are told of by the command line.
     ...(command.getOptionValueSource('transport') !== 'default' && {
       transport: options.transport,
     }),
-    ...(given('memory') && { memory: options.memory }),
+    ...(given('memory') && !memoryOfNodes && { memory: options.memory }),
     ...(given('rng') && { rng: options.rng }),
     ...(options.agent && { agent: true }),
     ...(options.vsock === undefined ? {} : { vsock: { unixSocket: options.vsock } }),
@@ -106,9 +99,6 @@ export async function machineOptions(
     nets: [...(file?.nets ?? []), ...options.net.map(netBackend)],
   }
 }
-
-const KERNEL_DEBUG_PORT = 0xe9
-const FIRMWARE_DEBUG_PORT = 0x402
 
 /** What the machine starts, if the command line says so. */
 function startOptions(options: RunOptions): Partial<VirtualMachineOptions> {

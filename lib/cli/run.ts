@@ -11,6 +11,7 @@ import {
 import { runHere } from './emulated.js'
 import { EXIT_STATUS, EXIT_STATUS_HELP, exitStatus } from './exit-status.js'
 import { machineOptions, type RunOptions, writableFolders } from './machine-options.js'
+import { addPlatformOptions } from './platform-options.js'
 import { endOf, printEnd } from './run-end.js'
 import { RunServices } from './run-services.js'
 import {
@@ -24,16 +25,19 @@ import {
   parseNetSpec,
   parseShareSpec,
 } from './specs.js'
-
 import { attachTerminal } from './terminal.js'
 
 const collect =
   <T>(parse: (text: string) => T) =>
   (text: string, before: T[]): T[] => [...before, parse(text)]
 
+const FILE_HELP = `
+The file of --config, whose schema is the package's machine.schema.json, takes all of this and what there is no option
+for: balloons, virtio consoles, limits of rate, engines of disks, ports and sizes of the devices.`
+
 /** `node-kvm run` */
 export function runCommand(): Command {
-  return new Command('run')
+  return addPlatformOptions(new Command('run'))
     .description(
       'Boot a kernel, with its serial console on this terminal; Ctrl-A x stops it. Or, with --rootfs, run a command in an image as a container does, under a kernel of its own.',
     )
@@ -70,12 +74,6 @@ export function runCommand(): Command {
         .choices(['stop', 'restart'])
         .default('stop'),
     )
-    .option(
-      '--debugcon <path>',
-      'a debug console at port 0xE9, with a firmware at 0x402, written to this file',
-    )
-    .option('--debug-exit', 'a port, 0xF4, at which the guest ends with a code', false)
-    .option('--pvpanic', 'a device by which the guest tells that its kernel has panicked', false)
     .option('--no-acpi', 'no ACPI tables, but an MP table and virtio_mmio.device= parameters')
     .addOption(
       new Option('--transport <kind>', 'how the guest reaches its devices')
@@ -155,7 +153,7 @@ export function runCommand(): Command {
         .choices(['auto', 'always', 'never'])
         .default('auto', 'auto: where /dev/kvm cannot run a stock kernel'),
     )
-    .addHelpText('after', EXIT_STATUS_HELP)
+    .addHelpText('after', `${FILE_HELP}\n${EXIT_STATUS_HELP}`)
     .action(async (argv: string[], options: RunOptions, command: Command) => {
       if (options.rootfs !== undefined) {
         const { runRootfs } = await import('./run-rootfs.js')

@@ -1,5 +1,6 @@
 import { InvalidArgumentError } from 'commander'
 import type { CpuModelName, MemoryKind, MemoryOptions } from '../index.js'
+import { keyValue, splitSpec, unknownPart, wholeNumber } from './spec-parts.js'
 
 /** `PATH[,readonly][,queues=N]` as given to `--disk`. */
 export interface DiskSpec {
@@ -83,7 +84,7 @@ export function parseDiskSpec(text: string): DiskSpec {
   for (const part of parts) {
     const [key, value] = keyValue(part)
     if (part === 'readonly') spec.readOnly = true
-    else if (key === 'queues') spec.queues = number(part, value ?? '')
+    else if (key === 'queues') spec.queues = wholeNumber(part, value ?? '')
     else throw unknownPart(part, DISK_EXPECTED)
   }
   return spec
@@ -106,13 +107,13 @@ export function parseModuleSpec(text: string): ModuleSpec {
  */
 export function parseCpusSpec(text: string): CpusSpec {
   const [count = '', ...parts] = splitSpec(text)
-  const spec: CpusSpec = { cpus: number(count, count) }
+  const spec: CpusSpec = { cpus: wholeNumber(count, count) }
   for (const part of parts) {
     const [key, value = ''] = keyValue(part)
     if (key !== 'sockets' && key !== 'cores' && key !== 'threads') {
       throw unknownPart(part, 'N[,sockets=N][,cores=N][,threads=N]')
     }
-    spec.topology = { ...spec.topology, [key]: number(part, value) }
+    spec.topology = { ...spec.topology, [key]: wholeNumber(part, value) }
   }
   return spec
 }
@@ -128,7 +129,7 @@ export function parseNetSpec(text: string): NetSpec {
     const [key, value = ''] = keyValue(part)
     if (part === 'passt' || key === 'tap') continue
     if (key === 'mac' && value) spec.mac = value
-    else if (key === 'queues' && spec.kind === 'tap') spec.queues = number(part, value)
+    else if (key === 'queues' && spec.kind === 'tap') spec.queues = wholeNumber(part, value)
     else if (part === 'vhost' && spec.kind === 'tap') spec.vhost = true
     else if (part === 'vhost=auto' && spec.kind === 'tap') spec.vhost = 'auto'
     else if (key === 'forward' && spec.kind === 'passt') spec.forwards.push(forward(part, value))
@@ -220,22 +221,4 @@ export function parseListenSpec(text: string): { host?: string; port: number } {
   if (port === undefined) throw new InvalidArgumentError('expected [ADDRESS:]PORT')
   const listen = { port: Number(port) }
   return host === undefined ? listen : { ...listen, host: host.replace(/[[\]]/g, '') }
-}
-
-function unknownPart(part: string, expected: string): InvalidArgumentError {
-  return new InvalidArgumentError(`'${part}' is not known here; expected ${expected}`)
-}
-
-function number(part: string, text: string): number {
-  if (!/^\d+$/.test(text)) throw new InvalidArgumentError(`'${part}': expected a whole number`)
-  return Number(text)
-}
-
-function splitSpec(text: string): string[] {
-  return text.split(/(?<!,),(?!,)/).map((part) => part.replaceAll(',,', ','))
-}
-
-function keyValue(part: string): [string, string | undefined] {
-  const at = part.indexOf('=')
-  return at < 0 ? [part, undefined] : [part.slice(0, at), part.slice(at + 1)]
 }

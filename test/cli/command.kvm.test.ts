@@ -58,6 +58,7 @@ describe('node-kvm', () => {
     expect(status).toBe(0)
     expect(stdout).toContain('--kernel <path>')
     expect(stdout).toContain('Exit status:')
+    expect(stdout).toContain('machine.schema.json')
   })
 
   it.each([
@@ -66,6 +67,8 @@ describe('node-kvm', () => {
     [['run', '--kernel', 'x', '--cpus', 'two'], 'two'],
     [['run', '--kernel', 'x', '--disk', 'x,rw'], 'rw'],
     [['run', '--kernel', 'x', '--emulate', 'maybe'], 'maybe'],
+    [['run', '--kernel', 'x', '--irqchip', 'user'], 'user'],
+    [['run', '--kernel', 'x', '--numa', '1G,cpus=a'], 'cpus=a'],
     [['nonsense'], 'nonsense'],
     [['cp', 'a', 'b'], 'NAME:PATH'],
     [['cp', 'a:/x', 'b:/y'], 'NAME:PATH'],
@@ -92,6 +95,11 @@ describe('node-kvm', () => {
     ['--net', 'tap=nk-no-such', 'nets[0]'],
     ['--net', 'passt,forward=tcp:99999:80', 'forwards[0].hostPort'],
     ['--net', 'tap=tap0,queues=99', 'queues'],
+    ['--virtio-mem', '3M', 'virtioMem.maxSize'],
+    ['--watchdog', 'ib701', 'devices.watchdog.model'],
+    ['--cpu-affinity', '0:1', 'cpuAffinity'],
+    ['--numa', '32M,cpus=1', 'numa[0].cpus'],
+    ['--vm-generation-id', 'x', 'devices.vmGenerationId'],
   ])('tells of a bad %s in one line', async (option, value, name) => {
     const { status, stderr } = await run(kernel(guest.powerOff), option, value)
     expect(status).toBe(1)
@@ -121,6 +129,20 @@ describe('node-kvm', () => {
       '2,threads=2',
     )
     expect(stdout).toBe('flat')
+    expect(status).toBe(0)
+  })
+
+  it('gives the guest the PC that was asked for', async () => {
+    const options = [
+      ...['--cpus', '2', '--numa', '16M,cpus=0,host=0', '--numa', '16M,cpus=1,distances=20+10'],
+      ...['--irqchip', 'split', '--virtio-mem', '64M,size=32M,node=1', '--watchdog', 'i6300esb'],
+      ...['--cpu-affinity', '0:', '--test-device', '--vm-generation-id'],
+    ]
+    const { status, stdout } = await run(
+      kernel(guest.print('all of it'), guest.powerOff),
+      ...options,
+    )
+    expect(stdout).toBe('all of it')
     expect(status).toBe(0)
   })
 
