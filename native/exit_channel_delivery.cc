@@ -14,6 +14,9 @@ namespace {
 // Nanoseconds of exits in one turn of the event loop.
 constexpr int64_t kSlice = 250'000;
 constexpr uint64_t kPollMilliseconds = 1;
+// The same while all were coalesced, whose devices are used to a delay: text of a console. Each
+// time costs more than the bytes.
+constexpr uint64_t kLumpMilliseconds = 4;
 // How often to look for coalesced writes that no exit has followed. Drivers read a register after
 // the last byte of a line, so this is for the few guests that fall silent at once.
 constexpr uint64_t kWatchMilliseconds = 100;
@@ -54,7 +57,12 @@ void ExitChannel::OnWork() {
 }
 
 void ExitChannel::Poll() {
-  SetPeriod(group_.posted.polling() ? kPollMilliseconds : coalesces_ ? kWatchMilliseconds : 0);
+  if (!group_.posted.polling()) {
+    SetPeriod(coalesces_ ? kWatchMilliseconds : 0);
+  } else {
+    bool lumps = group_.posted.ChoosePace() == PostedQueue::Pace::kLumps;
+    SetPeriod(lumps ? kLumpMilliseconds : kPollMilliseconds);
+  }
 }
 
 void ExitChannel::SetPeriod(uint64_t milliseconds) {

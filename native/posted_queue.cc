@@ -1,16 +1,19 @@
 #include "posted_queue.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace node_kvm {
 
-bool PostedQueue::TryPush(const PostedWrite& write, Wake* wake) {
+bool PostedQueue::TryPush(const PostedWrite& write, Pace pace, Wake* wake) {
   std::lock_guard lock(mutex_);
   uint32_t count = count_.load(std::memory_order_relaxed);
   if (count == kCapacity) return false;
   writes_[count] = write;
   count_.store(++count, std::memory_order_release);
-  if (!polling_ || count == kCapacity / 2) *wake = Wake::kYes;
+  if (pace == Pace::kSoon) needed_ = pace;
+  bool late = needed_ == Pace::kSoon && pace_ == Pace::kLumps;
+  if (!polling_ || late || count == kCapacity / 2) *wake = Wake::kYes;
   polling_ = true;
   return true;
 }
@@ -36,6 +39,12 @@ bool PostedQueue::StopPolling() {
   if (count_.load(std::memory_order_relaxed) > 0) return false;
   polling_ = false;
   return true;
+}
+
+PostedQueue::Pace PostedQueue::ChoosePace() {
+  std::lock_guard lock(mutex_);
+  pace_ = std::exchange(needed_, Pace::kLumps);
+  return pace_;
 }
 
 bool PostedQueue::polling() {

@@ -28,10 +28,12 @@ class PostedQueue {
   static constexpr uint32_t kCapacity = 2048;
 
   enum class Wake : bool { kNo, kYes };
+  // What may come in lumps is polled for less often.
+  enum class Pace : bool { kSoon, kLumps };
 
   // Appends without waiting; false if full. Sets `*wake` to kYes if JavaScript must be woken: it
-  // does not poll, or half of the queue is in use.
-  bool TryPush(const PostedWrite& write, Wake* wake);
+  // does not poll, or not soon enough for this, or half of the queue is in use.
+  bool TryPush(const PostedWrite& write, Pace pace, Wake* wake);
   // Waits until there is room; false if the queue was ended.
   bool WaitForRoom();
 
@@ -40,6 +42,8 @@ class PostedQueue {
   // Goes back to being woken by the first write if there are none now; false if there are.
   bool StopPolling();
   bool polling();
+  // At what pace to poll, by what came since the last call.
+  Pace ChoosePace();
   // Releases all who wait, and whoever comes, for good.
   void End();
 
@@ -49,6 +53,8 @@ class PostedQueue {
   // Mirrors the count for a look without the lock.
   std::atomic<uint32_t> count_{0};
   bool polling_ = false;
+  Pace pace_ = Pace::kSoon;     // at which JavaScript polls
+  Pace needed_ = Pace::kLumps;  // of the writes since that was chosen
   bool ended_ = false;
   std::array<PostedWrite, kCapacity> writes_;
 };

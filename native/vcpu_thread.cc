@@ -44,10 +44,10 @@ bool IsShortWidth(uint32_t width) { return width == 1 || width == 2 || width == 
 }  // namespace
 
 bool VcpuGroup::TryPost(const Route& route, uint64_t offset, uint32_t width, uint32_t value,
-                        PostedQueue::Wake* wake) {
+                        PostedQueue::Pace pace, PostedQueue::Wake* wake) {
   bool settling = route.IsSettling(offset);
   if (settling) route.Unsettle();
-  if (!posted.TryPush({route.id(), static_cast<uint32_t>(offset), width, value}, wake)) {
+  if (!posted.TryPush({route.id(), static_cast<uint32_t>(offset), width, value}, pace, wake)) {
     if (settling) route.Settle();
     return false;
   }
@@ -70,7 +70,7 @@ bool VcpuGroup::TryPost(const RouteTable& table, const kvm_coalesced_mmio& write
   const Route* route = table.Find(space, write.phys_addr, write.len);
   if (!route) return true;
   return TryPost(*route, write.phys_addr - route->base(), write.len, Load(write.data, write.len),
-                 wake);
+                 PostedQueue::Pace::kLumps, wake);
 }
 
 VcpuThread::VcpuThread(VcpuGroup* group, std::shared_ptr<Vcpu> vcpu, uint32_t index)
@@ -330,7 +330,7 @@ void VcpuThread::PostCoalesced() {
 
 void VcpuThread::Post(const Route& route, uint64_t offset, uint32_t width, uint32_t value) {
   PostedQueue::Wake wake = PostedQueue::Wake::kNo;
-  while (!group_->TryPost(route, offset, width, value, &wake)) {
+  while (!group_->TryPost(route, offset, width, value, PostedQueue::Pace::kSoon, &wake)) {
     if (!WaitForRoom()) return;
   }
   if (wake == PostedQueue::Wake::kYes) group_->Wake();

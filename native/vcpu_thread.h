@@ -59,7 +59,7 @@ struct VcpuGroup {
   // Appends a write to the posted ones; false if these have no room. Sets `*wake` to kYes if
   // JavaScript must be woken for it.
   bool TryPost(const Route& route, uint64_t offset, uint32_t width, uint32_t value,
-               PostedQueue::Wake* wake);
+               PostedQueue::Pace pace, PostedQueue::Wake* wake);
   // The same of a coalesced write.
   bool TryPost(const RouteTable& table, const kvm_coalesced_mmio& write, PostedQueue::Wake* wake);
 

@@ -216,6 +216,8 @@ export interface NetChannel {
   segment(address: number, length: number): void
   /** Sends the frames begun, or drops them: `transmitted` has been called for each when this returns. */
   transmit(): void
+  /** Takes what has come from the network already, if it is worth to look: after frames were sent, answers may be there. */
+  poll?(): void
   /** Makes the buffers begun ready to be filled, in order. */
   post(): void
   /** Stops taking frames from the network, or goes on. Buffers stay posted. */

@@ -1,6 +1,7 @@
 import { constants } from 'node:os'
 import type { NativeAddressSpace, NativeTap } from '../../binding.js'
 import { KvmError } from '../../errors.js'
+import { Backoff } from '../../util/backoff.js'
 import type {
   NetAgreement,
   NetAttachment,
@@ -55,6 +56,9 @@ export class TapChannel implements NetChannel {
   #linkDown = false
   #lost = false
   #closed = false
+  /** Frames have gone since the last look for answers. */
+  #sent = false
+  readonly #answers = new Backoff()
   #sink: ((records: Uint8Array) => void) | undefined
 
   readonly #interface: TapInterface
@@ -183,6 +187,7 @@ export class TapChannel implements NetChannel {
     const words = this.#words
     if (words === 0) return
     this.#words = 0
+    this.#sent = true
     const results = this.#results
     const count = this.#native.transmit(words)
     let refused = false
@@ -195,6 +200,13 @@ export class TapChannel implements NetChannel {
     }
     if (this.#sink) this.#handOver(this.#sink)
     if (refused || down) this.#lookAfter(down)
+  }
+
+  /** The host's own answers (a ping's, TCP's acknowledgements) are there when the write returns. */
+  poll(): void {
+    if (!this.#sent || this.#closed || !this.#watching || this.posted === 0) return
+    this.#sent = false
+    if (this.#answers.due()) this.#answers.tried(this.#guarded(() => this.#take()))
   }
 
   post(): void {
@@ -248,14 +260,28 @@ export class TapChannel implements NetChannel {
 
   #receive(): void {
     if (this.#closed) return
-    try {
+    this.#guarded(() => {
       this.#attachment.readable()
-      this.#give(this.#native.receive(RECEIVE_BUDGET, RECEIVE_BYTES))
-      if (this.#sink) this.#handOver(this.#sink)
-      this.#attachment.completed()
-      this.#lookAfter()
+      return this.#take()
+    })
+  }
+
+  /** What is there, as far as it may be taken. @returns whether any was */
+  #take(): boolean {
+    const count = this.#native.receive(RECEIVE_BUDGET, RECEIVE_BYTES)
+    this.#give(count)
+    if (this.#sink) this.#handOver(this.#sink)
+    this.#attachment.completed()
+    this.#lookAfter()
+    return count > 0
+  }
+
+  #guarded(receive: () => boolean): boolean {
+    try {
+      return receive()
     } catch (error) {
       this.#attachment.failed(error instanceof Error ? error : new Error(String(error)))
+      return false
     }
   }
 

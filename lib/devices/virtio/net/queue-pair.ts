@@ -128,7 +128,11 @@ export class QueuePair {
     return {
       admit: () => this.#owner.transmitLimiter.admit(resume),
       handle: (chain: DescriptorChain) => this.#send(queue, chain),
-      submit: () => this.channel.transmit(),
+      submit: () => {
+        this.channel.transmit()
+        // Before the driver has its chains back: it waits for an answer, if for anything.
+        this.channel.poll?.()
+      },
     }
   }
 

@@ -1,11 +1,10 @@
+import { Backoff } from '../../../util/backoff.js'
 import type { Virtqueue } from './virtqueue.js'
 
 /** Looks at the ring between two looks at the clock. */
 const LOOKS = 8
 /** How long one turn of the event loop may go on for what polling finds. */
 const TURN_MILLISECONDS = 2
-/** The most kicks that go by without polling, when it keeps being in vain. */
-const SKIP_MAX = 128
 
 /**
  * Looks a little longer for the driver's next chain before the device goes back to waiting for a kick: waking an idle
@@ -14,8 +13,7 @@ const SKIP_MAX = 128
 export class RingPoller {
   readonly #milliseconds: number
   #turnEnd = 0
-  #misses = 0
-  #skip = 0
+  readonly #backoff = new Backoff()
 
   /** @param microseconds how long to look; 0: not at all */
   constructor(microseconds: number) {
@@ -29,11 +27,7 @@ export class RingPoller {
 
   /** Whether a chain became available while we looked. */
   wait(queue: Virtqueue): boolean {
-    if (this.#milliseconds === 0) return false
-    if (this.#skip > 0) {
-      this.#skip--
-      return false
-    }
+    if (this.#milliseconds === 0 || !this.#backoff.due()) return false
     const now = performance.now()
     if (this.#turnEnd === 0) this.#turnEnd = now + TURN_MILLISECONDS
     if (now >= this.#turnEnd) return false
@@ -41,12 +35,11 @@ export class RingPoller {
     do {
       for (let i = 0; i < LOOKS; i++) {
         if (!queue.available) continue
-        this.#misses = 0
+        this.#backoff.tried(true)
         return true
       }
     } while (performance.now() < end)
-    this.#skip = Math.min(2 ** this.#misses, SKIP_MAX) - 1
-    if (this.#misses < 16) this.#misses++
+    this.#backoff.tried(false)
     return false
   }
 }

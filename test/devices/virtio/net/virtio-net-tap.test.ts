@@ -79,6 +79,19 @@ describe.skipIf(reason !== undefined)('virtio-net over a TAP', () => {
     expect(rig.device.counters.txFrames).toBe(1)
   })
 
+  it('has the host’s own answer in the turn of the question', async () => {
+    await start([])
+    rig.buffers(16)
+    const isReply = isArpReplyFrom(host.hostAddress)
+    // Not each: other frames of the host's may come first.
+    let answered = false
+    for (let i = 0; i < 8 && !answered; i++) {
+      rig.send(arpRequest(GUEST_MAC, guestAddress, host.hostAddress))
+      answered = rig.received().some(({ bytes }) => isReply(bytes))
+    }
+    expect(answered).toBe(true)
+  })
+
   it('receives a long frame whole', async () => {
     await start([net.VIRTIO_NET_F_MRG_RXBUF])
     rig.buffers(16)
