@@ -19,7 +19,8 @@ describe("what Debian's packages have to start a PC with, besides Linux", () => 
     await using guest = await Guest.start({
       kernel: memtest,
       commandLine: 'nobench nopause console=ttyS0,115200',
-      memory: '64M',
+      // A kind that processes share: its screen is looked at from here, wherever the machine is.
+      memory: { size: '64M', kind: 'memfd' },
     })
     await guest.said(/Status: Testing/)
     // Tests that are over before its display is drawn anew, every two seconds, are never named there.

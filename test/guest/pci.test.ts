@@ -73,17 +73,22 @@ async function pingByVhost(
 ): Promise<void> {
   const tap = new Tap('nkv%d', { create: true, vhost: 'auto', address: `${VHOST_HOST}/24` })
   const card = await vm.plugNet(tap)
-  if (!card.vhost) console.log('vhost-net is not tested: /dev/vhost-net cannot be used')
+  if (vm.pid !== process.pid) {
+    console.log('vhost-net is not tested: it is not for cards of a machine in a process of its own')
+  } else if (!card.vhost) console.log('vhost-net is not tested: /dev/vhost-net cannot be used')
   const ping = (count: number) => `ping -c ${count} -W 5 ${VHOST_HOST} | grep received`
   const up = `${wait}; ip address add ${VHOST_GUEST}/24 dev eth1; ip link set eth1 up`
   expect(await shell(`${up}; ${ping(3)}`)).toContain('3 packets received')
   await vm.pause()
   await vm.resume()
   expect(await shell(ping(2))).toContain('2 packets received')
+  // Of a machine in another process they are exact while it is paused.
+  await vm.pause()
   expect(card.counters.txFrames).toBeGreaterThanOrEqual(5)
   expect(card.counters.rxBuffers).toBeGreaterThanOrEqual(5)
   const raised = vm.stats().devices.find(({ name }) => name === card.name)!.counters.interrupts!
   if (card.vhost) expect(raised).toBeLessThan(8)
+  await vm.resume()
   await vm.unplug(card)
 }
 

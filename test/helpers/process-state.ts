@@ -5,9 +5,12 @@ import { fileURLToPath } from 'node:url'
 /** Whether this processor is emulated: everything takes some thirty times as long. */
 export const slow = readFileSync('/proc/cpuinfo', 'utf8').includes('QEMU TCG')
 
+/** Whether the addon is built with a sanitizer. */
+export const sanitized = process.env.NODE_KVM_SANITIZER !== undefined
+
 /** A time limit, in milliseconds; a longer one where all takes longer: on an emulated processor or under a sanitizer. */
 export function limit(milliseconds: number): number {
-  return milliseconds * (slow || process.env.NODE_KVM_SANITIZER ? 10 : 1)
+  return milliseconds * (slow || sanitized ? 10 : 1)
 }
 
 /** For programs that are not ours: with a sanitizer's library in them shells crash, and gdb waits for ever at its start. */
