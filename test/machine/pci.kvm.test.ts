@@ -273,6 +273,16 @@ describe('plugging', () => {
     ).rejects.toMatchObject({ code: 'ERR_INVALID_OPTION', option: 'disks' })
   })
 
+  it('leaves nothing behind where a watchdog finds no slot', async () => {
+    const before = openFds()
+    const devices = { watchdog: { model: 'i6300esb' as const } }
+    const disks = Array.from({ length: 30 }, disk)
+    const refused = create({ disks, devices }, guest.spin)
+    await expect(refused).rejects.toMatchObject({ code: 'ERR_PCI_SLOTS' })
+    expect(openFds()).toBe(before)
+    await create({ disks: disks.slice(1), devices }, guest.spin)
+  })
+
   it.each([[{ transport: 'mmio' }], [{ acpi: false }]] as const)(
     'is refused with %o',
     async (options) => {
