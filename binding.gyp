@@ -43,6 +43,7 @@
         'native/support/args.cc',
         'native/support/callback.cc',
         'native/support/checked_ioctl.cc',
+        'native/support/close_aside.cc',
         'native/support/env_data.cc',
         'native/support/errors.cc',
         'native/support/guarded_buffer.cc',

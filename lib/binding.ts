@@ -371,7 +371,8 @@ export interface NativeTap {
   /** Records as in a pcap file with nanoseconds, up to `capacity` bytes between two calls of `takeCaptured`; 0 ends it. */
   capture(capacity: number, snapLength: number): void
   takeCaptured(): Uint8Array | undefined
-  close(): void
+  /** Ends what was begun; the descriptor is closed by another thread when the promise settles. */
+  close(): Promise<void>
 }
 
 /** 0: receive, 1: transmit. */

@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "support/args.h"
+#include "support/close_aside.h"
 #include "support/errors.h"
 
 namespace node_kvm {
@@ -352,10 +353,11 @@ napi_value Tap::Watch(napi_env env, const Args& args) {
   return nullptr;
 }
 
+// close(): a promise. With its last descriptor an interface that was made for it goes, which takes
+// the kernel tens of milliseconds.
 napi_value Tap::Close(napi_env env, const Args& args) {
   Detach(env, args);
-  fd_.reset();
-  return nullptr;
+  return CloseAside(env, std::move(fd_));
 }
 
 bool DefineTap(napi_env env, napi_value exports) {

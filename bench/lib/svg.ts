@@ -1,5 +1,6 @@
 import type { Figure } from './figure.js'
 import type { Host } from './platform.js'
+import { type Series, splitSeries } from './series.js'
 
 const WIDTH = 900
 const LABEL = 470
@@ -63,24 +64,15 @@ function ratios(figures: readonly Figure[], top: number): { body: string; bottom
   return { body: [...axis, ...rows].join('\n'), bottom }
 }
 
-const GROWTH = /^(.*), (\d+) VMs?$/
-
-/** Figures named `WHAT, N VMs`, as a curve for each WHAT. */
-function curves(figures: readonly Figure[], top: number): { body: string; bottom: number } {
-  const byTitle = new Map<string, { unit: string; points: [number, number][] }>()
-  for (const { name, unit, ours } of figures) {
-    const [, title, count] = GROWTH.exec(name)!
-    const series = byTitle.get(title!) ?? { unit, points: [] }
-    series.points.push([Number(count), ours])
-    byTitle.set(title!, series)
-  }
+/** A curve for each series. */
+function curves(series: readonly Series[], top: number): { body: string; bottom: number } {
   const [columns, width, height] = [2, WIDTH / 2, 150]
-  const body = [...byTitle].flatMap(([title, { unit, points }], i) => {
+  const body = series.flatMap(({ title, unit, points }, i) => {
     const left = (i % columns) * width + 60
     const base = top + Math.floor(i / columns) * height + height - 30
     const max = Math.max(...points.map(([, value]) => value), Number.MIN_VALUE)
     const most = Math.log2(Math.max(2, ...points.map(([count]) => count)))
-    const place = ([count, value]: [number, number]) => [
+    const place = ([count, value]: readonly [number, number]) => [
       left + (Math.log2(count) / most) * (width - 110),
       base - (value / max) * (height - 70),
     ]
@@ -102,15 +94,15 @@ function curves(figures: readonly Figure[], top: number): { body: string; bottom
       ),
     ]
   })
-  return { body: body.join('\n'), bottom: top + Math.ceil(byTitle.size / columns) * height }
+  return { body: body.join('\n'), bottom: top + Math.ceil(series.length / columns) * height }
 }
 
 /** The figures as a drawing: ratios to the peers with their targets, and how costs grow with the number of machines. */
 export function svg(figures: readonly Figure[], on: Host): string {
-  const growing = figures.filter(({ name }) => GROWTH.test(name))
-  const compared = figures.filter(({ name, ratio }) => ratio !== null && !GROWTH.test(name))
+  const { series, others } = splitSeries(figures)
+  const compared = others.filter(({ ratio }) => ratio !== null)
   const first = ratios(compared, TOP)
-  const second = curves(growing, first.bottom + 20)
+  const second = curves(series, first.bottom + 20)
   const height = second.bottom + 20
   return `<svg xmlns="http://www.w3.org/2000/svg" width="${WIDTH}" height="${height}" viewBox="0 0 ${WIDTH} ${height}" font-family="sans-serif" font-size="11">
 <title>Benchmarks of node-kvm</title>

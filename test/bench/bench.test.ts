@@ -54,6 +54,14 @@ describe('a figure', () => {
     )
     expect(whole).toContain(`\n- ${reads.on}\n`)
     expect(whole).not.toContain('old')
+    // What grows has a column for each number of machines.
+    const both = page([growth[2]!, reads, ...growth.slice(0, 2)], host)
+    expect(both).toContain(
+      '\n| figure | unit | 1 VM | 2 VMs | 4 VMs |\n| --- | --- | --- | --- | --- |\n' +
+        '| memory per VM | MiB | 8.00 | 4.00 | 2.00 |\n',
+    )
+    expect(both.match(/memory per VM/g)).toHaveLength(1)
+    expect(both).toContain('| 110 (90.0–120) | C |')
     expect(() => withFigures('', '')).toThrow('<!-- figures -->')
     const drawing = svg([reads, cpu, ...growth], host)
     expect(drawing.match(/<rect /g)).toHaveLength(3) // the ground and two bars

@@ -158,7 +158,7 @@ export class Tap implements NetBackend {
       this.#openVhost()
       this.#natives = natives
     } catch (error) {
-      for (const native of natives) native.close()
+      await closeAll(natives)
       throw error
     }
   }
@@ -237,11 +237,13 @@ export class Tap implements NetBackend {
     await this.#capture.close()
     for (const channel of this.#channels) await channel.close()
     this.#channels = []
-    for (const native of [...this.#vhosts, ...this.#natives]) native.close()
+    for (const vhost of this.#vhosts) vhost.close()
+    const natives = this.#natives
     this.#vhosts = []
     this.#ringServer = undefined
     this.#natives = []
     this.#handed = false
+    await closeAll(natives)
   }
 
   #openInherited({ name, mtu, offloads, fds, multiQueue }: HandedTap): void {
@@ -318,6 +320,11 @@ export class Tap implements NetBackend {
       throw openTrouble(name, queues, error)
     }
   }
+}
+
+/** The kernel takes tens of milliseconds to take an interface away, in which this thread goes on. */
+async function closeAll(natives: readonly NativeTap[]): Promise<void> {
+  await Promise.all(natives.map((native) => native.close()))
 }
 
 /** An interface for several queues is one also for a program that opens a single one. */

@@ -4,6 +4,7 @@ import { existsSync, readFileSync } from 'node:fs'
 import { networkInterfaces } from 'node:os'
 import { afterEach, describe, expect, it } from 'vitest'
 import { Tap, type TapOptions } from '../../../lib/backends/net/tap.js'
+import { binding } from '../../../lib/binding.js'
 import * as net from '../../../lib/devices/virtio/net/abi.js'
 import { nativeMemory } from '../../helpers/guest-memories.js'
 import { arpRequest, isArpReplyFrom, NetRig } from '../../helpers/net-driver.js'
@@ -49,6 +50,17 @@ describe.skipIf(reason !== undefined)('a TAP that is made for the user', () => {
     expect(ip('-6', 'address', 'show', 'dev', tap.name).toString()).toContain('fd00:6e6b::1/64')
     await tap.close()
     expect(existsSync(`/sys/class/net/${tap.name}`)).toBe(false)
+  })
+
+  it('is closed by another thread', async () => {
+    const native = new (binding().Tap)('nkm%d', true, false)
+    const path = `/sys/class/net/${native.name}`
+    expect(existsSync(path)).toBe(true)
+    const closed = native.close()
+    expect(closed).toBeInstanceOf(Promise)
+    expect(native.fd).toBe(-1)
+    await Promise.all([closed, native.close()])
+    expect(existsSync(path)).toBe(false)
   })
 
   it('stays down if told to', async () => {
