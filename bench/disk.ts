@@ -84,10 +84,8 @@ const comparisons: readonly Comparison[] = [
 const measure = (disk: GuestDisk) => (monitor: Monitor) =>
   session(monitor, script, { disks: [disk, { path: tools, readOnly: true }] }, LIMIT, cpuOfFixedJob)
 const onTmpfs = measure({ path: image })
-print([
-  ...(await compareMatches(rounds(2), deviceMatches(), onTmpfs, comparisons)),
-  ...(await figuresOnExt4()),
-])
+print(await compareMatches(rounds(2), deviceMatches(), onTmpfs, comparisons))
+print(await figuresOnExt4())
 
 /** None where no ext4 can be mounted. */
 async function figuresOnExt4() {
