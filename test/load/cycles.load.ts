@@ -20,6 +20,7 @@ describe('machines one after another', () => {
   it.each([
     ['LOAD-01 to their first byte', 'first byte'],
     ['PORT-09 that reset themselves', 'reset'],
+    ['LOAD-29 that start anew', 'restart'],
   ])('%s leave nothing behind and do not grow', async (_name, kind) => {
     const cycles = times(1000, 20)
     const child = new Child(await compileProgram('cycles'), [kind, String(cycles)])
