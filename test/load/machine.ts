@@ -20,15 +20,11 @@ export async function heldMoreThan(before: readonly number[]): Promise<readonly 
   return more()
 }
 
-/**
- * KiB of this process that are its own, after a collection: without guests' memory that was given back, nor what the
- * collector keeps of its heap for later, which is some megabytes more or less each time.
- */
+/** KiB of this process that are its own, after a collection: without guests' memory that was given back. */
 export async function residentKib(): Promise<number> {
   for (let i = 0; i < 3; i++) {
     globalThis.gc?.()
     await new Promise((resolve) => setTimeout(resolve, 10))
   }
-  const { rss, heapTotal, heapUsed } = process.memoryUsage()
-  return (rss - heapTotal + heapUsed) / 1024
+  return process.memoryUsage().rss / 1024
 }
