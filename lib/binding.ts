@@ -235,7 +235,8 @@ export interface NativeExitChannel {
   /** What a read of the register gives, with what that does to the cause. */
   readCause(id: number): number
   /** Makes a thread for a vCPU, which runs from the next `run()` on. Returns its index: 0, 1, ... */
-  addVcpu(vcpu: NativeVcpu): number
+  /** @param nice how much the nice value of its thread is above this one's: 0, as it is unless told, to 19 */
+  addVcpu(vcpu: NativeVcpu, nice?: number): number
   /**
    * Starts or resumes all threads, or those in `only`. `onWork` is called from the event loop when there is something to do: it is to call
    * `next()` until that returns -1, and look at `parked`. It stays until all threads rest, and until then keeps this

@@ -17,6 +17,7 @@ namespace {
 using Want = VcpuGroup::Want;
 
 constexpr uint32_t kMaxSpinMicroseconds = 1'000;
+constexpr uint32_t kMaxNice = 19;
 
 }  // namespace
 
@@ -94,11 +95,14 @@ VcpuThread* ExitChannel::GetVcpu(napi_env env, napi_value value) {
   return threads_[index].get();
 }
 
+// addVcpu(vcpu, nice): its index.
 napi_value ExitChannel::AddVcpu(napi_env env, const Args& args) {
   if (!CheckOpen(env)) return nullptr;
   auto* object = Unwrap<VcpuFd>(env, args[0], "vcpu");
   if (!object) return nullptr;
   if (!object->vcpu()) return ThrowClosed(env, "Vcpu");
+  uint32_t nice = 0;
+  if (!IsNullish(env, args[1]) && !GetUint32(env, args[1], "nice", &nice, kMaxNice)) return nullptr;
   if (group_.want.load() == Want::kStop) {
     return ThrowVmmError(env, "ERR_STATE", "the channel has been stopped");
   }
@@ -109,7 +113,8 @@ napi_value ExitChannel::AddVcpu(napi_env env, const Args& args) {
   }
   uint32_t index = threads_.size();
   if (index == 0) group_.coalesced.Attach(*object->vcpu());
-  auto thread = std::make_unique<VcpuThread>(&group_, object->vcpu(), index);
+  auto thread =
+      std::make_unique<VcpuThread>(&group_, object->vcpu(), index, static_cast<int>(nice));
   if (int error = thread->Start()) return ThrowKvmError(env, error, "pthread_create");
   group_.routes.AddReader(thread->hazard());
   threads_.push_back(std::move(thread));

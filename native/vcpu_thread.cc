@@ -3,6 +3,7 @@
 #include <immintrin.h>
 #include <sched.h>
 #include <sys/ioctl.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <climits>
@@ -73,8 +74,8 @@ bool VcpuGroup::TryPost(const RouteTable& table, const kvm_coalesced_mmio& write
                  PostedQueue::Pace::kLumps, wake);
 }
 
-VcpuThread::VcpuThread(VcpuGroup* group, std::shared_ptr<Vcpu> vcpu, uint32_t index)
-    : group_(group), vcpu_(std::move(vcpu)), index_(index) {}
+VcpuThread::VcpuThread(VcpuGroup* group, std::shared_ptr<Vcpu> vcpu, uint32_t index, int nice)
+    : group_(group), vcpu_(std::move(vcpu)), index_(index), nice_(nice) {}
 
 int VcpuThread::Start() {
   constexpr size_t kStack = 0x40000;
@@ -141,9 +142,12 @@ bool VcpuThread::Complete(int64_t now) {
 }
 
 void* VcpuThread::Main(void* self) {
+  auto* thread = static_cast<VcpuThread*>(self);
   AcceptKicks();
+  // On Linux a thread has a nice value of its own; to raise it is always allowed.
+  if (thread->nice_ > 0) (void)!nice(thread->nice_);
   RestrictToVcpu();
-  static_cast<VcpuThread*>(self)->Loop();
+  thread->Loop();
   return nullptr;
 }
 

@@ -86,7 +86,8 @@ struct VcpuCounters {
 // alone, and hands over the others. Public methods belong to the JavaScript thread.
 class VcpuThread {
  public:
-  VcpuThread(VcpuGroup* group, std::shared_ptr<Vcpu> vcpu, uint32_t index);
+  // nice: by how much its nice value is above that of the thread that starts it.
+  VcpuThread(VcpuGroup* group, std::shared_ptr<Vcpu> vcpu, uint32_t index, int nice);
   // Stopped and joined, or never started.
   ~VcpuThread() = default;
   VcpuThread(const VcpuThread&) = delete;
@@ -154,6 +155,7 @@ class VcpuThread {
   VcpuGroup* group_;
   std::shared_ptr<Vcpu> vcpu_;
   uint32_t index_;
+  int nice_;
   pthread_t thread_ = {};
   bool started_ = false;
 

@@ -14,6 +14,7 @@ import {
 export interface PlatformOptions {
   irqchip?: 'kernel' | 'split'
   cpuAffinity?: number[][]
+  cpuNice?: number
   numa: NumaSpec[]
   virtioMem?: VirtioMemSpec
   debugcon?: string
@@ -54,6 +55,11 @@ export function addPlatformOptions(command: Command): Command {
       parseAffinitySpec,
     )
     .option(
+      '--cpu-nice <n>',
+      "nice value of the vCPUs' threads above that of the thread with their devices, 0 to 19",
+      Number,
+    )
+    .option(
       '--numa <size[,cpus=list][,distances=list][,host=list][,policy=policy]>',
       "a NUMA node of the guest's, such as 1G,cpus=0-1 (repeatable); without --memory that is their sum",
       (text: string, before: NumaSpec[]) => [...before, parseNumaSpec(text)],
@@ -77,10 +83,11 @@ export function platformMachineOptions(
   file: PlatformDeviceOptions | undefined,
   startsKernel: boolean,
 ): Partial<VirtualMachineOptions> {
-  const { irqchip, cpuAffinity, numa, virtioMem, watchdog, vmGenerationId } = options
+  const { irqchip, cpuAffinity, cpuNice, numa, virtioMem, watchdog, vmGenerationId } = options
   return {
     ...(irqchip && { irqchip }),
     ...(cpuAffinity && { cpuAffinity }),
+    ...(cpuNice !== undefined && { cpuNice }),
     ...(numa.length > 0 && { numa }),
     ...(virtioMem && { virtioMem }),
     ...(options.packedQueues && { packedQueues: true }),

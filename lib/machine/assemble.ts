@@ -140,7 +140,7 @@ export async function assemble(
       }),
     )
     for (const [index, vcpu] of vcpus.entries()) {
-      runLoop.addVcpu(vcpu)
+      runLoop.addVcpu(vcpu, config.cpuNice)
       pinVcpu(runLoop, index, config.cpuAffinity[index])
     }
     const clocks = new GuestClocks(platform.vm, vcpus, platform.clock)

@@ -64,6 +64,8 @@ export interface MachineConfig {
   readonly cpu: CpuModel
   /** {@link VirtualMachineOptions.cpuAffinity}. */
   readonly cpuAffinity: readonly (readonly number[])[]
+  /** {@link VirtualMachineOptions.cpuNice}. */
+  readonly cpuNice: number
   /** {@link VirtualMachineOptions.disks}. */
   readonly disks: readonly DiskConfig[]
   /** {@link VirtualMachineOptions.nets}. */
@@ -148,6 +150,7 @@ const checkOptions = check.object(
     topology: check.optional(checkTopology),
     cpu: check.withDefault(checkCpu, 'host'),
     cpuAffinity: check.withDefault(checkCpuAffinity, []),
+    cpuNice: check.withDefault(check.integer(0, 19), 0),
     disks: check.withDefault(checkDisks, []),
     nets: check.withDefault(checkNets, []),
     transport: check.optional(check.oneOf('pci', 'mmio')),

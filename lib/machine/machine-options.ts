@@ -79,6 +79,12 @@ export interface VirtualMachineOptions {
    * One list for each vCPU; an empty one leaves that vCPU to the host, as all are unless told.
    */
   cpuAffinity?: readonly (readonly number[])[]
+  /**
+   * By how much the nice value of the vCPUs' threads is above that of this one, 0 to 19: 0 unless told. Where guests have
+   * more to do than there are host CPUs, this thread, which serves the devices of all its machines, then comes before them
+   * and not after. Other programs of the same control group come before them as well.
+   */
+  cpuNice?: number
   /** Disks in the order the guest sees them: the first is `/dev/vda`. Opened by `create`, closed with the machine. */
   disks?: readonly (BlockBackend | DiskOptions)[]
   /** Network backends in the order the guest sees them: the first is `eth0`. */

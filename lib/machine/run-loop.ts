@@ -119,11 +119,12 @@ export class RunLoop implements Disposable {
 
   /**
    * Gives a vCPU a thread. It runs from the next `run()` on. Returns its index, 0 for the first.
-   * @throws VmmError `ERR_CLOSED`, `ERR_STATE` after the end or for a vCPU that is here already; KvmError `EAGAIN` if the
+   * @param nice by how much the thread's nice value is above that of this one, 0 to 19
+   * @throws VmmError `ERR_INVALID_OPTION` for a `nice` out of range, `ERR_CLOSED`, `ERR_STATE` after the end or for a vCPU that is here already; KvmError `EAGAIN` if the
    *   host has no thread left
    */
-  addVcpu(vcpu: VcpuFd): number {
-    const index = this.#channel.addVcpu(vcpu.native)
+  addVcpu(vcpu: VcpuFd, nice = 0): number {
+    const index = this.#channel.addVcpu(vcpu.native, nice)
     this.#vcpus[index] = { vcpu, page: vcpu.runPage }
     return index
   }

@@ -18,7 +18,7 @@ async function machineOf(...args: string[]) {
 
 it('has an option for what a PC is', async () => {
   const given = [
-    ...['--irqchip', 'split', '--cpu-affinity', '0:1', '--cpus', '2'],
+    ...['--irqchip', 'split', '--cpu-affinity', '0:1', '--cpu-nice', '5', '--cpus', '2'],
     ...['--numa', '192M,cpus=0', '--numa', '64M,cpus=1', '--virtio-mem', '1G,node=1'],
     ...['--watchdog', 'i6300esb,expire=reset', '--test-device', '--vm-generation-id'],
     ...['--packed-queues', '--in-order-queues'],
@@ -26,6 +26,7 @@ it('has an option for what a PC is', async () => {
   expect(await machineOf(...given)).toMatchObject({
     irqchip: 'split',
     cpuAffinity: [[0], [1]],
+    cpuNice: 5,
     numa: [
       { memory: '192M', cpus: [0] },
       { memory: '64M', cpus: [1] },
@@ -43,7 +44,14 @@ it('has an option for what a PC is', async () => {
 
 it('leaves to the machine what was not given', async () => {
   const machine = await machineOf()
-  for (const name of ['irqchip', 'cpuAffinity', 'numa', 'virtioMem', 'packedQueues'] as const) {
+  for (const name of [
+    'irqchip',
+    'cpuAffinity',
+    'cpuNice',
+    'numa',
+    'virtioMem',
+    'packedQueues',
+  ] as const) {
     expect(machine).not.toHaveProperty(name)
   }
   expect(machine).toMatchObject({ memory: '256M', devices: {} })

@@ -216,7 +216,7 @@ export class RandomArguments {
       case 'setLatch':
         return [random(8), random(64), random(300) - 1]
       case 'addVcpu':
-        return [this.#pool.find((other) => Object.hasOwn(other, 'run'))]
+        return [this.#pool.find((other) => Object.hasOwn(other, 'run')), random(21)]
       case 'hold':
       case 'counters':
         return [random(4)]

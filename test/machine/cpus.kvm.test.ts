@@ -1,5 +1,5 @@
 import { readdirSync, readFileSync } from 'node:fs'
-import { availableParallelism } from 'node:os'
+import { availableParallelism, getPriority } from 'node:os'
 import { describe, expect, it } from 'vitest'
 import { FEATURES } from '../../lib/arch/x86-64/cpu-features.js'
 import { hasFeature } from '../../lib/arch/x86-64/cpu-models.js'
@@ -83,6 +83,33 @@ function threads(): Map<string, string> {
       .filter(([name]) => name.startsWith('vcpu')),
   )
 }
+
+describe('cpuNice', () => {
+  /** Names of this process's threads with their nice values: proc_pid_stat(5), field 19. */
+  const nices = () =>
+    readdirSync('/proc/self/task').map((task) => {
+      const [, name, rest] = /\((.*)\) (.*)/s.exec(
+        readFileSync(`/proc/self/task/${task}/stat`, 'utf8'),
+      )!
+      return [name!, Number(rest!.split(' ')[16])] as const
+    })
+  const isVcpu = ([name]: readonly [string, number]) => name.startsWith('vcpu')
+
+  it("is added to that of the vCPUs' threads, and of no others", async () => {
+    await using vm = await create({ cpus: 2, cpuNice: 2 })
+    const own = getPriority()
+    expect(vm.config.cpuNice).toBe(2)
+    // Threads set it themselves, as they begin.
+    await expect
+      .poll(() =>
+        nices()
+          .filter(isVcpu)
+          .map(([, nice]) => nice),
+      )
+      .toEqual([own + 2, own + 2])
+    expect(nices().find((one) => !isVcpu(one))).toEqual([expect.any(String), own])
+  })
+})
 
 describe('cpuAffinity', () => {
   it('pins the threads of the vCPUs, which have names', async () => {

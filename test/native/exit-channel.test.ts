@@ -167,6 +167,7 @@ describe('without vCPUs', () => {
     expect(() => any.next!('0')).toThrow(invalid('answered'))
     expect(() => any.next!()).toThrow(invalid('answered'))
     expect(() => any.addVcpu!({})).toThrow(TypeError)
+    expect(() => any.addVcpu!({}, 5)).toThrow(TypeError)
     for (const spin of [-1, 1001, 0.5, Number.NaN, '50']) {
       expect(() => any.setSpin!(spin)).toThrow(invalid('spinMicroseconds'))
     }
