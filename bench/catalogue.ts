@@ -131,13 +131,17 @@ export const BENCHMARKS: Readonly<Record<string, Benchmark>> = {
   },
   'growth-rings': {
     guest: false,
-    roundLimit: 120,
+    roundLimit: 240,
     figures: onEachCount([
       'tiny guests: reads and frames of all together',
       "tiny guests: event loop's CPU time for each",
       "tiny guests: event loop's CPU time",
       'tiny guests: slowest VM',
       'tiny guests: event-loop delay, p99',
+      ...each(
+        ['spinning guests', 'spinning guests, cpuNice 19'],
+        [': reads of all together', ': event-loop delay, p99'],
+      ),
       'halted guests: wake-ups of the event loop',
       "halted guests: event loop's CPU time",
     ]),

@@ -1,6 +1,7 @@
 /**
  * What machines cost the event loop that they share as they get more: 1 to 32 tiny guests in one process, each of which
- * reads from its disk and sends frames to its TAP interface without pause.
+ * reads from its disk and sends frames to its TAP interface without pause, halting until both are done; guests that spin until
+ * then; and guests that have halted for good.
  */
 import { readFileSync } from 'node:fs'
 import { monitorEventLoopDelay } from 'node:perf_hooks'
@@ -8,11 +9,15 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { FileDisk, Tap, VirtualMachine, type VirtualMachineOptions } from '../lib/index.js'
 import { print, quick, rounds } from './lib/cli.js'
 import { type Figure, figure, interleaveNamed } from './lib/figure.js'
-import { diskAndNetGuest, sayingGuest } from './lib/ring-guest.js'
+import { diskAndNetGuest, readingGuest, sayingGuest } from './lib/ring-guest.js'
 import { ScratchFolder } from './lib/scratch.js'
 
 const COUNTS = quick ? [1, 2] : [1, 2, 4, 8, 16, 32]
 const MILLISECONDS = quick ? 100 : 2000
+
+/** Guests that wait for their reads by looking, so that they never give a processor back. */
+const spinning = () => readingGuest(4096)
+const NICE = 19
 
 using folder = new ScratchFolder()
 const image = folder.file('image', 1)
@@ -34,10 +39,13 @@ const status = () => readFileSync('/proc/thread-self/status', 'utf8')
 const threadCpu = () =>
   Number(readFileSync('/proc/thread-self/schedstat', 'utf8').split(' ')[0]) / 1000
 
-async function measure(count: number): Promise<ReadonlyMap<string, number>> {
+async function measure(
+  count: number,
+  options: () => VirtualMachineOptions,
+): Promise<ReadonlyMap<string, number>> {
   const machines: VirtualMachine[] = []
   try {
-    while (machines.length < count) machines.push(await create(diskAndNetGuest()))
+    while (machines.length < count) machines.push(await create(options()))
     for (const vm of machines) await vm.start()
     await sleep(MILLISECONDS / 4)
     const before = machines.map(operations)
@@ -88,20 +96,32 @@ async function idle(count: number): Promise<ReadonlyMap<string, number>> {
 const figures: Figure[] = []
 const samples = await interleaveNamed(
   rounds(3),
-  COUNTS.flatMap((count) => [() => measure(count), () => idle(count)]),
+  COUNTS.flatMap((count) => [
+    () => measure(count, diskAndNetGuest),
+    () => measure(count, spinning),
+    () => measure(count, () => ({ ...spinning(), cpuNice: NICE })),
+    () => idle(count),
+  ]),
 )
-COUNTS.forEach((count, i) => {
-  const report = (title: string, unit: string, name: string, of = samples[2 * i]!) =>
+for (const [i, count] of COUNTS.entries()) {
+  const [busy, never, nice, halted] = samples.slice(4 * i)
+  const report = (title: string, unit: string, of: typeof busy, name: string) =>
     figures.push(
-      figure(`${title}, ${count} VM${count === 1 ? '' : 's'}`, unit, undefined, of(name)),
+      figure(`${title}, ${count} VM${count === 1 ? '' : 's'}`, unit, undefined, of!(name)),
     )
-  report('tiny guests: reads and frames of all together', 'operations/s', 'rate')
-  report("tiny guests: event loop's CPU time for each", 'µs', 'cpu')
-  report("tiny guests: event loop's CPU time", '%', 'busy')
-  report('tiny guests: slowest VM', 'of the mean', 'least')
-  report('tiny guests: event-loop delay, p99', 'ms', 'delay')
-  const halted = samples[2 * i + 1]!
-  report('halted guests: wake-ups of the event loop', '1/s', 'sleeps', halted)
-  report("halted guests: event loop's CPU time", 'ms/s', 'cpu', halted)
-})
+  report('tiny guests: reads and frames of all together', 'operations/s', busy, 'rate')
+  report("tiny guests: event loop's CPU time for each", 'µs', busy, 'cpu')
+  report("tiny guests: event loop's CPU time", '%', busy, 'busy')
+  report('tiny guests: slowest VM', 'of the mean', busy, 'least')
+  report('tiny guests: event-loop delay, p99', 'ms', busy, 'delay')
+  for (const [title, of] of [
+    ['spinning guests', never],
+    [`spinning guests, cpuNice ${NICE}`, nice],
+  ] as const) {
+    report(`${title}: reads of all together`, 'operations/s', of, 'rate')
+    report(`${title}: event-loop delay, p99`, 'ms', of, 'delay')
+  }
+  report('halted guests: wake-ups of the event loop', '1/s', halted, 'sleeps')
+  report("halted guests: event loop's CPU time", 'ms/s', halted, 'cpu')
+}
 print(figures)
