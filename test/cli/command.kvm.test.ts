@@ -225,6 +225,13 @@ describe('node-kvm bench', () => {
     }
   })
 
+  it('measures this process where machines have one of their own otherwise', async () => {
+    const env = { ...process.env, NODE_KVM_ISOLATION: 'process' }
+    const args = [MAIN, 'bench', '--quick', '--json', 'start']
+    const { stdout } = await promisify(execFile)(process.execPath, args, { env })
+    expect(JSON.parse(stdout)).toMatchObject({ figures: [{ unit: 'ms' }], missing: [] })
+  })
+
   it('prints a table for people, and takes no part that there is not', async () => {
     const { stdout } = await nodeKvm('bench', '--quick', 'start')
     expect(stdout).toMatch(/^FIGURE +MEDIAN +UNIT +RANGE\ncreate a machine.* ms /)
