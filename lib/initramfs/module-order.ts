@@ -48,13 +48,22 @@ export async function resolveModules(
     open.add(name)
     const data = await source.read(path)
     const { depends, softDepends } = readModuleInfo(data)
-    for (const other of softDepends) await resolve(moduleName(other), false)
+    for (const other of softDepends.flatMap(meantBy)) await resolve(moduleName(other), false)
     for (const other of depends) await resolve(moduleName(other), true)
     resolved.set(name, { name, data })
   }
   for (const name of names) await resolve(moduleName(name), true)
   for (const name of optional) await resolve(moduleName(name), false)
   return [...resolved.values()]
+}
+
+/**
+ * A soft dependency may be an alias, and the table of those is depmod's. But the generic implementation of an algorithm,
+ * alias `crypto-crc32c`, is by custom called `crc32c_generic` or `crc32c`.
+ */
+function meantBy(dependency: string): string[] {
+  const algorithm = /^crypto-(.+)$/.exec(dependency)?.[1]
+  return algorithm === undefined ? [dependency] : [`${algorithm}_generic`, algorithm]
 }
 
 /** `kernel/net/9p/9pnet-virtio.ko.xz` and `9pnet-virtio` both give `9pnet_virtio`. */

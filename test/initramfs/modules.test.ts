@@ -105,6 +105,17 @@ describe('resolveModules', () => {
     await expect(order(source, ['b'])).rejects.toThrow(/gone/)
   })
 
+  it('finds the implementation of an algorithm that is asked for by its alias', async () => {
+    const source = kernel({
+      'kernel/ext4.ko': ['depends=', 'softdep=pre: crypto-crc32c'],
+      'kernel/ubifs.ko': ['depends=', 'softdep=pre: crypto-deflate pre: crypto-gone'],
+      'kernel/crc32c_generic.ko': ['depends='],
+      'kernel/deflate.ko': ['depends='],
+    })
+    expect(await order(source, ['ext4'])).toEqual(['crc32c_generic', 'ext4'])
+    expect(await order(source, ['ubifs'])).toEqual(['deflate', 'ubifs'])
+  })
+
   it('ends where modules depend on each other', async () => {
     const source = kernel({ 'kernel/a.ko': ['depends=b'], 'kernel/b.ko': ['depends=a'] })
     expect(await order(source, ['a'])).toEqual(['b', 'a'])
