@@ -95,6 +95,7 @@ export default defineConfig({
     coverage: {
       provider: 'v8',
       include: ['lib/**/*.ts'],
+      reportOnFailure: true,
       reporter: ['text-summary', 'json-summary', 'html', 'lcov'],
     },
   },
