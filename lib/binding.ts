@@ -202,6 +202,8 @@ export interface NativeExitChannel {
    * `posted`, until `settle()` no latch of the route answers. `status` has two offsets: where reads of 4 bytes get the one
    * element of `bits`, which is over a SharedArrayBuffer, and where writes of 4 bytes clear bits in it. `cause` has the
    * offset of a posted write, that of the register which tells of it and is not latched, and a GSI of `vm`'s chips.
+   * `selected` has the offsets of CONFIG_ADDRESS, which is in `posted`, and of CONFIG_DATA, whose reads get what lies in
+   * `memory`, 2113 elements over a SharedArrayBuffer: see `native/selected_registers.h`.
    * May be called while the guest runs.
    * @returns the route's id, never 0 and never used twice; posted writes carry it.
    * @throws VmmError `ERR_BUS_CONFLICT` if the range overlaps another route's
@@ -217,6 +219,8 @@ export interface NativeExitChannel {
     bits?: Uint32Array,
     cause?: Uint32Array,
     vm?: NativeVm,
+    selected?: Uint32Array,
+    memory?: Uint32Array,
   ): number
   /** One write at an offset in `settling` has been handled, and the latches are up to date. */
   settle(id: number): void

@@ -38,8 +38,28 @@ bool AreLatches(const std::vector<uint32_t>& pairs, uint64_t size) {
   return AreRegisters(std::move(offsets), size);
 }
 
-// `words`: the offsets of a status register's read and clear. `bits`: one element over a
-// SharedArrayBuffer, which nobody can detach.
+// Elements over a SharedArrayBuffer, which nobody can detach.
+bool KeepShared(napi_env env, napi_value value, const char* option, size_t count,
+                const char* expected, uint32_t** data, std::shared_ptr<const void>* keep) {
+  Words memory;
+  napi_value buffer = nullptr;
+  napi_ref ref = nullptr;
+  bool detachable = true;
+  if (!GetWords(env, value, option, &memory)) return false;
+  if (napi_get_typedarray_info(env, value, nullptr, nullptr, nullptr, &buffer, nullptr) !=
+          napi_ok ||
+      napi_is_arraybuffer(env, buffer, &detachable) != napi_ok || detachable ||
+      memory.count != count || napi_create_reference(env, value, 1, &ref) != napi_ok) {
+    ThrowInvalidOption(env, option, value, expected);
+    return false;
+  }
+  // Routes go on the JavaScript thread: tables are replaced and freed there.
+  keep->reset(memory.data, [env, ref](const void*) { napi_delete_reference(env, ref); });
+  *data = memory.data;
+  return true;
+}
+
+// `words`: the offsets of a status register's read and clear. `bits`: one element.
 bool GetStatusRegister(napi_env env, napi_value words, napi_value bits, Space space, uint64_t size,
                        StatusRegister* out) {
   if (IsNullish(env, words)) return true;
@@ -50,22 +70,31 @@ bool GetStatusRegister(napi_env env, napi_value words, napi_value bits, Space sp
     ThrowInvalidOption(env, "status", words, "two offsets of 4 bytes inside the size, for mmio");
     return false;
   }
-  Words memory;
-  napi_value buffer = nullptr;
-  napi_ref ref = nullptr;
-  bool detachable = true;
-  if (!GetWords(env, bits, "bits", &memory)) return false;
-  if (napi_get_typedarray_info(env, bits, nullptr, nullptr, nullptr, &buffer, nullptr) != napi_ok ||
-      napi_is_arraybuffer(env, buffer, &detachable) != napi_ok || detachable || memory.count != 1 ||
-      napi_create_reference(env, bits, 1, &ref) != napi_ok) {
-    ThrowInvalidOption(env, "bits", bits, "a Uint32Array of one element over a SharedArrayBuffer");
+  out->read = offsets.data[0];
+  out->clear = offsets.data[1];
+  return KeepShared(env, bits, "bits", 1, "a Uint32Array of one element over a SharedArrayBuffer",
+                    &out->bits, &out->keep);
+}
+
+// `offsets`: of CONFIG_ADDRESS, a posted register, and of CONFIG_DATA.
+bool GetSelectedRegisters(napi_env env, napi_value offsets, napi_value memory,
+                          const std::vector<uint32_t>& posted, uint64_t size,
+                          SelectedRegisters* out) {
+  if (IsNullish(env, offsets)) return true;
+  Words given;
+  if (!GetWords(env, offsets, "selected", &given)) return false;
+  if (given.count != 2 || size < sizeof *out->words || given.data[0] > size - sizeof *out->words ||
+      given.data[1] > size - sizeof *out->words ||
+      std::find(posted.begin(), posted.end(), given.data[0]) == posted.end()) {
+    ThrowInvalidOption(env, "selected", offsets,
+                       "two offsets of 4 bytes inside the size, the first of a posted write");
     return false;
   }
-  // Routes go on the JavaScript thread: tables are replaced and freed there.
-  std::shared_ptr<const void> keep(memory.data,
-                                   [env, ref](const void*) { napi_delete_reference(env, ref); });
-  *out = {offsets.data[0], offsets.data[1], memory.data, std::move(keep)};
-  return true;
+  out->address = given.data[0];
+  out->data = given.data[1];
+  return KeepShared(env, memory, "memory", SelectedRegisters::kWords,
+                    "a Uint32Array of 2113 elements over a SharedArrayBuffer", &out->words,
+                    &out->keep);
 }
 
 // `words`: the offset that is written, the one that tells, and the GSI of `vm`'s.
@@ -151,9 +180,12 @@ napi_value ExitChannel::AddRoute(napi_env env, const Args& args) {
   }
   std::unique_ptr<InterruptCause> cause;
   if (!GetCauseRegisters(env, args[8], args[9], posted, latched, size, &cause)) return nullptr;
+  SelectedRegisters selected;
+  if (!GetSelectedRegisters(env, args[10], args[11], posted, size, &selected)) return nullptr;
   uint32_t id = next_route_id_++;
   auto route = std::make_shared<Route>(id, space, base, size, std::move(posted), latched,
-                                       std::move(settling), std::move(status), std::move(cause));
+                                       std::move(settling), std::move(status), std::move(cause),
+                                       std::move(selected));
   auto table = group_.routes.table().With(route);
   if (!table) return ThrowVmmError(env, "ERR_BUS_CONFLICT", "the range overlaps another route");
   group_.routes.Replace(std::move(table));

@@ -8,7 +8,8 @@ namespace node_kvm {
 
 Route::Route(uint32_t id, Space space, uint64_t base, uint64_t size, std::vector<uint32_t> posted,
              const std::vector<uint32_t>& latches, std::vector<uint32_t> settling,
-             StatusRegister status, std::unique_ptr<InterruptCause> cause)
+             StatusRegister status, std::unique_ptr<InterruptCause> cause,
+             SelectedRegisters selected)
     : id_(id),
       space_(space),
       base_(base),
@@ -17,6 +18,7 @@ Route::Route(uint32_t id, Space space, uint64_t base, uint64_t size, std::vector
       settling_(std::move(settling)),
       status_(std::move(status)),
       cause_(std::move(cause)),
+      selected_(std::move(selected)),
       latches_(new Latch[latches.size() / 2]),
       latch_count_(latches.size() / 2) {
   std::sort(posted_.begin(), posted_.end());

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "interrupt_cause.h"
+#include "selected_registers.h"
 
 namespace node_kvm {
 
@@ -54,7 +55,8 @@ class Route {
   // among `posted`.
   Route(uint32_t id, Space space, uint64_t base, uint64_t size, std::vector<uint32_t> posted,
         const std::vector<uint32_t>& latches, std::vector<uint32_t> settling,
-        StatusRegister status = {}, std::unique_ptr<InterruptCause> cause = nullptr);
+        StatusRegister status = {}, std::unique_ptr<InterruptCause> cause = nullptr,
+        SelectedRegisters selected = {});
 
   uint32_t id() const { return id_; }
   Space space() const { return space_; }
@@ -68,6 +70,7 @@ class Route {
   void Settle() const { unsettled_.fetch_sub(1, std::memory_order_seq_cst); }
   bool settled() const { return unsettled_.load(std::memory_order_seq_cst) == 0; }
   const StatusRegister& status() const { return status_; }
+  const SelectedRegisters& selected() const { return selected_; }
   // nullptr if there is none.
   InterruptCause* cause() const { return cause_.get(); }
   // nullptr if no register of that width is latched there.
@@ -83,6 +86,7 @@ class Route {
   std::vector<uint32_t> settling_;  // sorted
   StatusRegister status_;
   std::unique_ptr<InterruptCause> cause_;
+  SelectedRegisters selected_;
   mutable std::atomic<uint32_t> unsettled_{0};
   std::unique_ptr<Latch[]> latches_;  // sorted by offset
   size_t latch_count_;

@@ -301,6 +301,7 @@ bool VcpuThread::ReadShortcut(const Route& route, uint64_t offset, uint32_t widt
     *value = told;
     return true;
   }
+  if (route.selected().Read(offset, width, value)) return true;
   Latch* latch = route.FindLatch(offset, width);
   if (!latch) return false;
   *value = latch->value.load(std::memory_order_acquire);
@@ -333,6 +334,7 @@ void VcpuThread::PostCoalesced() {
 }
 
 void VcpuThread::Post(const Route& route, uint64_t offset, uint32_t width, uint32_t value) {
+  if (route.selected().IsSelectedAt(offset, width)) route.selected().Select(value);
   PostedQueue::Wake wake = PostedQueue::Wake::kNo;
   while (!group_->TryPost(route, offset, width, value, PostedQueue::Pace::kSoon, &wake)) {
     if (!WaitForRoom()) return;

@@ -56,6 +56,8 @@ export interface Shortcuts {
   readonly settling?: readonly number[]
   /** Of a device on the MMIO bus. */
   readonly status?: StatusRegister
+  /** Of PCI's configuration ports. */
+  readonly selected?: SelectedRegisters
   /** A cause of its interrupt that vCPUs' threads may keep. */
   readonly cause?: CauseRegisters
   /** Receives the latch of each offset in `latched` and `latched32` before the guest first runs. */
@@ -73,6 +75,19 @@ export interface StatusRegister {
   readonly clear: number
   /** One element over a SharedArrayBuffer; to be accessed by Atomics only. */
   readonly bits: Uint32Array
+}
+
+/**
+ * Registers of which a posted write of 4 bytes selects one for reads: PCI's configuration mechanism #1. They lie in memory,
+ * which also says which of them the vCPUs' threads may read; the others go to the device.
+ */
+export interface SelectedRegisters {
+  /** The offset of CONFIG_ADDRESS, which is among `posted`. */
+  readonly address: number
+  /** The offset of CONFIG_DATA, whose reads are of 1, 2 or 4 bytes within 4. */
+  readonly data: number
+  /** 2113 elements over a SharedArrayBuffer. */
+  readonly memory: Uint32Array
 }
 
 /**

@@ -73,7 +73,7 @@ export class DeviceRoutes {
     const shortcuts = range.device.shortcuts
     if (shortcuts === undefined) return
     const { posted = [], latched32 = [], coalesced = [] } = shortcuts
-    const { settling, status } = shortcuts
+    const { settling, status, selected } = shortcuts
     const line = shortcuts.cause?.irq
     const vm = line instanceof IoctlIrqLine && !line.vm.closed ? line.vm : undefined
     const cause = vm && shortcuts.cause
@@ -93,6 +93,8 @@ export class DeviceRoutes {
       status?.bits,
       cause && Uint32Array.of(cause.written, cause.told, cause.irq.gsi),
       vm?.native,
+      selected && Uint32Array.of(selected.address, selected.data),
+      selected?.memory,
     )
     const collect = bus.kind === 'pio' && this.#zones !== undefined
     const zones = collect ? coalesced.map((offset) => range.base + offset) : []

@@ -76,6 +76,44 @@ describe('a guest', () => {
     ])
   })
 
+  it('waits for nobody to read configuration space by ports', async () => {
+    const inb = (number: number) => [...port(number), 0xec, ...port(0x3f8), 0xee]
+    const said = await says(
+      { disks: [disk()] },
+      sayConfig(1, 0),
+      sayConfig(1, 0x08),
+      sayConfig(9, 0), // nobody
+      [...outl(0xcf8, 0x8001_0000), ...sayInl(0xcfc)], // another bus
+      [...outl(0xcf8, 0x8000_0900), ...sayInl(0xcfc)], // another function
+      writeConfig(1, 0x3c, 0x0102_030b),
+      sayConfig(1, 0x3c),
+      [...select(1, 0), ...[0xcfc, 0xcfd, 0xcfe, 0xcff].flatMap(inb)],
+    )
+    const nothing = 0xffff_ffff
+    const interrupt = 0x0000_010b // the line, and the pin, which is not the guest's to write
+    expect(said).toEqual([
+      ...[0x1042_1af4, 0x0100_0001, nothing, nothing, nothing, interrupt, 0x1042_1af4],
+    ])
+    const reads = vm!.stats().ports.filter(({ address, direction }) => {
+      return address >= 0xcfc && address <= 0xcff && direction === 'read'
+    })
+    expect(reads.reduce((sum, { count }) => sum + count, 0)).toBe(10)
+    expect(reads.map(({ synchronous }) => synchronous)).toEqual([0, 0, 0, 0])
+  })
+
+  it('has nothing selected after a reset', async () => {
+    const machine = await create({}, sayInl(0xcfc), select(0, 0), guest.say(ECAM, 0), guest.spin)
+    let said = Buffer.alloc(0)
+    machine.console.output.on('data', (data: Buffer) => {
+      said = Buffer.concat([said, data])
+    })
+    await machine.start()
+    await until(() => said.length === 5)
+    await machine.reset()
+    await until(() => said.length === 10)
+    for (const at of [0, 5]) expect(said.readUInt32LE(at)).toBe(0xffff_ffff)
+  })
+
   it('moves a window', async () => {
     const moved = 0xe000_0000
     const capacity = abi.VIRTIO_PCI_WINDOW.device.offset

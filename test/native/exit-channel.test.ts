@@ -90,6 +90,21 @@ describe('a route', () => {
   })
 
   it.each([
+    ['selected', [words(0), words(0), shared(2113)]],
+    ['selected', [words(0), words(0, 5), shared(2113)]],
+    ['selected', [words(1), words(0, 4), shared(2113)]],
+    ['memory', [words(0), words(0, 4), shared(2112)]],
+    ['memory', [words(0), words(0, 4), new Uint32Array(2113)]],
+    ['memory', [words(0), words(0, 4)]],
+  ])('is refused selected registers for %s', (option, [posted, selected, memory]) => {
+    const add = channel.addRoute as (...args: unknown[]) => number
+    const rest = [none, undefined, undefined, undefined, undefined, undefined]
+    const given = ['pio', 0, 8, posted, ...rest, selected, memory]
+    expect(() => add.apply(channel, given)).toThrow(invalid(option))
+    add.apply(channel, ['pio', 0, 8, words(0), ...rest, words(0, 4), shared(2113)])
+  })
+
+  it.each([
     ['cause', [words(1), none, words(1, 2)]],
     ['cause', [words(1), none, words(1, 2, 4, 0)]],
     ['cause', [words(1), none, words(2, 2, 4)]],

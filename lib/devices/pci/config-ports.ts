@@ -1,4 +1,4 @@
-import type { BusDevice } from '../../bus/bus-device.js'
+import type { BusDevice, Shortcuts } from '../../bus/bus-device.js'
 import type { PciBus } from './pci-bus.js'
 
 /** Ports of configuration mechanism #1, from 0xcf8 on. */
@@ -13,8 +13,7 @@ const ENABLE = 0x8000_0000
  */
 export class PciConfigPorts implements BusDevice {
   readonly name = 'pci-config'
-  /** The address is only looked at by the access to the data. */
-  readonly shortcuts = { posted: [0] }
+  readonly shortcuts: Shortcuts
   readonly #bus: PciBus
   readonly #resetControl: BusDevice | undefined
   #address = 0
@@ -22,6 +21,9 @@ export class PciConfigPorts implements BusDevice {
   constructor(bus: PciBus, resetControl?: BusDevice) {
     this.#bus = bus
     this.#resetControl = resetControl
+    // The address is only looked at by the access to the data.
+    const selected = { address: 0, data: DATA, memory: bus.configMemory.words }
+    this.shortcuts = { posted: [0], selected }
   }
 
   read(offset: number, width: 1 | 2 | 4): number {
@@ -48,6 +50,7 @@ export class PciConfigPorts implements BusDevice {
   /** Its state after power-on. */
   reset(): void {
     this.#address = 0
+    this.#bus.configMemory.deselect()
   }
 
   #selected(byte: number) {

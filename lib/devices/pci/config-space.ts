@@ -6,10 +6,20 @@ import { PCI_CFG_SPACE_SIZE } from './abi.js'
  * what is not writable do nothing (PCI 3.0, 6.1).
  */
 export class ConfigSpace {
-  /** What reads give. The device changes it as it likes. */
-  readonly bytes = new Uint8Array(PCI_CFG_SPACE_SIZE)
+  #bytes: Uint8Array = new Uint8Array(PCI_CFG_SPACE_SIZE)
   readonly #writable = new Uint8Array(PCI_CFG_SPACE_SIZE)
   readonly #afterReset = new Uint8Array(PCI_CFG_SPACE_SIZE)
+
+  /** What reads give. The device changes it as it likes. Other memory after the device was plugged in or pulled out. */
+  get bytes(): Uint8Array {
+    return this.#bytes
+  }
+
+  /** Has the bytes in other memory, 256 of them, from now on. */
+  moveTo(bytes: Uint8Array): void {
+    bytes.set(this.#bytes)
+    this.#bytes = bytes
+  }
 
   /**
    * Declares a register: its value, now and after each reset, and which of its bits the guest may write.

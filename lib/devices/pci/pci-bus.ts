@@ -2,6 +2,7 @@ import type { Bus } from '../../bus/bus.js'
 import { invalidOption, VmmError } from '../../errors.js'
 import type { IrqLine, MsiLine } from '../../interrupt/irq-line.js'
 import { PCI_CFG_SPACE_SIZE, PCI_SLOTS } from './abi.js'
+import { ConfigMemory } from './config-memory.js'
 import { SharedLine } from './intx.js'
 import type { PciDevice } from './pci-device.js'
 import { type BridgeRanges, WindowDecoder } from './window-decoder.js'
@@ -29,6 +30,8 @@ export function intxLine(slot: number, pin: number, lines: number): number {
 
 /** The bus below a host bridge: 32 slots for devices of one function each. */
 export class PciBus {
+  /** What reads of configuration space give. */
+  readonly configMemory = new ConfigMemory()
   readonly #slots: (PciDevice | undefined)[] = Array(PCI_SLOTS).fill(undefined)
   readonly #decoder: WindowDecoder
   readonly #lines: readonly SharedLine[]
@@ -76,6 +79,8 @@ export class PciBus {
       windowsChanged: () => this.#decoder.update(),
     })
     this.#slots[slot] = device
+    device.config.moveTo(this.configMemory.bytesOf(slot))
+    this.configMemory.setReadable(slot, (offset) => device.isPlainConfig(offset))
     this.#decoder.add(device.windows)
     return slot
   }
@@ -85,6 +90,8 @@ export class PciBus {
     const slot = this.slotOf(device)
     if (slot === undefined) return
     this.#slots[slot] = undefined
+    device.config.moveTo(new Uint8Array(PCI_CFG_SPACE_SIZE))
+    this.configMemory.clear(slot)
     this.#decoder.remove(device.windows)
     device.unplugged()
   }

@@ -224,6 +224,14 @@ export class PciDevice {
     return this.config.get(offset, width)
   }
 
+  /**
+   * Whether reads of the double word at `offset` are answered by `config` as it is, so that vCPUs' threads may do it. All
+   * are, unless told, of a device that does not override `readConfig`.
+   */
+  isPlainConfig(_offset: number): boolean {
+    return this.readConfig === PciDevice.prototype.readConfig
+  }
+
   /** The guest writes configuration space. */
   writeConfig(offset: number, width: 1 | 2 | 4, value: number): void {
     this.config.write(offset, width, value)

@@ -182,6 +182,10 @@ export class VirtioPciTransport extends PciDevice {
     return super.readConfig(offset, width)
   }
 
+  override isPlainConfig(offset: number): boolean {
+    return offset !== this.#cfgAccess + CFG_DATA
+  }
+
   override writeConfig(offset: number, width: 1 | 2 | 4, value: number): void {
     super.writeConfig(offset, width, value)
     const access = this.#windowAccess(offset, width)
