@@ -79,6 +79,8 @@ export class PciBus {
       windowsChanged: () => this.#decoder.update(),
     })
     this.#slots[slot] = device
+    // Nobody is to see half of it.
+    this.configMemory.setReadable(slot, () => false)
     device.config.moveTo(this.configMemory.bytesOf(slot))
     this.configMemory.setReadable(slot, (offset) => device.isPlainConfig(offset))
     this.#decoder.add(device.windows)
@@ -91,6 +93,7 @@ export class PciBus {
     if (slot === undefined) return
     this.#slots[slot] = undefined
     device.config.moveTo(new Uint8Array(PCI_CFG_SPACE_SIZE))
+    this.configMemory.setReadable(slot, () => false)
     this.configMemory.clear(slot)
     this.#decoder.remove(device.windows)
     device.unplugged()
