@@ -15,8 +15,9 @@ it('a guest panics, restarts by itself, and powers off by its power button', asy
     fi
     echo "generation IDs: $(ls /sys/bus/*/drivers/vmgenid | grep -c NKVM0001)"
     umount /mnt
+    exec 3</dev/input/event0 # what is pressed from here on is kept for who reads later
     echo listening
-    head -c 24 /dev/input/event0 >/dev/null && echo pressed`
+    head -c 24 <&3 >/dev/null && echo pressed`
   await using guest = await StockGuest.start(`panic=-1 ${exec(script)}`, {
     initrd,
     disks: [new FileDisk(disk.path)],
