@@ -27,9 +27,9 @@ describe.each(KERNEL_SERIES)('a stock %s kernel', (series) => {
     const before = sha256(disk.path)
     const tap = new TapInterface()
     try {
-      const guestAddress = tap.hostAddress.replace(/\.1$/, '.2')
+      const { host, guest: address, prefix } = tap.network
       await using guest = await StockGuest.start(
-        `nodekvm.mode=selfcheck nodekvm.ip=${guestAddress}/24 nodekvm.peer=${tap.hostAddress}`,
+        `nodekvm.mode=selfcheck nodekvm.ip=${address}/${prefix} nodekvm.peer=${host}`,
         { series, disks: [new FileDisk(disk.path)], nets: [new Tap(tap.name)] },
       )
       expect(await guest.ended()).toEqual({ kind: 'shutdown' })

@@ -16,7 +16,7 @@ it('a Linux guest in a process of its own has its disks, network, files and prog
   writeFileSync(folder.path('shared', 'here'), 'from the host')
   const { asset, kernel } = await stockKernel()
   const tap = new TapInterface()
-  const guestAddress = tap.hostAddress.replace(/\.1$/, '.2')
+  const { host, guest, prefix } = tap.network
   let log = ''
   onTestFailed(() => {
     process.stdout.write(`The guest's last words:\n${log.slice(-8000)}\n`)
@@ -40,8 +40,8 @@ it('a Linux guest in a process of its own has its disks, network, files and prog
     const shell = async (script: string) => (await vm.exec(['/bin/sh', '-c', script])).stdout
     expect(vm.pid).not.toBe(process.pid)
 
-    const network = `ip address add ${guestAddress}/24 dev eth0; ip link set eth0 up`
-    expect(await shell(`${network}; ping -c 3 -W 5 ${tap.hostAddress}`)).toContain('3 packets rec')
+    const network = `ip address add ${guest}/${prefix} dev eth0; ip link set eth0 up`
+    expect(await shell(`${network}; ping -c 3 -W 5 ${host}`)).toContain('3 packets rec')
     const write = 'mount /dev/vda /mnt && cp /tmp/sent /mnt/kept && sync && sha256sum /mnt/kept'
     const bytes = randomBytes(3_000_000)
     writeFileSync(folder.path('sent'), bytes)

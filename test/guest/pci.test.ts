@@ -96,9 +96,9 @@ it('a stock kernel without MSI uses the interrupt pins', async () => {
   using disk = await temporaryDisk()
   const tap = new TapInterface()
   try {
-    const guestAddress = tap.hostAddress.replace(/\.1$/, '.2')
+    const { host, guest: address, prefix } = tap.network
     await using guest = await StockGuest.start(
-      `pci=nomsi nodekvm.mode=selfcheck nodekvm.ip=${guestAddress}/24 nodekvm.peer=${tap.hostAddress}`,
+      `pci=nomsi nodekvm.mode=selfcheck nodekvm.ip=${address}/${prefix} nodekvm.peer=${host}`,
       {
         series: '6.1',
         transport: 'pci',

@@ -1,5 +1,6 @@
 import { execFileSync } from 'node:child_process'
 import { existsSync, readFileSync } from 'node:fs'
+import { testNetwork } from './test-network.js'
 
 let count = 0
 
@@ -20,24 +21,20 @@ function tryTap(): TapInterface | string {
   }
 }
 
-/** A TAP interface of the host's, with a name of its own, and an address in a network of documentation. */
+/** A TAP interface of the host's, with a name of its own, and an address in a network of its own. */
 export class TapInterface {
   readonly name = `nkt${process.pid % 100000}x${count++}`
-  readonly third = 1 + ((process.pid + count) % 250)
+  readonly network = testNetwork()
 
   constructor() {
     ip('tuntap', 'add', this.name, 'mode', 'tap')
     try {
-      ip('address', 'add', `${this.hostAddress}/24`, 'dev', this.name)
+      ip('address', 'add', `${this.network.host}/${this.network.prefix}`, 'dev', this.name)
       ip('link', 'set', this.name, 'up')
     } catch (error) {
       this.remove()
       throw error
     }
-  }
-
-  get hostAddress(): string {
-    return `10.213.${this.third}.1`
   }
 
   set up(up: boolean) {

@@ -29,7 +29,7 @@ describe.skipIf(reason !== undefined)('virtio-net and a hostile guest', () => {
 
   async function start(features: number[] = [], size = 64): Promise<void> {
     host = new TapInterface()
-    guestAddress = `10.213.${host.third}.2`
+    guestAddress = host.network.guest
     const tap = new Tap(host.name, { mac: GUEST_MAC })
     await tap.open()
     await until(() => host.running, 'a running interface')
@@ -39,8 +39,8 @@ describe.skipIf(reason !== undefined)('virtio-net and a hostile guest', () => {
 
   async function expectAlive(): Promise<void> {
     rig.buffers(8, 1526, 0x100000)
-    rig.send(arpRequest(GUEST_MAC, guestAddress, host.hostAddress))
-    await rig.receive(isArpReplyFrom(host.hostAddress))
+    rig.send(arpRequest(GUEST_MAC, guestAddress, host.network.host))
+    await rig.receive(isArpReplyFrom(host.network.host))
   }
 
   afterEach(async () => {
@@ -96,21 +96,21 @@ describe.skipIf(reason !== undefined)('virtio-net and a hostile guest', () => {
   it('sends a frame in one-byte descriptors', async () => {
     await start([], 256)
     rig.buffers(4)
-    const frame = arpRequest(GUEST_MAC, guestAddress, host.hostAddress)
+    const frame = arpRequest(GUEST_MAC, guestAddress, host.network.host)
     rig.memory.fill(0x60000, 12)
     rig.memory.write(0x6000c, frame)
     transmit(
       Array.from({ length: 12 + frame.length }, (_, i) => ({ address: 0x60000 + i, length: 1 })),
       false,
     )
-    await rig.receive(isArpReplyFrom(host.hostAddress))
+    await rig.receive(isArpReplyFrom(host.network.host))
   })
 
   it('ignores the header where no offload was negotiated', async () => {
     await start()
     for (let seed = 1; seed < 200; seed++) {
       const header = Uint8Array.from({ length: 12 }, (_, i) => (seed * 2654435761 * (i + 7)) >>> 13)
-      rig.send(arpRequest(GUEST_MAC, guestAddress, host.hostAddress), header)
+      rig.send(arpRequest(GUEST_MAC, guestAddress, host.network.host), header)
       rig.tx.used()
     }
     expect(rig.device.counters.txDropped).toBe(0)
@@ -121,7 +121,7 @@ describe.skipIf(reason !== undefined)('virtio-net and a hostile guest', () => {
     await start(OFFLOADS)
     for (let seed = 1; seed < 500; seed++) {
       const header = Uint8Array.from({ length: 12 }, (_, i) => (seed * 2654435761 * (i + 3)) >>> 11)
-      rig.send(arpRequest(GUEST_MAC, guestAddress, host.hostAddress), header)
+      rig.send(arpRequest(GUEST_MAC, guestAddress, host.network.host), header)
       rig.tx.used()
     }
     expect(rig.device.counters.txDropped + rig.device.counters.txFrames).toBe(499)
@@ -137,7 +137,7 @@ describe.skipIf(reason !== undefined)('virtio-net and a hostile guest', () => {
   ])('drops a frame with %s', async (_name, header) => {
     await start(OFFLOADS)
     rig.memory.write(0x60000, Uint8Array.from(header))
-    rig.memory.write(0x6000c, arpRequest(GUEST_MAC, guestAddress, host.hostAddress))
+    rig.memory.write(0x6000c, arpRequest(GUEST_MAC, guestAddress, host.network.host))
     transmit([{ address: 0x60000, length: 12 + 42 }], true)
   })
 
@@ -154,7 +154,7 @@ describe.skipIf(reason !== undefined)('virtio-net and a hostile guest', () => {
     const tail = rig.memory.read(RAM - 2048, 2048)
     rig.rx.add(segments)
     rig.driver.kick(0)
-    rig.send(arpRequest(GUEST_MAC, guestAddress, host.hostAddress))
+    rig.send(arpRequest(GUEST_MAC, guestAddress, host.network.host))
     await turns(5)
     expect(rig.rx.used().map(({ length }) => length)).toEqual([0])
     expect(rig.device.counters.rxDropped).toBe(1)
@@ -176,7 +176,7 @@ describe.skipIf(reason !== undefined)('virtio-net and a hostile guest', () => {
     const { descriptorArea } = rig.tx
     rig.buffer(descriptorArea, 1024)
     rig.driver.kick(0)
-    rig.send(arpRequest(GUEST_MAC, guestAddress, host.hostAddress))
+    rig.send(arpRequest(GUEST_MAC, guestAddress, host.network.host))
     await turns(10)
     rig.driver.start([VIRTIO_F_INDIRECT_DESC], 64)
   })
@@ -185,7 +185,7 @@ describe.skipIf(reason !== undefined)('virtio-net and a hostile guest', () => {
     await start()
     for (let round = 0; round < 20; round++) {
       rig.buffers(16)
-      for (let i = 0; i < 8; i++) rig.send(arpRequest(GUEST_MAC, guestAddress, host.hostAddress))
+      for (let i = 0; i < 8; i++) rig.send(arpRequest(GUEST_MAC, guestAddress, host.network.host))
       rig.driver.status = 0
       expect(rig.driver.status).toBe(0)
       rig.memory.fill(0x80000, 0x10000, 0x5a)

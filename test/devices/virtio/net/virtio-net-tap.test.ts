@@ -8,6 +8,7 @@ import * as net from '../../../../lib/devices/virtio/net/abi.js'
 import { nativeMemory } from '../../../helpers/guest-memories.js'
 import { arpRequest, isArpReplyFrom, NetRig } from '../../../helpers/net-driver.js'
 import { noTapReason, TapInterface } from '../../../helpers/tap-interface.js'
+import { testNetwork } from '../../../helpers/test-network.js'
 import { turns, until } from '../../../helpers/virtio-driver.js'
 
 const reason = noTapReason()
@@ -30,17 +31,17 @@ describe.skipIf(reason !== undefined)('virtio-net over a TAP', () => {
 
   /** A UDP socket of the host's that the guest can be reached from, the guest being known to the host's ARP. */
   async function hostSocket(): Promise<Socket> {
-    rig.send(arpRequest(GUEST_MAC, guestAddress, host.hostAddress))
-    await rig.receive(isArpReplyFrom(host.hostAddress))
+    rig.send(arpRequest(GUEST_MAC, guestAddress, host.network.host))
+    await rig.receive(isArpReplyFrom(host.network.host))
     const socket = createSocket('udp4')
-    socket.bind(0, host.hostAddress)
+    socket.bind(0, host.network.host)
     await once(socket, 'listening')
     return socket
   }
 
   beforeEach(() => {
     host = new TapInterface()
-    guestAddress = `10.213.${host.third}.2`
+    guestAddress = host.network.guest
   })
   afterEach(async () => {
     await rig.close()
@@ -72,8 +73,8 @@ describe.skipIf(reason !== undefined)('virtio-net over a TAP', () => {
   ])('asks the host for its address and is answered, %s', async (_name, features) => {
     await start(features)
     rig.buffers(16)
-    rig.send(arpRequest(GUEST_MAC, guestAddress, host.hostAddress))
-    const { header, frame } = await rig.receive(isArpReplyFrom(host.hostAddress))
+    rig.send(arpRequest(GUEST_MAC, guestAddress, host.network.host))
+    const { header, frame } = await rig.receive(isArpReplyFrom(host.network.host))
     expect([...frame.subarray(0, 6)]).toEqual([0x52, 0x54, 0, 0x12, 0x34, 0x56])
     expect(header[10]).toBe(1) // 5.1.6.4.1: num_buffers is 1 without VIRTIO_NET_F_MRG_RXBUF too
     expect(rig.device.counters.txFrames).toBe(1)
@@ -82,11 +83,11 @@ describe.skipIf(reason !== undefined)('virtio-net over a TAP', () => {
   it('has the host’s own answer in the turn of the question', async () => {
     await start([])
     rig.buffers(16)
-    const isReply = isArpReplyFrom(host.hostAddress)
+    const isReply = isArpReplyFrom(host.network.host)
     // Not each: other frames of the host's may come first.
     let answered = false
     for (let i = 0; i < 8 && !answered; i++) {
-      rig.send(arpRequest(GUEST_MAC, guestAddress, host.hostAddress))
+      rig.send(arpRequest(GUEST_MAC, guestAddress, host.network.host))
       answered = rig.received().some(({ bytes }) => isReply(bytes))
     }
     expect(answered).toBe(true)
@@ -205,26 +206,27 @@ describe.skipIf(reason !== undefined)('virtio-net over a TAP', () => {
     await start([])
     rig.buffers(16)
     host.up = false
-    rig.send(arpRequest(GUEST_MAC, guestAddress, host.hostAddress))
+    rig.send(arpRequest(GUEST_MAC, guestAddress, host.network.host))
     expect(rig.device.counters.txDropped).toBe(1)
     expect(rig.tx.used()).toHaveLength(1)
     host.up = true
     await until(() => rig.device.link && host.running, 'a running interface')
-    rig.send(arpRequest(GUEST_MAC, guestAddress, host.hostAddress))
-    await rig.receive(isArpReplyFrom(host.hostAddress))
+    rig.send(arpRequest(GUEST_MAC, guestAddress, host.network.host))
+    await rig.receive(isArpReplyFrom(host.network.host))
   })
 
   it('takes long frames in over several turns of the event loop', async () => {
     const LENGTH = 60_000
     const COUNT = 32
+    const network = testNetwork()
     const tap = new Tap('nkl%d', {
       ...{ create: true, mac: GUEST_MAC, mtu: 65_000 },
-      address: `${host.hostAddress.replace('10.213', '10.209')}/24`,
+      address: `${network.host}/${network.prefix}`,
     })
     await tap.open()
     rig = new NetRig(tap, nativeMemory([0, 0x400000]))
     rig.driver.start([VIRTIO_F_EVENT_IDX], 64)
-    const guest = guestAddress.replace('10.213', '10.209')
+    const { guest } = network
     execFileSync('ip', ['neighbour', 'add', guest, 'lladdr', GUEST_MAC, 'dev', tap.name])
     for (let i = 0; i < COUNT; i++) rig.buffer(0x100000 + i * 0x10000, 0x10000)
     rig.driver.kick(0)
