@@ -14,7 +14,12 @@ const BUILT = fileURLToPath(new URL('dist/bundle/', import.meta.url))
 
 // The addon's threads and the finalizers of its objects want a process of their own for each file.
 const flags = process.env.NODE_KVM_V8_FLAGS?.split(' ') ?? []
-const common = { pool: 'forks' as const, execArgv: ['--expose-gc', ...flags] }
+const common = {
+  pool: 'forks' as const,
+  execArgv: ['--expose-gc', ...flags],
+  // For machines that have other things to do: it only ends what has failed.
+  expect: { poll: { timeout: 30_000 } },
+}
 
 /**
  * What is built is what is tested here, as it is what users run; and compiling it again in an emulated host would take
