@@ -93,7 +93,11 @@ const indirect =
 async function flood(bench: Bench, rounds: number, write: (ring: Ring, round: number) => Script) {
   const disk = new Disk(bench)
   const [ring] = await disk.start([VIRTIO_F_VERSION_1, VIRTIO_F_EVENT_IDX])
-  for (let i = 0; i < rounds; i++) await bench.run(script(write(ring!, i), disk.kick()))
+  for (let i = 0; i < rounds; i++) {
+    await bench.run(script(write(ring!, i), disk.kick()))
+    // No more than a ring has room for are on their way.
+    if (i % (SIZE / 2) === 0) await disk.waitUsed(ring!)
+  }
   return { disk, ring: ring! }
 }
 
