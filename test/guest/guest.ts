@@ -1,3 +1,4 @@
+import { inspect } from 'node:util'
 import { onTestFailed } from 'vitest'
 import { type StopReason, VirtualMachine, type VirtualMachineOptions } from '../../lib/index.js'
 
@@ -37,9 +38,11 @@ export class Guest implements AsyncDisposable {
       }
       this.#waiting.add(look)
       look()
-      void this.ended().then(() =>
-        found() ? resolve() : reject(new Error(`never said ${what}: ${this.log.slice(-2000)}`)),
-      )
+      void this.ended().then((reason) => {
+        const end = `never said ${what}, but ended: ${inspect(reason)}`
+        if (found()) resolve()
+        else reject(new Error(`${end}: ${this.log.slice(-2000)}`))
+      })
     })
   }
 
