@@ -7,8 +7,8 @@ import { KernelReportScanner } from './kernel-reports.js'
 import { KtapParser } from './ktap.js'
 import { LineSplitter } from './line-splitter.js'
 
-/** Milliseconds for which a kernel that panicked may go on, so that the log has all that it says. */
-const PANIC_GRACE = 1000
+/** Milliseconds for which a kernel that panicked may be silent: it ends by itself, or has said all that it says. */
+const PANIC_SILENCE = 2000
 /** How the `/init` of `guestInit` tells of a script's end. */
 const EXIT_LINE = /^node-kvm: exit (\d{1,3})$/
 
@@ -67,6 +67,7 @@ export class BootTest implements AsyncDisposable {
   }
 
   #read(text: string): void {
+    this.#panicking?.refresh()
     for (const line of this.#splitter.push(text)) this.#readLine(line)
   }
 
@@ -76,7 +77,7 @@ export class BootTest implements AsyncDisposable {
     if (exit) this.#exitCode = Number(exit[1])
     const kind = this.#reports.push(line)
     if (kind === 'panic' && !this.#config.allow.includes('panic')) {
-      this.#panicking ??= setTimeout(() => this.#endPanic(), PANIC_GRACE)
+      this.#panicking ??= setTimeout(() => this.#endPanic(), PANIC_SILENCE)
     }
   }
 

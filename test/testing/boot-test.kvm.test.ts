@@ -1,7 +1,7 @@
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll, describe, expect, it } from 'vitest'
+import { afterAll, describe, expect, it, vi } from 'vitest'
 import { type BootTestOptions, bootTest } from '../../lib/testing.js'
 import * as guest from '../machine/tiny-guest.js'
 
@@ -52,6 +52,25 @@ describe('bootTest', () => {
     const result = await test.result
     expect(result).toMatchObject({ reason: { kind: 'killed' }, failures: [{ kind: 'report' }] })
     expect(result.failures[0]!.message).toContain('Attempted to kill init!')
+  })
+
+  it('lets a kernel that panicked say all that it says', async () => {
+    const panic = lines('Kernel panic - not syncing: x')
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
+    try {
+      await using test = await boot([panic, guest.echoLine])
+      await test.console.waitFor('syncing: x\n')
+      for (let i = 0; i < 5; i++) {
+        vi.advanceTimersByTime(1900)
+        expect(test.vm.state).toBe('running')
+        test.send('.')
+        await test.console.waitFor('.')
+      }
+      vi.advanceTimersByTime(2100)
+      expect((await test.result).reason).toEqual({ kind: 'killed' })
+    } finally {
+      vi.useRealTimers()
+    }
   })
 
   it('lets what is allowed pass', async () => {
