@@ -4,6 +4,7 @@ import { UART_PORTS } from '../../../lib/devices/serial/registers.js'
 import { Uart16550A } from '../../../lib/devices/serial/uart-16550a.js'
 import { IoctlIrqLine } from '../../../lib/interrupt/ioctl-irq.js'
 import { createGuestMemory, KVM_EXIT_INTR, KVM_EXIT_IO, Kvm } from '../../../lib/kvm.js'
+import * as asm from '../../helpers/real-mode.js'
 
 const COM1 = 0x3f8
 const COM1_GSI = 4
@@ -12,24 +13,14 @@ const CODE = 0x1000
 const HANDLER = 0x1100
 
 const le16 = (value: number) => [value & 0xff, value >> 8]
-const outb = (port: number, value: number) => [0xba, ...le16(port), 0xb0, value, 0xee]
 
 // Real mode. The interrupt handler echoes every byte that waits; a 'q' ends the guest.
 const main = [
-  ...[0xfa], //                                             cli
-  ...[0x31, 0xc0, 0x8e, 0xd8, 0x8e, 0xd0], //               xor ax, ax; mov ds, ax; mov ss, ax
-  ...[0xbc, ...le16(0x8000)], //                            mov sp, 0x8000
-  ...[0xc7, 0x06, ...le16(0x24 * 4), ...le16(HANDLER)], //  mov word [0x24 * 4], HANDLER
-  ...[0xc7, 0x06, ...le16(0x24 * 4 + 2), ...le16(0)], //    mov word [0x24 * 4 + 2], 0
-  ...outb(0x20, 0x11), //                                   8259A: vectors from 0x20, IRQ 4 alone unmasked
-  ...outb(0x21, 0x20),
-  ...outb(0x21, 0x04),
-  ...outb(0x21, 0x01),
-  ...outb(0x21, 0xef),
-  ...outb(COM1 + 2, 0x01), //                               UART: FIFO, DTR RTS OUT2, received data interrupt
-  ...outb(COM1 + 4, 0x0b),
-  ...outb(COM1 + 1, 0x01),
-  ...[0xfb, 0xf4, 0xeb, 0xfd], //                           sti; wait: hlt; jmp wait
+  ...asm.takeIrq4(HANDLER),
+  ...asm.outb(COM1 + 2, 0x01), //                               UART: FIFO, DTR RTS OUT2, received data interrupt
+  ...asm.outb(COM1 + 4, 0x0b),
+  ...asm.outb(COM1 + 1, 0x01),
+  ...asm.awaitInterrupts,
 ]
 const handler = [
   ...[0xba, ...le16(COM1 + 5), 0xec], //  next: mov dx, LSR; in al, dx

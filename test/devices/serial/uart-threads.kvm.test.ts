@@ -18,30 +18,15 @@ const TEXT = 0x4000
 const LIMIT = 30_000
 
 const le16 = (value: number) => [value & 0xff, value >> 8]
-const outb = (port: number, value: number) => [
-  ...asm.movDx(port),
-  ...asm.movAl(value),
-  ...[0xee], // out dx, al
-]
-const inb = (port: number) => [...asm.movDx(port), 0xec] // in al, dx
 
 /** Enables the transmitter's interrupt and then does nothing but wait. */
 const main = [
-  ...[0xfa], //                                             cli
-  ...[0x31, 0xc0, 0x8e, 0xd8, 0x8e, 0xd0], //               xor ax, ax; mov ds, ax; mov ss, ax
-  ...[0xbc, ...le16(0x8000)], //                            mov sp, 0x8000
-  ...[0xc7, 0x06, ...le16(0x24 * 4), ...le16(HANDLER)], //  mov word [0x24 * 4], HANDLER
-  ...[0xc7, 0x06, ...le16(0x24 * 4 + 2), ...le16(0)], //    mov word [0x24 * 4 + 2], 0
-  ...outb(0x20, 0x11), //                                   8259A: vectors from 0x20, IRQ 4 alone unmasked
-  ...outb(0x21, 0x20),
-  ...outb(0x21, 0x04),
-  ...outb(0x21, 0x01),
-  ...outb(0x21, 0xef),
+  ...asm.takeIrq4(HANDLER),
   ...asm.movSi(TEXT),
-  ...outb(COM1 + 2, 0x01), //                               FIFO
-  ...outb(COM1 + 4, 0x0b), //                               DTR RTS OUT2
-  ...outb(IER, 0x02), //                                    THRI
-  ...[0xfb, 0xf4, 0xeb, 0xfd], //                           sti; wait: hlt; jmp wait
+  ...asm.outb(COM1 + 2, 0x01), //                               FIFO
+  ...asm.outb(COM1 + 4, 0x0b), //                               DTR RTS OUT2
+  ...asm.outb(IER, 0x02), //                                    THRI
+  ...asm.awaitInterrupts,
 ]
 const endOfInterrupt = [...asm.movAl(0x20), ...asm.out8(0x20), 0xcf] // iret
 /** lodsb; test al, al; and past `body` if that was the text's end, which it tells of. */
@@ -54,7 +39,7 @@ const send = character([...asm.movDx(THR), 0xee])
 
 /** Sends one character for each interrupt. */
 const single = [
-  ...[...inb(IIR), 0xa8, 0x01, 0x75, send.length], //       test al, 1; jnz end
+  ...[...asm.inb(IIR), 0xa8, 0x01, 0x75, send.length], //       test al, 1; jnz end
   ...send,
   ...endOfInterrupt,
 ]
@@ -62,7 +47,7 @@ const single = [
 /** Sends sixteen for each time that IIR shows the interrupt, as Linux does, and goes on until it does not. */
 const burst = (() => {
   const sixteen = [0xbb, ...le16(16), ...send, 0x4b, 0x75, -(send.length + 3) & 0xff] // mov bx, 16; dec bx; jnz
-  const test = [...inb(IIR), 0xa8, 0x01, 0x75, sixteen.length + 2]
+  const test = [...asm.inb(IIR), 0xa8, 0x01, 0x75, sixteen.length + 2]
   return [...test, ...sixteen, 0xeb, -(test.length + sixteen.length + 2) & 0xff, ...endOfInterrupt]
 })()
 
@@ -120,7 +105,7 @@ it(
 it(
   'interrupts a guest that has written and halts when any other vCPU exits, or a timer looks',
   async () => {
-    const polling = asm.forever([...inb(LSR)])
+    const polling = asm.forever([...asm.inb(LSR)])
     const text = TEXT_OF_2000.slice(0, 500)
     const { output } = await sent(single, text, { coalescing: true }, [polling])
     expect(output).toBe(text)
