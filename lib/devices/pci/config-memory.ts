@@ -36,8 +36,9 @@ export class ConfigMemory {
     }
   }
 
-  /** Nothing is in the slot. */
+  /** Nothing is in the slot. Nobody sees half of it. */
   clear(slot: number): void {
+    this.setReadable(slot, () => false)
     this.bytesOf(slot).fill(0xff)
     this.setReadable(slot, () => true)
   }

@@ -93,7 +93,6 @@ export class PciBus {
     if (slot === undefined) return
     this.#slots[slot] = undefined
     device.config.moveTo(new Uint8Array(PCI_CFG_SPACE_SIZE))
-    this.configMemory.setReadable(slot, () => false)
     this.configMemory.clear(slot)
     this.#decoder.remove(device.windows)
     device.unplugged()
