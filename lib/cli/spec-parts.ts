@@ -24,7 +24,7 @@ const LIST_MAX = 4096
  * @throws InvalidArgumentError naming the part that it is in
  */
 export function numberList(part: string, text: string): number[] {
-  const list = text.split('+').flatMap((range) => {
+  return text.split('+').flatMap((range) => {
     const [, first = '', last = first] = /^(\d+)(?:-(\d+))?$/.exec(range) ?? []
     const length = first === '' ? 0 : Number(last) - Number(first) + 1
     if (length < 1 || length > LIST_MAX) {
@@ -32,7 +32,6 @@ export function numberList(part: string, text: string): number[] {
     }
     return Array.from({ length }, (_, i) => Number(first) + i)
   })
-  return list
 }
 
 export function unknownPart(part: string, expected: string): InvalidArgumentError {
