@@ -38,12 +38,12 @@ export const inb = (port: number) => [...movDx(port), 0xec]
 const IRQ4_VECTOR = 0x24
 /** Has a stack, and `handler` for IRQ 4, the one line of the 8259A that is unmasked. Interrupts are off. */
 export const takeIrq4 = (handler: number) => [
-  ...[0xfa], //                                            cli
-  ...[0x31, 0xc0, 0x8e, 0xd8, 0x8e, 0xd0], //              xor ax, ax; mov ds, ax; mov ss, ax
-  ...[0xbc, ...word(0x8000)], //                           mov sp, 0x8000
-  ...[0xc7, 0x06, ...word(IRQ4_VECTOR * 4), ...word(handler)], //  mov word [vector * 4], handler
-  ...[0xc7, 0x06, ...word(IRQ4_VECTOR * 4 + 2), ...word(0)], //    mov word [vector * 4 + 2], 0
-  ...outb(0x20, 0x11), //                                  8259A: vectors from 0x20
+  ...[0xfa], // cli
+  ...[0x31, 0xc0, 0x8e, 0xd8, 0x8e, 0xd0], // xor ax, ax; mov ds, ax; mov ss, ax
+  ...[0xbc, ...word(0x8000)], // mov sp, 0x8000
+  ...[0xc7, 0x06, ...word(IRQ4_VECTOR * 4), ...word(handler)], // mov word [vector * 4], handler
+  ...[0xc7, 0x06, ...word(IRQ4_VECTOR * 4 + 2), ...word(0)], // mov word [vector * 4 + 2], 0
+  ...outb(0x20, 0x11), // 8259A: vectors from 0x20
   ...outb(0x21, 0x20),
   ...outb(0x21, 0x04),
   ...outb(0x21, 0x01),
