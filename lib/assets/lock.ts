@@ -47,7 +47,8 @@ async function take(path: string): Promise<boolean> {
 
 async function isStale(path: string): Promise<boolean> {
   try {
-    return Date.now() - (await stat(path)).mtimeMs > STALE_MS
+    // Nor is it touched that is of the future: the host's clock was put back.
+    return Math.abs(Date.now() - (await stat(path)).mtimeMs) > STALE_MS
   } catch {
     // Gone: to be tried at once.
     return false

@@ -9,7 +9,7 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { homedir, tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { cacheDirectory, cachedFolder } from '../../lib/assets/cache.js'
@@ -131,6 +131,18 @@ describe('cachedFolder', () => {
     await cachedFolder('thing', build)
     expect(build.count).toBe(1)
     expect(readdirSync(temporary)).toEqual([])
+  })
+
+  it("takes over a lock of the future, left before the host's clock was put back", async () => {
+    const lock = join(base, 'node-kvm/tmp/thing.lock')
+    mkdirSync(dirname(lock), { recursive: true })
+    writeFileSync(lock, '')
+    const tomorrow = new Date(Date.now() + 24 * 3600 * 1000)
+    utimesSync(lock, tomorrow, tomorrow)
+    const build = builder('hello')
+    await cachedFolder('thing', build)
+    expect(build.count).toBe(1)
+    expect(existsSync(lock)).toBe(false)
   })
 })
 
