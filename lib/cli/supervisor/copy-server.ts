@@ -16,14 +16,14 @@ export async function serveCopy(
   const abort = new AbortController()
   socket.once('close', () => abort.abort(new Error('the client has gone')))
   socket.resume() // else its end is not seen
-  let told = Date.now()
+  let told = performance.now()
   const options = {
     recursive: true,
     signal: abort.signal,
     onProgress: ({ path: _, ...progress }: CopySummary & { path: string }) => {
       // Whoever does not read is told no more.
-      if (Date.now() - told < PROGRESS_MS || socket.writableLength > 0) return
-      told = Date.now()
+      if (performance.now() - told < PROGRESS_MS || socket.writableLength > 0) return
+      told = performance.now()
       send({ progress })
     },
   }
