@@ -4,6 +4,7 @@
 import { execFileSync, spawnSync } from 'node:child_process'
 import { mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
+import { pathToFileURL } from 'node:url'
 import { packageRoot } from './lib/build-addon.mjs'
 
 const kinds = {
@@ -63,6 +64,25 @@ const options = Object.fromEntries(
   Object.entries(sanitizer.options).map(([name, value]) => [name, value + logPath]),
 )
 
+const env = {
+  ...options,
+  LD_PRELOAD: preload.join(':'),
+  // node-gyp-build looks below this folder first.
+  NODE_KVM_PREBUILD: join(packageRoot, sanitizer.directory),
+  // For tests that cannot hold under one, such as those that preload it into a shell.
+  NODE_KVM_SANITIZER: kind,
+}
+// For the processes of isolated machines, which are jailed.
+const flags = [
+  ...['--read', join(packageRoot, sanitizer.directory, 'build'), '--write', reports],
+  ...preload.flatMap((library) => ['--read', library]),
+]
+const jailed = {
+  NODE_KVM_JAILED_FLAGS: JSON.stringify(flags),
+  NODE_KVM_JAILED_ENV: JSON.stringify(Object.keys(env)),
+  NODE_OPTIONS: `--import=${pathToFileURL(join(packageRoot, 'scripts/lib/sanitize-jailed.mjs'))}`,
+}
+
 const vitest = [join(packageRoot, 'node_modules/vitest/vitest.mjs'), 'run', '--testTimeout=300000']
 const tests = [...vitest, ...(rest.length > 0 ? rest : ['--project', 'kvm'])]
 const program = sanitizer.program && rest.length > 0 ? rest : sanitizer.program
@@ -70,15 +90,7 @@ const program = sanitizer.program && rest.length > 0 ? rest : sanitizer.program
 const { status, signal } = spawnSync(process.execPath, program ?? tests, {
   cwd: packageRoot,
   stdio: 'inherit',
-  env: {
-    ...process.env,
-    ...options,
-    LD_PRELOAD: preload.join(':'),
-    // node-gyp-build looks below this folder first.
-    NODE_KVM_PREBUILD: join(packageRoot, sanitizer.directory),
-    // For tests that cannot hold under one, such as those that preload it into a shell.
-    NODE_KVM_SANITIZER: kind,
-  },
+  env: { ...process.env, ...env, ...jailed },
 })
 
 // Reports are paragraphs; one is ours if our addon is in its stack.

@@ -41,7 +41,18 @@ async function output(vm: VirtualMachine): Promise<string> {
   return said
 }
 
+/** Where the addon has come from that a process has loaded. */
+function addonOf(pid: number): string | undefined {
+  return /\S+\/node_kvm\.node$/m.exec(readFileSync(`/proc/${pid}/maps`, 'utf8'))?.[0]
+}
+
 describe('an isolated machine', () => {
+  it('has the same addon as this process, with whatever it was built with', async () => {
+    const vm = await create([guest.spin])
+    expect(addonOf(vm.pid!)).toBeDefined()
+    expect(addonOf(vm.pid!)).toBe(addonOf(process.pid))
+  })
+
   it('has memory that comes and goes, as far as its guest does it', async () => {
     const vm = await create([guest.spin], { virtioMem: { maxSize: '1G', size: '2M' } })
     const mem = vm.virtioMem!
