@@ -17,7 +17,7 @@ import { fileURLToPath } from 'node:url'
 import { afterAll, describe, expect, it } from 'vitest'
 import { type JailOptions, jailCommand, jailProgram } from '../../lib/index.js'
 import { root } from '../helpers/imports.js'
-import { isAlive } from '../helpers/process-state.js'
+import { foreignEnvironment, isAlive } from '../helpers/process-state.js'
 import { compileProgram } from '../load/child.js'
 
 const folder = mkdtempSync(join(tmpdir(), 'node-kvm-jail-'))
@@ -106,7 +106,9 @@ it('a program in a jail ends with who started it, if it is to', async () => {
   const [command, args] = jailCommand({ system: true, dieWithParent: true }, '/usr/bin/sleep', [
     '99',
   ])
-  const shell = spawn('sh', ['-c', '"$0" "$@" & echo $!; wait', command, ...args])
+  const shell = spawn('sh', ['-c', '"$0" "$@" & echo $!; wait', command, ...args], {
+    env: foreignEnvironment,
+  })
   const [said] = await once(shell.stdout, 'data')
   const pid = Number(said)
   await expect.poll(() => readFileSync(`/proc/${pid}/comm`, 'utf8')).toBe('sleep\n')
@@ -120,10 +122,12 @@ describe('node-kvm-jail of the package', () => {
   it('is the launcher', () => {
     const help = spawnSync(process.execPath, [program, '--help'], { encoding: 'utf8' })
     expect(help.stdout).toContain('usage: node-kvm-jail')
-    const args = ['--system', '--', '/usr/bin/sh', '-c', 'exit 5']
-    expect(spawnSync(process.execPath, [program, ...args]).status).toBe(5)
-    const killed = ['--system', '--', '/usr/bin/sh', '-c', 'kill -TERM $$']
-    expect(spawnSync(process.execPath, [program, ...killed]).signal).toBe('SIGTERM')
+    const run = (script: string) => {
+      const args = [program, '--system', '--', '/usr/bin/sh', '-c', script]
+      return spawnSync(process.execPath, args, { env: foreignEnvironment })
+    }
+    expect(run('exit 5').status).toBe(5)
+    expect(run('kill -TERM $$').signal).toBe('SIGTERM')
   })
 })
 
