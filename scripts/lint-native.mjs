@@ -5,7 +5,7 @@ import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import { packageRoot } from './lib/build-addon.mjs'
 
-const files = ['native', 'test/fuzz/native']
+const files = ['native', 'test/fuzz/native', 'test/load/programs']
   .flatMap((folder) =>
     readdirSync(join(packageRoot, folder), { recursive: true }).map((name) =>
       join(folder, String(name)),

@@ -27,8 +27,14 @@ const [WRITTEN, READ, COUNTER, ROUNDS] = [
 export class Witness {
   private constructor(readonly vm: VirtualMachine) {}
 
-  /** @param options besides those of the guest; the first disk is what it writes to */
-  static async start(options: Partial<VirtualMachineOptions> = {}): Promise<Witness> {
+  /**
+   * @param options besides those of the guest; the first disk is what it writes to
+   * @param before what the guest does before each round
+   */
+  static async start(
+    options: Partial<VirtualMachineOptions> = {},
+    before = new Script(),
+  ): Promise<Witness> {
     const vm = await VirtualMachine.create({
       kernel: scriptGuest(),
       flatBinary: { mode: 'long', address: CODE },
@@ -43,7 +49,7 @@ export class Witness {
     memory.dataView(OUT_HEADER, 4).setUint32(0, blk.VIRTIO_BLK_T_OUT, true)
     memory.dataView(FLUSH_HEADER, 4).setUint32(0, blk.VIRTIO_BLK_T_FLUSH, true)
     memory.dataView(COUNTER, 4).setUint32(0, 0xffff_ffff, true)
-    begin(vm, script(setUp(), rounds()))
+    begin(vm, script(before, setUp(), rounds()))
     const witness = new Witness(vm)
     await witness.expectProgress()
     return witness
@@ -81,7 +87,22 @@ const ring = new Ring(0, 16)
 const register = (offset: number, value: number) =>
   new Script().store(VIRTIO_MMIO_START + offset, 4, value)
 
-/** Only in the first round does a status of 15 activate anything: later ones find all of this frozen and ignore it. */
+/**
+ * What a driver does that is taken from its device with a request in flight: the device is reset, and the rings that it
+ * is then given are new.
+ */
+export function unbind(): Script {
+  return script(
+    write(),
+    register(mmio.VIRTIO_MMIO_STATUS, 0),
+    new Script()
+      .wait(VIRTIO_MMIO_START + mmio.VIRTIO_MMIO_STATUS, 4, 0)
+      .store(Number(ring.driverArea), 4, 0)
+      .store(Number(ring.deviceArea), 4, 0),
+  )
+}
+
+/** Once a status of 15 has activated the device, later rounds find all of this frozen, and it is ignored. */
 function setUp(): Script {
   return script(
     register(mmio.VIRTIO_MMIO_STATUS, 1),
@@ -98,22 +119,26 @@ function setUp(): Script {
   )
 }
 
-function rounds(): Script {
+function chain(header: number, data: number, flags: number): Script {
   const at = (index: number) => Number(ring.descriptorArea) + 16 * index
-  const chain = (header: number, data: number, flags: number) =>
-    script(
-      descriptorAt(at(0), header, 16, VIRTQ_DESC_F_NEXT, 1),
-      descriptorAt(at(1), data, LENGTH, VIRTQ_DESC_F_NEXT | flags, 2),
-      descriptorAt(at(2), STATUS, 1, VIRTQ_DESC_F_WRITE),
-      new Script()
-        .store(STATUS, 1, 0xee)
-        .add16(Number(ring.driverArea) + 2, 1)
-        .store(VIRTIO_MMIO_START + mmio.VIRTIO_MMIO_QUEUE_NOTIFY, 4, 0),
-    )
+  return script(
+    descriptorAt(at(0), header, 16, VIRTQ_DESC_F_NEXT, 1),
+    descriptorAt(at(1), data, LENGTH, VIRTQ_DESC_F_NEXT | flags, 2),
+    descriptorAt(at(2), STATUS, 1, VIRTQ_DESC_F_WRITE),
+    new Script()
+      .store(STATUS, 1, 0xee)
+      .add16(Number(ring.driverArea) + 2, 1)
+      .store(VIRTIO_MMIO_START + mmio.VIRTIO_MMIO_QUEUE_NOTIFY, 4, 0),
+  )
+}
+
+const write = () => chain(OUT_HEADER, WRITTEN, 0)
+
+function rounds(): Script {
   const done = new Script().same16(Number(ring.deviceArea) + 2, Number(ring.driverArea) + 2)
   return script(
     new Script().add16(WRITTEN, 1).add16(WRITTEN + LENGTH - 2, 1),
-    chain(OUT_HEADER, WRITTEN, 0),
+    write(),
     done,
     chain(FLUSH_HEADER, WRITTEN, 0),
     done,

@@ -1,14 +1,17 @@
 import { afterEach, beforeAll, describe, expect, it } from 'vitest'
-import { VirtualMachine } from '../../lib/index.js'
+import { FileDisk, VirtualMachine } from '../../lib/index.js'
+import { openFds } from '../helpers/process-state.js'
+import { sparseFile } from '../helpers/sparse-file.js'
+import { temporaryFolder } from '../helpers/temporary-folder.js'
 import { until } from '../helpers/virtio-driver.js'
-import { Witness } from '../hostile/witness.js'
+import { unbind, Witness } from '../hostile/witness.js'
 import { kernel, outb } from '../machine/tiny-guest.js'
 import { held, heldMoreThan, residentKib } from './machine.js'
 import { times } from './size.js'
 
 const witnesses: Witness[] = []
-const start = async () => {
-  const witness = await Witness.start()
+const start = async (...how: Parameters<typeof Witness.start>) => {
+  const witness = await Witness.start(...how)
   witnesses.push(witness)
   return witness
 }
@@ -29,7 +32,7 @@ describe('machines at once', () => {
     const before = held()
     const resident = await residentKib()
     const number = times(24, 8)
-    await Promise.all(Array.from({ length: number }, start))
+    await Promise.all(Array.from({ length: number }, () => start()))
     for (let round = 0; round < times(200, 4); round++) {
       await Promise.all(witnesses.map((witness) => witness.expectProgress()))
     }
@@ -65,6 +68,16 @@ describe('a machine under I/O', () => {
       await vm.resume()
     }
     await witness.expectProgress()
+  })
+
+  it('LOAD-28 goes on each time that its driver is taken away and bound again, and takes no more for it', async () => {
+    using folder = temporaryFolder('unbind')
+    const disk = new FileDisk(sparseFile(folder.path('disk'), 2 ** 20))
+    const witness = await start({ disks: [disk] }, unbind())
+    const before = openFds()
+    const number = times(1000, 30)
+    while (witness.rounds < number) await witness.expectProgress()
+    expect(openFds()).toBe(before)
   })
 
   it('LOAD-31 minds no signals', async () => {

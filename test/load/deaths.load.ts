@@ -50,6 +50,26 @@ describe('a process that runs a machine under I/O', () => {
     }
   })
 
+  it('LOAD-32 suspended at any moment goes on from there', async () => {
+    const path = newDisk()
+    const child = new Child(program, [path, 'close'])
+    const rounds = () => Number(child.stdout.split('\n').at(-2))
+    const lives = () => child.process.exitCode === null && child.process.signalCode === null
+    await child.says('ready')
+    for (let i = 0; i < times(500, 8); i++) {
+      await moment(i)
+      child.process.kill('SIGSTOP')
+      await moment(i + 1)
+      const before = rounds()
+      child.process.kill('SIGCONT')
+      while (rounds() === before && lives()) await moment(0)
+    }
+    child.process.stdin!.write('\n')
+    const { status, stdout } = await child.ended()
+    expect(status).toBe(8)
+    await expectWhole(path, stdout)
+  })
+
   it.each<[string, { status: number | null; signal: string | null }]>([
     ['exit', { status: 7, signal: null }],
     ['throw', { status: 1, signal: null }],
