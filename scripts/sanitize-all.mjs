@@ -1,25 +1,34 @@
 // npm run test:sanitize: everything that runs native code under each sanitizer in turn, and the corpora of fuzzing.
-// Usage: npm run test:sanitize [-- --part], which is what continuous integration has time for: AddressSanitizer, UBSan and
-// LeakSanitizer, over the tests that do the most to memory, threads and descriptors
+// Usage: npm run test:sanitize [-- --part], which is what continuous integration has time for: each over the tests that
+// do the most to memory, descriptors or threads
 import { spawnSync } from 'node:child_process'
 import { join } from 'node:path'
 import { packageRoot } from './lib/build-addon.mjs'
 
 const PROJECTS = ['kvm', 'hostile', 'load', 'unit'].map((name) => `--project=${name}`)
 const ALL = [['address', ...PROJECTS], ['leak'], ['thread', ...PROJECTS]]
+const TESTS = ['kvm', 'hostile', 'unit'].map((name) => `--project=${name}`)
 const PART = [
   [
-    'address',
-    ...['kvm', 'hostile', 'unit'].map((name) => `--project=${name}`),
+    ...['address', ...TESTS],
     ...['test/native/', 'test/memory/mapping.', 'test/interrupt/', 'test/hostile/pci.'],
     ...['bad-input', 'every-ioctl', 'lifetimes', 'shortcuts'].map((name) => `test/kvm/${name}.`),
     ...['file-disk', 'other-disks', 'real-faults'].map((name) => `test/backends/block/${name}.`),
-    'test/backends/net/tap.',
+    ...['test/backends/net/tap.', 'test/isolation/isolated.'],
     ...['attached-devices', 'devices', 'lifecycle', 'memory', 'pci', 'reset', 'virtio-mem'].map(
       (name) => `test/machine/${name}.kvm.`,
     ),
   ],
   ['leak'],
+  [
+    ...['thread', ...TESTS],
+    ...['test/native/block-engine.', 'test/native/exit-channel.', 'test/interrupt/'],
+    ...['test/kvm/lifetimes.', 'test/kvm/shortcuts.', 'test/devices/serial/uart-threads.'],
+    ...['test/backends/block/file-disk.', 'test/backends/net/tap.'],
+    ...['attached-devices', 'run-loop', 'run-loop-state'].map(
+      (name) => `test/machine/${name}.kvm.`,
+    ),
+  ],
 ]
 
 const [part, ...rest] = process.argv.slice(2)

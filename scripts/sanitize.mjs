@@ -72,6 +72,16 @@ const env = {
   // For tests that cannot hold under one, such as those that preload it into a shell.
   NODE_KVM_SANITIZER: kind,
 }
+// Where addresses are drawn at random from more than its shadow has room for, no program starts with it.
+const { stderr } = spawnSync(process.execPath, ['-e', '0'], {
+  env: { ...process.env, ...sanitizer.options, LD_PRELOAD: env.LD_PRELOAD },
+  encoding: 'utf8',
+})
+const refused = /unexpected memory mapping|Shadow memory range interleaves/.exec(stderr)
+if (refused) {
+  console.log(`${kind} sanitizer: not run, as it finds no room here: ${refused[0]}`)
+  process.exit(0)
+}
 // For the processes of isolated machines, which are jailed.
 const flags = [
   ...['--read', join(packageRoot, sanitizer.directory, 'build'), '--write', reports],

@@ -14,7 +14,9 @@ const PROGRAMS = {
   iasl: 'acpica-tools',
   lz4: 'lz4',
   passt: 'passt',
+  'stress-ng': 'stress-ng',
   tcpdump: 'tcpdump',
+  zsh: 'zsh',
   zstd: 'zstd',
 }
 

@@ -1,0 +1,43 @@
+// npm run test:stress: the tests beside stress-ng, which takes the processors, the memory and the disk from them: what
+// fails there and nowhere else asks for a machine's speed.
+// Usage: npm run test:stress [-- --rounds 10] [-- VITEST ARGUMENTS...], `--project unit --project kvm --project hostile`
+// unless given
+import { spawn, spawnSync } from 'node:child_process'
+import { once } from 'node:events'
+import { join } from 'node:path'
+import { parseArgs } from 'node:util'
+import { bootstrap, main } from './bootstrap.mjs'
+import { packageRoot } from './lib/build-addon.mjs'
+
+const VITEST = join(packageRoot, 'node_modules/vitest/vitest.mjs')
+const PROJECTS = ['unit', 'kvm', 'hostile'].map((name) => `--project=${name}`)
+const STRESS = ['--cpu', '4', '--vm', '2', '--vm-bytes', '64M', '--io', '2', '--quiet']
+
+await main(async () => {
+  const { values, positionals } = parseArgs({
+    options: { rounds: { type: 'string', default: '10' } },
+    allowPositionals: true,
+  })
+  const rounds = Number(values.rounds)
+  if (!(rounds > 0)) throw new Error(`--rounds: expected a number, got ${values.rounds}`)
+  await bootstrap({ programs: ['stress-ng'] })
+  const tests = positionals.length > 0 ? positionals : PROJECTS
+  const stress = spawn('stress-ng', STRESS, { stdio: 'inherit' })
+  await once(stress, 'spawn')
+  let failed = 0
+  try {
+    for (let round = 1; round <= rounds; round++) {
+      const vitest = spawnSync(process.execPath, [VITEST, 'run', ...tests], {
+        cwd: packageRoot,
+        stdio: 'inherit',
+      })
+      const passed = vitest.status === 0
+      if (!passed) failed++
+      process.stdout.write(`round ${round} of ${rounds}: ${passed ? 'passed' : 'failed'}\n`)
+    }
+  } finally {
+    stress.kill('SIGINT')
+  }
+  process.stdout.write(`${rounds - failed} passed, ${failed} failed\n`)
+  return failed === 0 ? 0 : 1
+})
