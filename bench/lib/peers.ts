@@ -31,7 +31,7 @@ export interface Monitor {
   command(guest: GuestSpec): string[]
 }
 
-const CLI = new URL('../../bundle/cli/main.js', import.meta.url).pathname
+const CLI = new URL('../../bundle/cli/main.cjs', import.meta.url).pathname
 
 /** @param options more for `node-kvm run` */
 function ours(name: string, options: readonly string[]): Monitor {

@@ -20,7 +20,7 @@ import { temporaryFolder } from '../helpers/temporary-folder.js'
 // The command, the socket and the agent are the real ones; of the machine there is what they need, and its files are
 // this one's. test/guest/cli-exec.test.ts has a guest.
 
-const MAIN = fileURLToPath(new URL('../../dist/bundle/cli/main.js', import.meta.url))
+const MAIN = fileURLToPath(new URL('../../dist/bundle/cli/main.cjs', import.meta.url))
 
 const folder = temporaryFolder('agent-commands')
 const path = folder.path

@@ -10,7 +10,7 @@ import { diagnose } from '../../lib/index.js'
 import { foreignEnvironment } from '../helpers/process-state.js'
 import * as guest from '../machine/tiny-guest.js'
 
-const MAIN = fileURLToPath(new URL('../../dist/bundle/cli/main.js', import.meta.url))
+const MAIN = fileURLToPath(new URL('../../dist/bundle/cli/main.cjs', import.meta.url))
 const folder = mkdtempSync(join(tmpdir(), 'node-kvm-cli-'))
 afterAll(() => rmSync(folder, { recursive: true }))
 

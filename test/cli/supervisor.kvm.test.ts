@@ -17,7 +17,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { temporaryFolder } from '../helpers/temporary-folder.js'
 import * as guest from '../machine/tiny-guest.js'
 
-const MAIN = fileURLToPath(new URL('../../dist/bundle/cli/main.js', import.meta.url))
+const MAIN = fileURLToPath(new URL('../../dist/bundle/cli/main.cjs', import.meta.url))
 
 let folder: ReturnType<typeof temporaryFolder>
 const children: ChildProcess[] = []

@@ -3,7 +3,7 @@ import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { expect, it } from 'vitest'
 
-const CLI = fileURLToPath(new URL('../../dist/bundle/cli/main.js', import.meta.url))
+const CLI = fileURLToPath(new URL('../../dist/bundle/cli/main.cjs', import.meta.url))
 
 it('node-kvm bench measures with stock guests', async () => {
   const { stdout } = await promisify(execFile)(process.execPath, [

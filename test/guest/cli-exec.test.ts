@@ -15,7 +15,7 @@ import { fileURLToPath } from 'node:url'
 import { expect, it } from 'vitest'
 import { guestInitramfs, kernelAsset } from '../../lib/testing.js'
 
-const CLI = fileURLToPath(new URL('../../dist/bundle/cli/main.js', import.meta.url))
+const CLI = fileURLToPath(new URL('../../dist/bundle/cli/main.cjs', import.meta.url))
 
 it('node-kvm exec runs programs in a machine that node-kvm run runs', async () => {
   const runtime = mkdtempSync(join(tmpdir(), 'node-kvm-exec-'))

@@ -3,7 +3,7 @@ import { fileURLToPath } from 'node:url'
 import { describe, expect, it } from 'vitest'
 import { exec, stockKernel } from './stock-guest.js'
 
-const CLI = fileURLToPath(new URL('../../dist/bundle/cli/main.js', import.meta.url))
+const CLI = fileURLToPath(new URL('../../dist/bundle/cli/main.cjs', import.meta.url))
 
 /** Runs `node-kvm` and resolves to its exit status and what it printed. */
 function nodeKvm(...options: string[]) {

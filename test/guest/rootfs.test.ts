@@ -8,7 +8,7 @@ import { VirtualMachine } from '../../lib/index.js'
 import { openRootfs } from '../../lib/rootfs.js'
 import { busyboxAsset } from '../../lib/testing.js'
 
-const CLI = fileURLToPath(new URL('../../dist/bundle/cli/main.js', import.meta.url))
+const CLI = fileURLToPath(new URL('../../dist/bundle/cli/main.cjs', import.meta.url))
 
 let folder: string
 let tree: string
