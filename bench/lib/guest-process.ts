@@ -16,7 +16,9 @@ export class GuestProcess implements AsyncDisposable {
   #exited = false
 
   constructor(command: readonly string[]) {
-    this.child = spawn(command[0]!, command.slice(1), { stdio: ['ignore', 'pipe', 'pipe'] })
+    // Node would read these certificates first: 0.4 of 10⁹ instructions, four times what it takes to start.
+    const { NODE_EXTRA_CA_CERTS: _, ...env } = process.env
+    this.child = spawn(command[0]!, command.slice(1), { env, stdio: ['ignore', 'pipe', 'pipe'] })
     const wake = () => {
       for (const look of this.#waiting.splice(0)) look()
     }
