@@ -45,24 +45,32 @@ export type RunEnding = { readonly detail: string } & (
     }
 )
 
-/** What an exit other than PIO, MMIO and HLT makes of the machine. */
-export function endingOfExit(vcpu: number, exit: VcpuExit): RunEnding {
+/**
+ * What an exit other than PIO, MMIO and HLT makes of the machine.
+ * @param site where the vCPU was, for the endings that are its fault; not asked for others
+ */
+export function endingOfExit(vcpu: number, exit: VcpuExit, site: () => string): RunEnding {
   switch (exit.reason) {
-    case 'shutdown':
-      return { kind: 'crash', cause: 'triple-fault', vcpu, detail: `vCPU ${vcpu}: triple fault` }
+    case 'shutdown': {
+      const detail = `vCPU ${vcpu}: triple fault ${site()}`.trimEnd()
+      return { kind: 'crash', cause: 'triple-fault', vcpu, detail }
+    }
     case 'system-event':
       return endingOfSystemEvent(vcpu, exit)
     case 'internal-error': {
       const { suberror, data, name } = exit
       const words = data.map((word) => `0x${word.toString(16)}`).join(' ')
-      const bytes = exit.instruction ? `, at ${Buffer.from(exit.instruction).toString('hex')}` : ''
-      const detail = `vCPU ${vcpu}: KVM internal error ${suberror} (${name}): ${words}${bytes}`
+      const bytes =
+        exit.instruction && `instruction ${Buffer.from(exit.instruction).toString('hex')}`
+      const what = `vCPU ${vcpu}: KVM internal error ${suberror} (${name}): ${words}`
+      const detail = [what, bytes, site()].filter(Boolean).join(', ')
       return { kind: 'internal-error', suberror, data, vcpu, detail }
     }
     case 'fail-entry': {
       const { hardwareEntryFailureReason } = exit
       const reason = `0x${hardwareEntryFailureReason.toString(16)}`
-      const detail = `vCPU ${vcpu}: the processor refused to enter the guest, reason ${reason}`
+      const what = `vCPU ${vcpu}: the processor refused to enter the guest, reason ${reason}`
+      const detail = [what, site()].filter(Boolean).join(', ')
       return { kind: 'fail-entry', hardwareEntryFailureReason, vcpu, detail }
     }
     default:

@@ -11,6 +11,7 @@ import type { RunPage } from '../kvm/run-page.js'
 import type { VcpuFd } from '../kvm/vcpu-fd.js'
 import { type ExitMessage, exitChannel } from '../util/diagnostics.js'
 import { Settled } from '../util/settled.js'
+import { crashSite } from './crash-site.js'
 import { type CoalescingZones, DeviceRoutes } from './device-routes.js'
 import { type ExitCounts, sumExitCounts } from './exit-stats.js'
 import { endingOfDeviceError, endingOfErrno, endingOfExit, type RunEnding } from './run-ending.js'
@@ -273,7 +274,7 @@ export class RunLoop implements Disposable {
     this.serving = index
     const errno = this.#mailbox[RUN_ERRNO]!
     if (errno !== 0) return endingOfErrno(index, errno)
-    const page = this.#vcpus[index]!.page
+    const { vcpu, page } = this.#vcpus[index]!
     const reason = page.exitReason
     try {
       if (reason === KVM_EXIT_IO) serveIo(page, this.#pio)
@@ -282,7 +283,7 @@ export class RunLoop implements Disposable {
         this.#onIoapicEoi(page.eoiVector)
       else if (reason === KVM_EXIT_HLT) return this.#hold(index)
       else if (reason === KVM_EXIT_DEBUG && this.onDebugExit) this.onDebugExit(index, page)
-      else return endingOfExit(index, page.exit())
+      else return endingOfExit(index, page.exit(), () => crashSite(vcpu))
     } catch (error) {
       return endingOfDeviceError(this.#describeAccess(page), error)
     }

@@ -32,7 +32,7 @@ it.each<[VcpuExit, object]>([
       kind: 'internal-error',
       suberror: 1,
       data: [1n, 0xabcn],
-      detail: 'vCPU 3: KVM internal error 1 (emulation): 0x1 0xabc, at 0f0b',
+      detail: 'vCPU 3: KVM internal error 1 (emulation): 0x1 0xabc, instruction 0f0b',
     },
   ],
   [
@@ -47,7 +47,7 @@ it.each<[VcpuExit, object]>([
   [{ reason: 'other', number: 1234 }, unsupported],
   [{ reason: 'ioapic-eoi', vector: 0x30 }, unsupported],
 ])('an exit %o ends the machine', (exit, ending) => {
-  const made = endingOfExit(3, exit)
+  const made = endingOfExit(3, exit, () => '')
   expect(made).toMatchObject({ ...ending, vcpu: 3 })
   expect(made.detail).toMatch(/^vCPU 3: /)
 })
@@ -60,7 +60,7 @@ it('an exit that nobody handles is told whole', () => {
     size: 0x1000n,
     flags: 8n,
   }
-  expect(endingOfExit(0, exit).detail).toContain('"address":"0xfee00000","size":"0x1000"')
+  expect(endingOfExit(0, exit, () => '').detail).toContain('"address":"0xfee00000","size":"0x1000"')
 })
 
 it('a failed KVM_RUN is a KvmError', () => {
@@ -82,4 +82,12 @@ it('what a device throws is the cause of an ERR_DEVICE', () => {
   for (const odd of [undefined, null, Symbol('odd'), { toString: () => 'odd' }]) {
     expect(endingOfDeviceError('uart0: read', odd).kind).toBe('device-error')
   }
+})
+
+it.each<VcpuExit>([
+  { reason: 'shutdown' },
+  { reason: 'internal-error', suberror: 1, name: 'emulation', data: [] },
+  { reason: 'fail-entry', hardwareEntryFailureReason: 1n, cpu: 0 },
+])('where the vCPU was is told of $reason', (exit) => {
+  expect(endingOfExit(0, exit, () => 'at RIP 0x1234').detail).toMatch(/,? at RIP 0x1234$/)
 })

@@ -392,12 +392,10 @@ describe('the end', () => {
     using rig = runLoopRig([[0x0f, 0x0b]])
     toProtectedMode(rig.vcpus[0]!)
     rig.loop.run()
-    expect(await rig.ended).toEqual({
-      kind: 'crash',
-      cause: 'triple-fault',
-      vcpu: 0,
-      detail: 'vCPU 0: triple fault',
-    })
+    const ending = await rig.ended
+    expect(ending).toMatchObject({ kind: 'crash', cause: 'triple-fault', vcpu: 0 })
+    // The registers are gone where the processor is AMD's: crash-site.kvm.test.ts.
+    expect(ending.detail).toMatch(/^vCPU 0: triple fault( at RIP 0x[0-9a-f]+, RSP .*)?$/)
   })
 
   it('is an internal error where KVM cannot emulate the guest', async () => {
