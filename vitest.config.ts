@@ -17,8 +17,10 @@ const flags = process.env.NODE_KVM_V8_FLAGS?.split(' ') ?? []
 const common = {
   pool: 'forks' as const,
   execArgv: ['--expose-gc', ...flags],
-  // For machines that have other things to do: it only ends what has failed.
-  expect: { poll: { timeout: 30_000 } },
+  // Limits only end what has failed: most takes milliseconds, but not on a machine that has other things to do.
+  expect: { poll: { timeout: 120_000 } },
+  testTimeout: 300_000,
+  hookTimeout: 300_000,
 }
 
 /**
@@ -44,7 +46,6 @@ function guestProject(name: string, include: string[], exclude: string[] = []) {
       // A guest in an emulated host shares its processor with everything else.
       fileParallelism: false,
       testTimeout: 240_000,
-      hookTimeout: 240_000,
     },
   }
 }
@@ -58,9 +59,6 @@ export default defineConfig({
           name: 'unit',
           include: ['test/**/*.test.ts'],
           exclude: [KVM, GUEST, HOSTILE],
-          // For machines that have other things to do: most take milliseconds.
-          testTimeout: 60_000,
-          hookTimeout: 60_000,
         },
       },
       {
@@ -69,8 +67,6 @@ export default defineConfig({
           name: 'kvm',
           include: [KVM],
           exclude: [GUEST, HOSTILE],
-          testTimeout: 60_000,
-          hookTimeout: 60_000,
         },
       },
       {
@@ -78,8 +74,6 @@ export default defineConfig({
           ...common,
           name: 'hostile',
           include: ['test/hostile/**/*.test.ts'],
-          testTimeout: 60_000,
-          hookTimeout: 60_000,
         },
       },
       {
@@ -91,7 +85,6 @@ export default defineConfig({
           fileParallelism: false,
           // In full some start 500 processes, one after another, on whatever machine.
           testTimeout: 3_600_000,
-          hookTimeout: 60_000,
         },
       },
       guestProject('guest', ['test/guest/**/*.test.ts'], [GUEST_LONG]),

@@ -93,7 +93,7 @@ const jailed = {
   NODE_OPTIONS: `--import=${pathToFileURL(join(packageRoot, 'scripts/lib/sanitize-jailed.mjs'))}`,
 }
 
-const vitest = [join(packageRoot, 'node_modules/vitest/vitest.mjs'), 'run', '--testTimeout=300000']
+const vitest = [join(packageRoot, 'node_modules/vitest/vitest.mjs'), 'run']
 const tests = [...vitest, ...(rest.length > 0 ? rest : ['--project', 'kvm'])]
 const program = sanitizer.program && rest.length > 0 ? rest : sanitizer.program
 // Not through npx: a shell with libtsan in it crashes.

@@ -18,12 +18,13 @@ import {
   STARTED,
 } from '../../lib/agent/protocol.js'
 import { VmmError } from '../../lib/errors.js'
+import { PATIENCE } from '../helpers/process-state.js'
 import { AgentRig, codeOf, duplexPair } from './agent-rig.js'
 
 const hello = encodeFrame(HELLO, 0, encodeWords(HELLO_MAGIC, PROTOCOL_VERSION))
 
 /** An agent of ours to talk to, and the guest's end of its connection. */
-function connected(startTimeout = 10_000) {
+function connected(startTimeout = PATIENCE) {
   const link = new AgentLink()
   const agent = new GuestAgent(link, startTimeout)
   const [host, guest] = duplexPair()
@@ -174,9 +175,7 @@ describe('a guest', () => {
 })
 
 describe('the agent', () => {
-  it('outlives nothing but its connection, whatever the host sends', {
-    timeout: 60_000,
-  }, async () => {
+  it('outlives nothing but its connection, whatever the host sends', async () => {
     const message = fc
       .record({
         type: fc.integer({ min: 0, max: 16 }),

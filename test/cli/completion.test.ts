@@ -3,6 +3,7 @@ import { writeFileSync } from 'node:fs'
 import { Command, Option } from 'commander'
 import { expect, it } from 'vitest'
 import { completionScript } from '../../lib/cli/completion.js'
+import { PATIENCE } from '../helpers/process-state.js'
 import { temporaryFolder } from '../helpers/temporary-folder.js'
 
 const program = new Command('node-kvm')
@@ -60,7 +61,7 @@ function typeInZsh(folder: string, line: string, run: string): string {
     zpty -w z ${JSON.stringify(line)}$'\\t'
     zpty -r z out '*${run}*' && print -r -- "$out"
     zpty -d z`
-  return execFileSync('zsh', ['-f', '-c', script], { encoding: 'utf8', timeout: 25_000 })
+  return execFileSync('zsh', ['-f', '-c', script], { encoding: 'utf8', timeout: PATIENCE })
 }
 
 it.skipIf(!hasZsh).each([

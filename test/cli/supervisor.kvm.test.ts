@@ -61,9 +61,7 @@ async function start(name: string, code: number[][], more: string[] = []): Promi
   child.stdout.resume()
   child.stderr.pipe(process.stderr)
   children.push(child)
-  await expect
-    .poll(() => existsSync(`${sockets()}/${name}.sock`), { timeout: 20_000, interval: 50 })
-    .toBe(true)
+  await expect.poll(() => existsSync(`${sockets()}/${name}.sock`), { interval: 50 }).toBe(true)
   return child
 }
 

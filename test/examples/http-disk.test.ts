@@ -76,9 +76,7 @@ it('examples/04-http-disk reads what it needs by range requests, once', async ()
   await rig.close()
 })
 
-it('examples/04-http-disk keeps what is written over the image, like a disk', {
-  timeout: 60_000,
-}, async () => {
+it('examples/04-http-disk keeps what is written over the image, like a disk', async () => {
   const request = fc.record({
     sector: fc.nat(SECTORS - 1),
     sectors: fc.integer({ min: 1, max: 300 }),

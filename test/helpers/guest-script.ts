@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process'
-import { limit, workerPrelude } from './process-state.js'
+import { limit, PATIENCE, workerPrelude } from './process-state.js'
 
 /**
  * JavaScript for a Worker or a child process, on the addon alone: `guest(...programs)` makes a VM with one vCPU in
@@ -52,13 +52,13 @@ export interface ScriptResult {
   stderr: string
 }
 
-/** Runs `script` after the prelude in a Node of its own. Ended by SIGKILL, which shows as `signal`, if it takes 20 s (see `limit`). */
+/** Runs `script` after the prelude in a Node of its own. Ended by SIGKILL, which shows as `signal`, if it takes too long (see `limit`). */
 export function runScript(script: string, flags: readonly string[] = []): Promise<ScriptResult> {
   return new Promise((resolve, reject) => {
     const child = spawn(process.execPath, [...flags, '-e', guestPrelude + script], {
       stdio: ['ignore', 'pipe', 'pipe'],
     })
-    const timer = setTimeout(() => child.kill('SIGKILL'), limit(20_000))
+    const timer = setTimeout(() => child.kill('SIGKILL'), limit(PATIENCE))
     let stdout = ''
     let stderr = ''
     child.stdout.setEncoding('utf8').on('data', (text: string) => {

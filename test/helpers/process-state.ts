@@ -8,6 +8,12 @@ export const slow = readFileSync('/proc/cpuinfo', 'utf8').includes('QEMU TCG')
 /** Whether the addon is built with a sanitizer. */
 export const sanitized = process.env.NODE_KVM_SANITIZER !== undefined
 
+/**
+ * Milliseconds after which a test that waits has failed: far more than it takes where it is alone, as it may be one of
+ * many things that its machine does.
+ */
+export const PATIENCE = 120_000
+
 /** A time limit, in milliseconds; a longer one where all takes longer: on an emulated processor or under a sanitizer. */
 export function limit(milliseconds: number): number {
   return milliseconds * (slow || sanitized ? 10 : 1)

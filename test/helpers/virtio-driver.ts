@@ -13,6 +13,7 @@ import {
 import * as mmio from '../../lib/devices/virtio/transport/virtio-mmio.js'
 import type { IrqLine } from '../../lib/interrupt/irq-line.js'
 import type { GuestMemory } from '../../lib/memory/guest-memory.js'
+import { PATIENCE } from './process-state.js'
 
 /** A line that counts its pulses. */
 export class CountingIrq implements IrqLine {
@@ -337,9 +338,9 @@ export async function turns(count = 1): Promise<void> {
 
 /** Waits for `condition`; the limit only ends a test that has failed. */
 export async function until(condition: () => boolean, what = 'condition'): Promise<void> {
-  const end = Date.now() + 20_000
+  const end = performance.now() + PATIENCE
   while (!condition()) {
-    if (Date.now() > end) throw new Error(`${what}: not within 20 s`)
+    if (performance.now() > end) throw new Error(`${what}: not within ${PATIENCE} ms`)
     await new Promise((resolve) => setTimeout(resolve, 1))
   }
 }

@@ -169,7 +169,7 @@ describe('an isolated machine', () => {
     expect(isAlive(pid)).toBe(true)
     child.process.kill('SIGKILL')
     await child.ended()
-    await expect.poll(() => isAlive(pid), { timeout: 10_000 }).toBe(false)
+    await expect.poll(() => isAlive(pid)).toBe(false)
   })
 
   it('leaves nothing behind', async () => {

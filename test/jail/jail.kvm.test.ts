@@ -17,7 +17,7 @@ import { fileURLToPath } from 'node:url'
 import { afterAll, describe, expect, it } from 'vitest'
 import { type JailOptions, jailCommand, jailProgram } from '../../lib/index.js'
 import { root } from '../helpers/imports.js'
-import { foreignEnvironment, isAlive } from '../helpers/process-state.js'
+import { foreignEnvironment, isAlive, PATIENCE } from '../helpers/process-state.js'
 import { compileProgram } from '../load/child.js'
 
 const folder = mkdtempSync(join(tmpdir(), 'node-kvm-jail-'))
@@ -41,7 +41,7 @@ function inJail(options: JailOptions, args: readonly string[]) {
   const left = openSync(secret, 'r')
   try {
     const stdio = ['ignore', 'pipe', 'pipe', ...Array(6).fill('ignore'), left]
-    return spawnSync(command, all, { cwd: inside, encoding: 'utf8', stdio, timeout: 60_000 })
+    return spawnSync(command, all, { cwd: inside, encoding: 'utf8', stdio, timeout: PATIENCE })
   } finally {
     closeSync(left)
   }

@@ -3,7 +3,7 @@ import { once } from 'node:events'
 // @ts-expect-error: plain JavaScript, as the scripts are
 import { bundleTests } from '../../scripts/lib/bundle-tests.mjs'
 import { root } from '../helpers/imports.js'
-import { limit } from '../helpers/process-state.js'
+import { limit, PATIENCE } from '../helpers/process-state.js'
 
 /** Compiles a program of `test/load/programs`, with what it imports from `test`; the library it takes as it is built. */
 export async function compileProgram(name: string): Promise<string> {
@@ -23,11 +23,13 @@ export class Child {
   readonly process: ChildProcess
   stdout = ''
   stderr = ''
+  readonly #closed: Promise<unknown>
 
   /** @param wrapper a program that starts Node, with its arguments, such as `['prlimit', '--fsize=65536']` */
   constructor(program: string, args: readonly string[] = [], wrapper: readonly string[] = []) {
     const [command, ...rest] = [...wrapper, process.execPath, '--expose-gc', program, ...args]
     this.process = spawn(command!, rest, { stdio: ['pipe', 'pipe', 'pipe'], cwd: root })
+    this.#closed = once(this.process, 'close')
     this.process.stdout?.setEncoding('utf8').on('data', (text: string) => {
       this.stdout += text
     })
@@ -46,11 +48,10 @@ export class Child {
     }
   }
 
-  /** Ends by SIGKILL what does not end within 20 s (see `limit`). */
+  /** Ends by SIGKILL what does not end in time. */
   async ended(): Promise<Ended> {
-    const timer = setTimeout(() => this.process.kill('SIGKILL'), limit(20_000))
-    if (this.process.exitCode === null && this.process.signalCode === null)
-      await once(this.process, 'close')
+    const timer = setTimeout(() => this.process.kill('SIGKILL'), limit(PATIENCE))
+    await this.#closed
     clearTimeout(timer)
     const { exitCode: status, signalCode: signal } = this.process
     return { status, signal, stdout: this.stdout, stderr: this.stderr }

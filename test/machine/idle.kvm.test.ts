@@ -5,7 +5,6 @@ import { VirtualMachine } from '../../lib/index.js'
 import * as guest from './tiny-guest.js'
 
 const MACHINES = 16
-const PATIENCE = { timeout: 10_000 }
 
 /** How often this thread has gone to sleep. */
 function sleeps(): number {
@@ -36,7 +35,7 @@ describe('idle machines', () => {
       while (machines.length < MACHINES) await add()
       // Each looks ten times a second for what its guest may have printed without an exit. The thread may sleep for other
       // reasons too, but not time and again.
-      await expect.poll(sleepsOfASecond, PATIENCE).toBeLessThan(2 * ofOne + 10)
+      await expect.poll(sleepsOfASecond).toBeLessThan(2 * ofOne + 10)
     } finally {
       for (const vm of machines) await vm.close()
     }

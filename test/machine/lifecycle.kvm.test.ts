@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { writeFileSync } from 'node:fs'
 import { Worker } from 'node:worker_threads'
 import { describe, expect, it } from 'vitest'
-import { collect, guestMemories, openFds } from '../helpers/process-state.js'
+import { collect, guestMemories, openFds, PATIENCE } from '../helpers/process-state.js'
 import { temporaryFolder } from '../helpers/temporary-folder.js'
 import { tinyMachines } from './machines.js'
 import * as guest from './tiny-guest.js'
@@ -110,7 +110,7 @@ describe('the process', () => {
       ${program}`
     const node = ['--input-type=module', '-e', script, kernel, disk, ...args]
     const child = spawn(process.execPath, node, { stdio: 'inherit' })
-    const timer = setTimeout(() => child.kill('SIGKILL'), 10_000)
+    const timer = setTimeout(() => child.kill('SIGKILL'), PATIENCE)
     const [status, signal] = await once(child, 'exit')
     clearTimeout(timer)
     return signal ?? status
@@ -155,8 +155,10 @@ it('a machine runs in a Worker, from its first instruction to its end', async ()
   const messages = await Promise.all(
     kernels.map(async (workerData) => {
       const worker = new Worker(url, { workerData })
+      // Both may come in one turn.
+      const exit = once(worker, 'exit')
       const [message] = await once(worker, 'message')
-      await once(worker, 'exit')
+      await exit
       return message
     }),
   )

@@ -20,9 +20,7 @@ beforeAll(() => {
 afterAll(() => rmSync(folder, { recursive: true }))
 
 describe.each(['io_uring', 'threads'] as const)('a block engine by %s', (kind) => {
-  it('in a Worker that is terminated takes its I/O with it, and nothing stays open', {
-    timeout: 60_000,
-  }, async () => {
+  it('in a Worker that is terminated takes its I/O with it, and nothing stays open', async () => {
     const path = join(folder, `worker-${kind}.img`)
     writeFileSync(path, Buffer.alloc(8 << 20, 'x'))
     const source = `${workerPrelude}

@@ -7,7 +7,7 @@ import { describe, expect, it } from 'vitest'
 import { Bus } from '../../lib/bus/bus.js'
 import { RunLoop } from '../../lib/machine/run-loop.js'
 import { guestPrelude, runScript } from '../helpers/guest-script.js'
-import { collect, limit, slow } from '../helpers/process-state.js'
+import { collect, limit, PATIENCE, slow } from '../helpers/process-state.js'
 import * as asm from '../helpers/real-mode.js'
 import { recorder, runLoopRig } from '../helpers/run-loop-rig.js'
 
@@ -222,7 +222,8 @@ describe('a process', () => {
       })`
     // Of util-linux, and so on every Debian.
     const limited = ['--sigpending=0', process.execPath, '-e', guestPrelude + script]
-    const run = () => execFileSync('prlimit', limited, { encoding: 'utf8', timeout: limit(20_000) })
+    const run = () =>
+      execFileSync('prlimit', limited, { encoding: 'utf8', timeout: limit(PATIENCE) })
     expect(run()).toBe('timer_create: EAGAIN\nparked\nclosed\n')
   })
 

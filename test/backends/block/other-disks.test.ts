@@ -155,9 +155,7 @@ describe('CustomDisk', () => {
     expect(disk.readOnly).toBe(true)
   })
 
-  it('that never answers does not hold up close, and writes to no memory afterwards', {
-    timeout: 15_000,
-  }, async () => {
+  it('that never answers does not hold up close, and writes to no memory afterwards', async () => {
     let answer!: (data: Uint8Array) => void
     let aborted = false
     const rig = await rigOf({

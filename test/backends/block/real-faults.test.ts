@@ -78,9 +78,7 @@ describe.skipIf(typeof probe === 'string')('a disk on a file system', () => {
     }
   })
 
-  it('that hangs does not keep its machine from closing, whose memory stays until the I/O is done', {
-    timeout: 15_000,
-  }, async () => {
+  it('that hangs does not keep its machine from closing, whose memory stays until the I/O is done', async () => {
     const names = ENGINES.map((engine) => `hangs-${engine}-${process.pid}`)
     const paths = ENGINES.map((engine) => image(engine))
     const rigs = await Promise.all(

@@ -2,7 +2,7 @@
 import { openSync, writeSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { MemoryDisk, VirtualMachine } from '../../../lib/index.js'
-import { limit } from '../../helpers/process-state.js'
+import { limit, PATIENCE } from '../../helpers/process-state.js'
 import { Witness } from '../../hostile/witness.js'
 import { halt, kernel } from '../../machine/tiny-guest.js'
 
@@ -42,7 +42,7 @@ for (const seconds of [DAY, -DAY]) {
   const before = process.hrtime.bigint()
   const ending = vm.shutdown({ timeout: LIMIT }).catch(({ code }) => code)
   jump(seconds)
-  const outcome = await Promise.race([ending, sleep(limit(20_000), 'no end')])
+  const outcome = await Promise.race([ending, sleep(limit(PATIENCE), 'no end')])
   const waited = Number((process.hrtime.bigint() - before) / 1_000_000n)
   process.stdout.write(`${outcome} ${waited > LIMIT / 2 ? 'in its time' : `after ${waited} ms`}\n`)
   await vm.close()

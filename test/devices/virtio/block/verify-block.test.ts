@@ -11,7 +11,7 @@ afterAll(() => rmSync(folder, { recursive: true }))
 
 // The short form of `npm run verify:block`.
 describe.each(ENGINES)('random operations on a disk by %s', (engine) => {
-  it.each(RINGS)('are those of a model, over a %s ring', { timeout: 60_000 }, async (ring) => {
+  it.each(RINGS)('are those of a model, over a %s ring', async (ring) => {
     const seed = (Math.random() * 2 ** 32) >>> 0
     const verdict = await verifyBlock({ engine, ring, operations: 20_000, seed, folder })
     const { mismatches, operations, usedEntries } = verdict

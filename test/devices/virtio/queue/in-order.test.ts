@@ -43,67 +43,63 @@ describe.each(['split', 'packed'] as const)('a %s virtqueue used in order', (lay
     ['plain', [], 8],
     ['with event indices', [VIRTIO_F_EVENT_IDX], 8],
     ['of one size less', [], layout === 'split' ? 4 : 7],
-  ])(
-    'gives chains back in order, whatever order they are done in, %s',
-    { timeout: 60_000 },
-    (_name, features, size) => {
-      fc.assert(
-        fc.property(fc.array(step, { maxLength: 120 }), (steps) => {
-          const { rig, queue } = started(layout, size, features)
-          rig.device.hold = true
-          const inFlight: { id: number; length: number | undefined; room: number }[] = []
-          const visible: { id: number; length: number }[] = []
-          let tables = 0
-          const publish = () => {
-            rig.device.context!.queues[0]!.publish()
-            for (let [next] = inFlight; next?.length !== undefined; [next] = inFlight) {
-              visible.push({ id: next.id, length: next.length })
-              inFlight.shift()
-            }
+  ])('gives chains back in order, whatever order they are done in, %s', (_name, features, size) => {
+    fc.assert(
+      fc.property(fc.array(step, { maxLength: 120 }), (steps) => {
+        const { rig, queue } = started(layout, size, features)
+        rig.device.hold = true
+        const inFlight: { id: number; length: number | undefined; room: number }[] = []
+        const visible: { id: number; length: number }[] = []
+        let tables = 0
+        const publish = () => {
+          rig.device.context!.queues[0]!.publish()
+          for (let [next] = inFlight; next?.length !== undefined; [next] = inFlight) {
+            visible.push({ id: next.id, length: next.length })
+            inFlight.shift()
           }
-          const reap = () => {
-            expect(queue.used()).toEqual(visible)
-            visible.length = 0
+        }
+        const reap = () => {
+          expect(queue.used()).toEqual(visible)
+          visible.length = 0
+        }
+        for (const action of steps) {
+          if (action.kind === 'add') {
+            const segments = [
+              ...Array.from({ length: action.readable }, () => ({ address: 0x8000, length: 9 })),
+              ...action.writable.map((length) => ({ address: 0x9000, length, writable: true })),
+            ]
+            const needed = action.indirect ? 1 : segments.length
+            if (segments.length === 0 || needed > queue.room()) continue
+            const table = action.indirect ? 0xf1000 + 0x60 * tables++ : undefined
+            const room = action.writable.reduce((sum, length) => sum + length, 0)
+            const id = queue.add(segments, table)
+            rig.driver.kick(0)
+            publish() // what was pushed is shown by whichever publish comes next
+            inFlight.push({ id, length: undefined, room })
+          } else if (action.kind === 'finish') {
+            const waiting = inFlight.filter(({ length }) => length === undefined)
+            if (waiting.length === 0) continue
+            const chain = waiting[action.pick % waiting.length]!
+            chain.length = action.full ? chain.room : Math.floor(chain.room / 2)
+            rig.device.context!.queues[0]!.push(chain.id, chain.length)
+            rig.device.context!.queues[0]!.push(chain.id, 1) // done already
+            if (action.publish) publish()
+          } else if (action.kind === 'reap') reap()
+          else {
+            rig.driver.kick(0)
+            publish()
           }
-          for (const action of steps) {
-            if (action.kind === 'add') {
-              const segments = [
-                ...Array.from({ length: action.readable }, () => ({ address: 0x8000, length: 9 })),
-                ...action.writable.map((length) => ({ address: 0x9000, length, writable: true })),
-              ]
-              const needed = action.indirect ? 1 : segments.length
-              if (segments.length === 0 || needed > queue.room()) continue
-              const table = action.indirect ? 0xf1000 + 0x60 * tables++ : undefined
-              const room = action.writable.reduce((sum, length) => sum + length, 0)
-              const id = queue.add(segments, table)
-              rig.driver.kick(0)
-              publish() // what was pushed is shown by whichever publish comes next
-              inFlight.push({ id, length: undefined, room })
-            } else if (action.kind === 'finish') {
-              const waiting = inFlight.filter(({ length }) => length === undefined)
-              if (waiting.length === 0) continue
-              const chain = waiting[action.pick % waiting.length]!
-              chain.length = action.full ? chain.room : Math.floor(chain.room / 2)
-              rig.device.context!.queues[0]!.push(chain.id, chain.length)
-              rig.device.context!.queues[0]!.push(chain.id, 1) // done already
-              if (action.publish) publish()
-            } else if (action.kind === 'reap') reap()
-            else {
-              rig.driver.kick(0)
-              publish()
-            }
-          }
-          publish()
-          reap()
-          expect(rig.device.context!.queues[0]!.inFlight).toBe(
-            inFlight.filter(({ length }) => length === undefined).length,
-          )
-          expect(rig.reasons).toEqual([])
-        }),
-        { numRuns: 200 },
-      )
-    },
-  )
+        }
+        publish()
+        reap()
+        expect(rig.device.context!.queues[0]!.inFlight).toBe(
+          inFlight.filter(({ length }) => length === undefined).length,
+        )
+        expect(rig.reasons).toEqual([])
+      }),
+      { numRuns: 200 },
+    )
+  })
 
   it('gives a batch back by one entry, where the driver can tell what was written', () => {
     const { rig, queue } = started(layout, 8, [])

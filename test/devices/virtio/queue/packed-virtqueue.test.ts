@@ -51,7 +51,6 @@ describe('a packed virtqueue', () => {
     ['with event indices', [VIRTIO_F_EVENT_IDX], 8],
   ])(
     'gives every chain once, whole and in order, and takes each back once, %s',
-    { timeout: 60_000 },
     (_name, features, size) => {
       fc.assert(
         fc.property(fc.array(step, { maxLength: 120 }), (steps) => {
@@ -95,7 +94,7 @@ describe('a packed virtqueue', () => {
     },
   )
 
-  it('goes round many thousand times', { timeout: 60_000 }, () => {
+  it('goes round many thousand times', () => {
     const { rig, queue } = started([VIRTIO_F_EVENT_IDX], 7)
     for (let i = 0; i < 50_000; i++) {
       const id = queue.add([
@@ -111,9 +110,7 @@ describe('a packed virtqueue', () => {
     }
   })
 
-  it('takes anything for a ring without throwing or leaving its budget', {
-    timeout: 60_000,
-  }, () => {
+  it('takes anything for a ring without throwing or leaving its budget', () => {
     fc.assert(
       fc.property(fc.uint8Array({ minLength: 128, maxLength: 128 }), (bytes) => {
         const { rig, queue } = started([VIRTIO_F_INDIRECT_DESC, VIRTIO_F_EVENT_IDX])

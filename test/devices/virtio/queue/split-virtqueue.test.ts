@@ -26,7 +26,6 @@ describe('a split virtqueue against a model', () => {
     ['with event indices', [VIRTIO_F_EVENT_IDX]],
   ])(
     'gives every chain once, whole and in order, and takes each back once, %s',
-    { timeout: 60_000 },
     (_name, features) => {
       fc.assert(
         fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
@@ -80,9 +79,7 @@ describe('a split virtqueue against a model', () => {
     },
   )
 
-  it('takes anything for a ring and its descriptors without throwing or leaving its budget', {
-    timeout: 60_000,
-  }, () => {
+  it('takes anything for a ring and its descriptors without throwing or leaving its budget', () => {
     fc.assert(
       fc.property(
         fc.uint8Array({ minLength: 512, maxLength: 512 }),

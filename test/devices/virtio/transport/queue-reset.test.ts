@@ -228,7 +228,7 @@ describe('the reset of one queue', () => {
     { weight: 1, arbitrary: fc.record({ kind: fc.constant('setup' as const), queue: fc.nat(1) }) },
   )
 
-  it('agrees with a model under any sequence of chains and resets', { timeout: 60_000 }, () => {
+  it('agrees with a model under any sequence of chains and resets', () => {
     fc.assert(
       fc.property(fc.array(step, { maxLength: 80 }), (steps) => {
         const features = [VIRTIO_F_RING_RESET, VIRTIO_F_INDIRECT_DESC, VIRTIO_F_EVENT_IDX]
