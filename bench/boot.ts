@@ -1,4 +1,5 @@
 /** Boot time: from a process's start, and from `VirtualMachine.create` in a warm process, to the guest's init. */
+import { keptVmlinux } from '../lib/machine/kept-kernel.js'
 import { print, rounds } from './lib/cli.js'
 import { type Figure, figure, interleave, type Target } from './lib/figure.js'
 import { benchmarkGuest } from './lib/guest-assets.js'
@@ -10,6 +11,7 @@ import {
   kvmtool,
   type Monitor,
   nodeKvm,
+  nodeKvmOnce,
   nodeKvmPci,
   qemuMicrovm,
   qemuMicrovmTuned,
@@ -35,6 +37,7 @@ async function fromCreate(spec: GuestSpec): Promise<number> {
 
 const guest = await benchmarkGuest('nodekvm.mode=none')
 await fromCreate(guest) // what the process does once only
+await keptVmlinux(guest.kernel) // what is done once for a kernel
 const targets = new Map<Monitor, Target>([
   [qemuMicrovm, { of: 'ratio', bound: 'at most', value: 1 }],
   [qemuQ35, { of: 'ratio', bound: 'at most', value: 0.7 }],
@@ -48,15 +51,18 @@ const figures: Figure[] = []
 for (const cpus of VCPUS) {
   const spec = { ...guest, cpus }
   const peers = peersWith(cpus)
-  const [mmio, pci, ...theirs] = await interleave(
+  const [mmio, pci, once, ...theirs] = await interleave(
     rounds(3),
-    [nodeKvm, nodeKvmPci, ...peers].map((monitor) => () => fromProcessStart(monitor, spec)),
+    [nodeKvm, nodeKvmPci, nodeKvmOnce, ...peers].map(
+      (monitor) => () => fromProcessStart(monitor, spec),
+    ),
   )
-  for (const [transport, ours] of [
+  for (const [how, ours] of [
     ['virtio-mmio', mmio],
     ['virtio-pci', pci],
+    ['virtio-mmio, kernel unpacked once', once],
   ] as const) {
-    const name = `process start to init, ${cpus} vCPU, ${transport}`
+    const name = `process start to init, ${cpus} vCPU, ${how}`
     for (const [i, peer] of peers.entries()) {
       const against = { name: peer.name, samples: theirs[i]! }
       figures.push(figure(name, 's', targets.get(peer), ours!, against))

@@ -7,6 +7,7 @@ import { extractVmlinux } from '../../lib/boot/extract-vmlinux.js'
 import { ImageFile } from '../../lib/boot/image-file.js'
 import { buildInitramfs } from '../../lib/initramfs/initramfs.js'
 import { resolveModules } from '../../lib/initramfs/module-order.js'
+import { keptVmlinux } from '../../lib/machine/kept-kernel.js'
 import { guestInitramfs, kernelAsset, writeCpio } from '../../lib/testing.js'
 import { nativeProgram } from './native-program.js'
 import type { GuestSpec } from './peers.js'
@@ -84,7 +85,7 @@ export const programs = (report?: Report): Promise<GuestPrograms> =>
 
 /** Puts everything into the cache: in the emulated host nothing can be fetched. */
 export async function prepareAssets(report: Report): Promise<void> {
-  await benchmarkGuest('')
+  await keptVmlinux((await benchmarkGuest('')).kernel)
   await networkGuest('', report)
   await growthGuest(report)
   await netPeer()

@@ -17,6 +17,8 @@ export interface AssetOptions {
 export interface CachedFolderOptions extends AssetOptions {
   /** Files whose checksums are verified now, at each use; others are when they are read. */
   verify?: (manifest: Manifest) => readonly string[]
+  /** Whether the folder is what it should be now; one that is not is made anew. */
+  isCurrent?: (manifest: Manifest) => boolean
 }
 
 /** A folder in the cache with the list of what it holds. */
@@ -45,10 +47,10 @@ export function cacheDirectory(): string {
 export async function cachedFolder(
   name: string,
   build: (directory: string) => Promise<Record<string, string>>,
-  { report = () => {}, verify = () => [] }: CachedFolderOptions = {},
+  { report = () => {}, verify = () => [], isCurrent = () => true }: CachedFolderOptions = {},
 ): Promise<CachedFolder> {
   const path = join(cacheDirectory(), name)
-  const existing = await openFolder(path, verify)
+  const existing = await openFolder(path, verify, isCurrent)
   if (existing) return existing
   const temporary = join(cacheDirectory(), 'tmp')
   try {
@@ -60,7 +62,7 @@ export async function cachedFolder(
   }
   const waiting = () => report(`waiting for another process that makes ${name}`)
   return withLock(join(temporary, `${name.replaceAll('/', '_')}.lock`), waiting, async () => {
-    const made = await openFolder(path, verify)
+    const made = await openFolder(path, verify, isCurrent)
     if (made) return made
     await removeAbandoned(temporary)
     const work = await mkdtemp(join(temporary, 'build-'))
@@ -76,13 +78,14 @@ export async function cachedFolder(
   })
 }
 
-/** The folder if it is there and whole. */
+/** The folder if it is there, current and whole. */
 async function openFolder(
   path: string,
   verify: (manifest: Manifest) => readonly string[],
+  isCurrent: (manifest: Manifest) => boolean,
 ): Promise<CachedFolder | undefined> {
   const manifest = await readManifest(path)
-  if (!manifest) return undefined
+  if (!manifest || !isCurrent(manifest)) return undefined
   try {
     for (const file of verify(manifest)) await readVerified({ path, manifest }, file)
     return { path, manifest }

@@ -31,7 +31,7 @@ export interface RunOptions extends PlatformOptions {
   firmwareVariables?: string
   initrd?: string
   append: string
-  decompress: 'guest' | 'host'
+  decompress: 'guest' | 'host' | 'once'
   flat?: 'real' | 'protected' | 'long'
   module: ModuleSpec[]
   onReset: 'stop' | 'restart'

@@ -53,8 +53,11 @@ export function runCommand(): Command {
     .option('-i, --initrd <path>', 'initial RAM disk')
     .option('-a, --append <text>', 'kernel command line', 'console=ttyS0')
     .addOption(
-      new Option('--decompress <where>', 'unpack a bzImage in the guest or, which is faster, here')
-        .choices(['guest', 'host'])
+      new Option(
+        '--decompress <where>',
+        'unpack a bzImage in the guest, here, or here and then keep what comes out, which is fastest',
+      )
+        .choices(['guest', 'host', 'once'])
         .default('guest'),
     )
     .addOption(

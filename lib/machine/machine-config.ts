@@ -43,7 +43,7 @@ export interface MachineConfig {
   /** {@link VirtualMachineOptions.flatBinary}. */
   readonly flatBinary: FlatOptions | undefined
   /** {@link VirtualMachineOptions.decompress}. */
-  readonly decompress: 'guest' | 'host'
+  readonly decompress: 'guest' | 'host' | 'once'
   /** {@link VirtualMachineOptions.initrd}. */
   readonly initrd: string | Uint8Array | undefined
   /** {@link VirtualMachineOptions.modules}. */
@@ -140,7 +140,7 @@ const checkOptions = check.object(
     kernel: check.optional(image('a kernel image')),
     firmware: check.optional(checkFirmware),
     flatBinary: check.optional(checkFlat),
-    decompress: check.withDefault(check.oneOf('guest', 'host'), 'guest'),
+    decompress: check.withDefault(check.oneOf('guest', 'host', 'once'), 'guest'),
     initrd: check.optional(image('an initrd')),
     modules: check.withDefault(checkModules, []),
     commandLine: check.withDefault(check.string, ''),

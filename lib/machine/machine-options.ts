@@ -38,10 +38,12 @@ export interface VirtualMachineOptions {
   flatBinary?: FlatOptions
   /**
    * Who unpacks a bzImage: the guest, as it does on any machine, or this process. `'host'` starts the guest at the ELF
-   * kernel inside, which takes it to init sooner; its kernel's addresses are then not randomized. Kernels packed by
-   * anything but gzip, LZ4 and Zstandard are left to the guest either way. `'guest'` unless told.
+   * kernel inside, whose addresses are then not randomized; unless it is packed by gzip that takes JavaScript a second or
+   * more, in which this thread does nothing else. `'once'` does it for a kernel that is given as a path, and keeps what
+   * comes out in the user's cache folder until that file changes: from the second time on the guest comes to init without
+   * unpacking. Kernels packed by anything but gzip, LZ4 and Zstandard are left to the guest. `'guest'` unless told.
    */
-  decompress?: 'guest' | 'host'
+  decompress?: 'guest' | 'host' | 'once'
   /** The initial RAM disk: a path or the bytes. */
   initrd?: string | Uint8Array
   /**

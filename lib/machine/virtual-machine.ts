@@ -23,6 +23,7 @@ import type {
 import type { DiskOptions, NetOptions } from './device-options.js'
 import type { Engine, EngineEvents } from './engine.js'
 import { formatStats } from './format-stats.js'
+import { withKeptKernel } from './kept-kernel.js'
 import { LocalEngine } from './local-engine.js'
 import { type MachineConfig, parseConfig } from './machine-config.js'
 import type { VirtualMachineOptions } from './machine-options.js'
@@ -173,7 +174,7 @@ export class VirtualMachine extends EventEmitter<VirtualMachineEvents> implement
     const { promise: ended, resolve: end } = new Settled<StopReason>()
     try {
       let vm: VirtualMachine | undefined
-      const engine = await openEngine(config, cleanup, {
+      const engine = await openEngine(await withKeptKernel(config), cleanup, {
         onEnd: end,
         restart: async () => {
           if (vm) await vm.#reset()
