@@ -8,7 +8,7 @@ import { binding } from '../../../lib/binding.js'
 import * as net from '../../../lib/devices/virtio/net/abi.js'
 import { nativeMemory } from '../../helpers/guest-memories.js'
 import { arpRequest, isArpReplyFrom, NetRig } from '../../helpers/net-driver.js'
-import { openFds } from '../../helpers/process-state.js'
+import { foreignEnvironment, openFds } from '../../helpers/process-state.js'
 import { noTapReason } from '../../helpers/tap-interface.js'
 import { turns, until } from '../../helpers/virtio-driver.js'
 
@@ -25,6 +25,15 @@ const ip = (...args: string[]) => execFileSync('ip', args, { stdio: ['ignore', '
 const sys = (name: string, file: string) =>
   readFileSync(`/sys/class/net/${name}/${file}`, 'utf8').trim()
 const isUp = (name: string) => (Number(sys(name, 'flags')) & 1) === 1
+
+/** Has an interface send a frame as it is, which needs a socket that Node has none of. */
+function sendRaw(name: string, frame: Buffer): void {
+  const program = `import socket
+packet = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+packet.bind(('${name}', 0))
+packet.send(bytes.fromhex('${frame.toString('hex')}'))`
+  execFileSync('python3', ['-c', program], { env: foreignEnvironment })
+}
 
 describe.skipIf(reason !== undefined)('a TAP that is made for the user', () => {
   const taps: Tap[] = []
@@ -269,6 +278,18 @@ describe.skipIf(reason !== undefined)('virtio-net over a TAP that has trouble', 
     await answered()
   })
 
+  /** A command of the control queue: class, number, data. */
+  function command(...bytes: number[]): void {
+    rig.memory.write(0x70000, Uint8Array.from(bytes))
+    rig.driver.queues[2]!.add([
+      { address: 0x70000, length: bytes.length },
+      { address: 0x70100, length: 1, writable: true },
+    ])
+    rig.driver.kick(2)
+    expect(rig.memory.read(0x70100, 1)[0]).toBe(net.VIRTIO_NET_OK)
+    rig.driver.queues[2]!.used()
+  }
+
   it('filters in the addon what the guest does not want', async () => {
     await start([
       net.VIRTIO_NET_F_CTRL_VQ,
@@ -276,16 +297,6 @@ describe.skipIf(reason !== undefined)('virtio-net over a TAP that has trouble', 
       net.VIRTIO_NET_F_CTRL_RX_EXTRA,
       net.VIRTIO_NET_F_CTRL_MAC_ADDR,
     ])
-    const command = (...bytes: number[]) => {
-      rig.memory.write(0x70000, Uint8Array.from(bytes))
-      rig.driver.queues[2]!.add([
-        { address: 0x70000, length: bytes.length },
-        { address: 0x70100, length: 1, writable: true },
-      ])
-      rig.driver.kick(2)
-      expect(rig.memory.read(0x70100, 1)[0]).toBe(net.VIRTIO_NET_OK)
-      rig.driver.queues[2]!.used()
-    }
     rig.send(arp())
     await answered()
     command(0, 0, 0) // not promiscuous
@@ -298,6 +309,30 @@ describe.skipIf(reason !== undefined)('virtio-net over a TAP that has trouble', 
     command(0, 2, 1) // every unicast
     rig.send(arp())
     await answered()
+  })
+
+  it('filters in the addon by VLAN', async () => {
+    await start([net.VIRTIO_NET_F_CTRL_VQ, net.VIRTIO_NET_F_CTRL_RX, net.VIRTIO_NET_F_CTRL_VLAN])
+    let number = 0
+    const send = (vlan: number) => {
+      const frame = Buffer.alloc(60)
+      frame.fill(0xff, 0, 6) // to all
+      frame.set([0x81, 0, 0x20, vlan, ++number], 12)
+      sendRaw(tap.name, frame)
+    }
+    /** The VLAN and the number of the next that comes with one. */
+    const received = async () => {
+      const { frame } = await rig.receive((frame) => frame[12] === 0x81 && frame[13] === 0)
+      return [frame[15], frame[16]]
+    }
+    command(net.VIRTIO_NET_CTRL_RX, net.VIRTIO_NET_CTRL_RX_PROMISC, 0)
+    send(5)
+    send(0) // a priority alone
+    expect(await received()).toEqual([0, 2])
+    command(net.VIRTIO_NET_CTRL_VLAN, net.VIRTIO_NET_CTRL_VLAN_ADD, 5, 0)
+    send(6)
+    send(5)
+    expect(await received()).toEqual([5, 4])
   })
 
   it('holds received frames to the MTU', async () => {
