@@ -3,6 +3,7 @@
 import { spawnSync } from 'node:child_process'
 import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { join, relative, resolve } from 'node:path'
+import { pathToFileURL } from 'node:url'
 import { packageRoot } from './lib/build-addon.mjs'
 
 const FOLDERS = ['lib', 'lib/devices', 'lib/devices/virtio/queue', 'lib/boot', 'native']
@@ -22,8 +23,15 @@ const args = process.argv.slice(2)
 const tests = args.length > 0 ? args : ['unit', 'kvm', 'hostile'].map((name) => `--project=${name}`)
 const vitest = join(packageRoot, 'node_modules/vitest/vitest.mjs')
 const { status } = run(process.execPath, [vitest, 'run', '--coverage', ...tests], {
-  // node-gyp-build looks below this folder first.
-  env: { ...process.env, NODE_KVM_PREBUILD: BUILD, NODE_KVM_V8_FLAGS: `--import=${ENDING}` },
+  env: {
+    ...process.env,
+    // node-gyp-build looks below this folder first.
+    NODE_KVM_PREBUILD: BUILD,
+    NODE_KVM_V8_FLAGS: `--import=${ENDING}`,
+    NODE_KVM_JAILED_FLAGS: JSON.stringify(['--write', BUILD]),
+    NODE_KVM_JAILED_ENV: JSON.stringify(['NODE_KVM_PREBUILD']),
+    NODE_OPTIONS: `--import=${pathToFileURL(join(packageRoot, 'scripts/lib/jailed-addon.mjs'))}`,
+  },
 })
 
 /** By file: lines that there are, and those of them that ran. */

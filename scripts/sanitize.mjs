@@ -90,7 +90,7 @@ const flags = [
 const jailed = {
   NODE_KVM_JAILED_FLAGS: JSON.stringify(flags),
   NODE_KVM_JAILED_ENV: JSON.stringify(Object.keys(env)),
-  NODE_OPTIONS: `--import=${pathToFileURL(join(packageRoot, 'scripts/lib/sanitize-jailed.mjs'))}`,
+  NODE_OPTIONS: `--import=${pathToFileURL(join(packageRoot, 'scripts/lib/jailed-addon.mjs'))}`,
 }
 
 const vitest = [join(packageRoot, 'node_modules/vitest/vitest.mjs'), 'run']
