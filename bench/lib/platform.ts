@@ -1,4 +1,4 @@
-import { cpus, release } from 'node:os'
+import { availableParallelism, cpus, release } from 'node:os'
 import { INSIDE_VARIABLE } from '../../lib/testing.js'
 
 /** The machine that the benchmarks are run on. */
@@ -12,7 +12,7 @@ export interface Host {
 export function host(kvm: string): Host {
   return {
     cpu: cpus()[0]?.model.trim() ?? 'unknown',
-    cpus: cpus().length,
+    cpus: availableParallelism(),
     node: process.version,
     kvm,
   }
@@ -22,5 +22,5 @@ export function host(kvm: string): Host {
 export function platform(): string {
   const kernel = /^\d+\.\d+/.exec(release())![0]
   const where = process.env[INSIDE_VARIABLE] ? 'emulated KVM host (QEMU TCG)' : 'this machine'
-  return `${where}, ${cpus().length} CPUs, Linux ${kernel}, Node ${process.version}`
+  return `${where}, ${availableParallelism()} CPUs, Linux ${kernel}, Node ${process.version}`
 }

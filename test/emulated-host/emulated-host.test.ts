@@ -77,6 +77,7 @@ describe('runInEmulatedHost', { timeout: LIMIT_MS }, () => {
       console.log(JSON.stringify(await diagnose()))`
     const script = `
       echo "$PWD $(id -u) $HELLO $NODE_KVM_EMULATED_HOST" >$SHARE/self
+      taskset -cp $$ | grep -o '[^ ]*$' >$SHARE/processors
       tee $SHARE/stdin
       printf 'to stderr, without a newline' >&2
       node --input-type=module -e "$DOCTOR" >$SHARE/doctor 2>&1
@@ -98,6 +99,7 @@ describe('runInEmulatedHost', { timeout: LIMIT_MS }, () => {
     expect(stdout.equals(shared('stdin'))).toBe(true)
     expect(String(stderr)).toBe('to stderr, without a newline')
     expect(String(shared('self'))).toBe('/usr/share 0 it is "me" 1\n')
+    expect(String(shared('processors'))).toBe('1,2\n')
     expect(String(shared('overlay'))).toBe('changed\n')
     expect(existsSync('/etc/node-kvm-test')).toBe(false)
     expect(String(shared('missing'))).toBe('')

@@ -90,6 +90,27 @@ describe('runInEmulatedHost, before it starts anything', () => {
 })
 
 describe('qemuArguments', () => {
+  it.each([
+    [1, '1', false],
+    [2, '3', true],
+  ])(
+    'for %i processors gives the machine %s, the first without programs: %s',
+    (cpus, smp, isolated) => {
+      const args = qemuArguments({
+        ...{
+          memoryMiB: 512,
+          cpus,
+          icount: false,
+          terminal: false,
+          kernel: 'k',
+          shareReadWrite: [],
+        },
+      })
+      expect(args[args.indexOf('-smp') + 1]).toBe(smp)
+      expect(args[args.indexOf('-append') + 1]!.includes('isolcpus=0')).toBe(isolated)
+    },
+  )
+
   it('writes a comma in a path so that QEMU does not see an option there', () => {
     const args = qemuArguments({
       ...{ memoryMiB: 512, cpus: 1, icount: false, terminal: false, kernel: 'k' },
