@@ -94,10 +94,12 @@ async function openFolder(
   }
 }
 
-/** A folder cannot be renamed over one that is not empty: a damaged one moves aside first. */
+/** A folder cannot be renamed over one that is not empty: a damaged or old one moves aside first. */
 async function replace(path: string, directory: string, aside: string): Promise<void> {
-  await rename(path, aside).catch((error: NodeJS.ErrnoException) => {
-    if (error.code !== 'ENOENT') throw error
+  await rename(path, aside).catch(async (error: NodeJS.ErrnoException) => {
+    // overlayfs moves no folder that comes from a lower layer, such as a container's image.
+    if (error.code === 'EXDEV') await rm(path, { recursive: true, force: true })
+    else if (error.code !== 'ENOENT') throw error
   })
   await rename(directory, path)
 }

@@ -23,7 +23,7 @@ export interface EmulatedHostOptions {
   shareReadWrite?: readonly string[]
   /** The command's working folder; this process's unless told. */
   cwd?: string
-  /** Variables on top of this process's environment; `undefined` removes one. */
+  /** Variables on top of this process's environment, of which NODE_EXTRA_CA_CERTS is left out; `undefined` removes one. */
   env?: Readonly<Record<string, string | undefined>>
   /** This process's unless told; `'ignore'` for none. */
   stdin?: Readable | 'ignore'

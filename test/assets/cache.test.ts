@@ -1,3 +1,4 @@
+import { spawnSync } from 'node:child_process'
 import {
   existsSync,
   mkdirSync,
@@ -13,7 +14,7 @@ import { dirname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { cacheDirectory, cachedFolder } from '../../lib/assets/cache.js'
-import { readManifest, readVerified } from '../../lib/assets/manifest.js'
+import { type Manifest, readManifest, readVerified } from '../../lib/assets/manifest.js'
 
 let base: string
 beforeEach(() => {
@@ -37,6 +38,15 @@ function builder(text: string) {
   return build
 }
 const verify = () => ['sub/data']
+
+/** Mounts an overlay over `lower` at `path`, with what it takes beside; whether that goes here: it takes root. */
+function mountOverlay(lower: string, path: string): boolean {
+  const [upper, work] = [`${path}-upper`, `${path}-work`]
+  for (const folder of [upper, work, path]) mkdirSync(folder, { recursive: true })
+  const layers = `lowerdir=${lower},upperdir=${upper},workdir=${work}`
+  return spawnSync('mount', ['-t', 'overlay', 'overlay', '-o', layers, path]).status === 0
+}
+const unmount = (path: string) => spawnSync('umount', [path])
 
 describe('cacheDirectory', () => {
   it('follows XDG_CACHE_HOME where that is absolute', () => {
@@ -108,6 +118,33 @@ describe('cachedFolder', () => {
     expect(build.count).toBe(2)
     expect(readFileSync(join(mended.path, 'sub/data'), 'utf8')).toBe('hello')
     expect(readdirSync(join(base, 'node-kvm/tmp'))).toEqual([])
+  })
+
+  it('makes a folder anew when it is no longer current', async () => {
+    await cachedFolder('thing', builder('old'))
+    const isCurrent = vi.fn(({ notes }: Manifest) => notes.text === 'new')
+    for (let i = 0; i < 2; i++) {
+      const { path, manifest } = await cachedFolder('thing', builder('new'), { isCurrent })
+      expect(manifest.notes.text).toBe('new')
+      expect(readFileSync(join(path, 'sub/data'), 'utf8')).toBe('new')
+    }
+    // Before the lock and behind it, and then once.
+    expect(isCurrent).toHaveBeenCalledTimes(3)
+  })
+
+  it('makes one anew that comes from the lower layer of an overlay', async (test) => {
+    await cachedFolder('thing', builder('old'))
+    const merged = join(base, 'merged')
+    if (!mountOverlay(join(base, 'node-kvm'), join(merged, 'node-kvm'))) {
+      test.skip('an overlay cannot be mounted here')
+    }
+    try {
+      vi.stubEnv('XDG_CACHE_HOME', merged)
+      const { path } = await cachedFolder('thing', builder('new'), { isCurrent: () => false })
+      expect(readFileSync(join(path, 'sub/data'), 'utf8')).toBe('new')
+    } finally {
+      unmount(join(merged, 'node-kvm'))
+    }
   })
 
   it('says so where the cache cannot be written', async () => {

@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { PassThrough, Readable, Writable } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { pathToFileURL } from 'node:url'
-import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
 import { runInEmulatedHost } from '../../lib/emulated-host/emulated-host.js'
 import type { EmulatedHostOptions } from '../../lib/emulated-host/options.js'
 import { root } from '../helpers/imports.js'
@@ -26,6 +26,7 @@ beforeEach(() => {
   share = mkdtempSync(join(tmpdir(), 'node-kvm-host-test-'))
 })
 afterEach(() => {
+  vi.unstubAllEnvs()
   rmSync(share, { recursive: true, force: true })
 })
 
@@ -76,7 +77,7 @@ describe('runInEmulatedHost', { timeout: LIMIT_MS }, () => {
     const doctor = `import { diagnose } from ${JSON.stringify(join(root, 'dist/lib/index.js'))}
       console.log(JSON.stringify(await diagnose()))`
     const script = `
-      echo "$PWD $(id -u) $HELLO $NODE_KVM_EMULATED_HOST" >$SHARE/self
+      echo "$PWD $(id -u) $HELLO $NODE_KVM_EMULATED_HOST $NODE_EXTRA_CA_CERTS." >$SHARE/self
       taskset -cp $$ | grep -o '[^ ]*$' >$SHARE/processors
       tee $SHARE/stdin
       printf 'to stderr, without a newline' >&2
@@ -86,6 +87,7 @@ describe('runInEmulatedHost', { timeout: LIMIT_MS }, () => {
       for device in kvm net/tun vhost-net shm pts/ptmx; do [ -e /dev/$device ] || echo no $device; done >$SHARE/missing
       sleep 1000 &
       exit 7`
+    vi.stubEnv('NODE_EXTRA_CA_CERTS', '/none')
     const { exitCode, signal, faults, stdout, stderr } = await run(script, {
       cwd: '/usr/share',
       env: { HELLO: 'it is "me"', DOCTOR: doctor },
@@ -98,7 +100,7 @@ describe('runInEmulatedHost', { timeout: LIMIT_MS }, () => {
     )
     expect(stdout.equals(shared('stdin'))).toBe(true)
     expect(String(stderr)).toBe('to stderr, without a newline')
-    expect(String(shared('self'))).toBe('/usr/share 0 it is "me" 1\n')
+    expect(String(shared('self'))).toBe('/usr/share 0 it is "me" 1 .\n')
     expect(String(shared('processors'))).toBe('1,2\n')
     expect(String(shared('overlay'))).toBe('changed\n')
     expect(existsSync('/etc/node-kvm-test')).toBe(false)
