@@ -2,6 +2,7 @@ import { bootables } from './bootables.js'
 import type { AssetOptions } from './cache.js'
 import { debianSystem } from './debian-system.js'
 import { ext4Image } from './disk-image.js'
+import { fileSystemTests } from './file-system-tests.js'
 import { grubDisk } from './grub-disk.js'
 import { guestAgentAsset } from './guest-agent.js'
 import { guestInitramfs } from './guest-initramfs.js'
@@ -30,6 +31,7 @@ export async function prepareGuestAssets(options: PrepareOptions = {}): Promise<
 }
 
 async function prepareLong(options: AssetOptions): Promise<void> {
+  await fileSystemTests(options)
   const kernel = await kernelAsset('6.12', 'cloud-amd64', options)
   await grubDisk(kernel, options)
   await grubDisk(kernel, { ...options, firmware: 'uefi' })
