@@ -11,9 +11,15 @@ const given = Object.fromEntries(names.map((name) => [name, process.env[name]]))
 const startsNode = (command, args) =>
   /\/node-kvm-jail$/.test(command) && args[args.indexOf('--') + 1] === process.execPath
 
+/** Programs that are not ours, and do not start with a sanitizer's library in them. */
+const FOREIGN = /(^|\/)passt$/
+
 for (const name of ['spawn', 'spawnSync']) {
   const start = childProcess[name]
   childProcess[name] = (command, args, options) => {
+    if (FOREIGN.test(command)) {
+      return start(command, args, { ...options, env: { ...process.env, LD_PRELOAD: '' } })
+    }
     if (!Array.isArray(args) || !startsNode(command, args)) return start(command, args, options)
     const env = { ...given, ...(options?.env ?? process.env) }
     return start(command, [...flags, ...args], { ...options, env })

@@ -1,4 +1,14 @@
-import { readdirSync, readFileSync, readlinkSync, truncateSync, writeFileSync } from 'node:fs'
+import {
+  closeSync,
+  fsyncSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  truncateSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { FileDiskOptions } from '../../../lib/backends/block/file-disk.js'
@@ -151,11 +161,7 @@ describe.skipIf(typeof probe === 'string')('a disk on a file system', () => {
         return open(path, { engine })
       }),
     )
-    try {
-      writeFileSync(filler, Buffer.alloc(16 << 20))
-    } catch {
-      // full now
-    }
+    fill(filler)
     const from = [{ address: DATA, length: 0x40000 }]
     const one = async (rig: BlockRig, at: number) =>
       (await rig.request(blk.VIRTIO_BLK_T_OUT, at, from)).status
@@ -167,6 +173,22 @@ describe.skipIf(typeof probe === 'string')('a disk on a file system', () => {
     }
   })
 })
+
+/** Writes to a file until its file system is full: what was deleted is free once the journal has that, so more than once. */
+function fill(path: string): void {
+  const fd = openSync(path, 'a')
+  const chunk = Buffer.alloc(1 << 16)
+  for (let written = 1; written > 0; ) {
+    written = 0
+    try {
+      for (;;) written += writeSync(fd, chunk)
+    } catch (error) {
+      expect(error).toMatchObject({ code: 'ENOSPC' })
+    }
+    fsyncSync(fd)
+  }
+  closeSync(fd)
+}
 
 /** A descriptor of this process's own for a file. */
 function fdOf(path: string): string {
