@@ -1,6 +1,6 @@
 // npm run test:node-lines: the tests on other lines of Node, which come from the npm registry, and on this one without a
 // compiler for JavaScript, and without an optimizing one.
-// Usage: npm run test:node-lines [-- --only 22|24|jitless|no-opt] [-- VITEST ARGUMENTS...], `--project unit --project kvm
+// Usage: npm run test:node-lines [-- --only 21|22|23|24|25|26|jitless|no-opt] [-- VITEST ARGUMENTS...], `--project unit --project kvm
 // --project hostile` unless given
 import { spawnSync } from 'node:child_process'
 import { existsSync } from 'node:fs'
@@ -9,7 +9,9 @@ import { packageRoot } from './lib/build-addon.mjs'
 
 const VITEST = join(packageRoot, 'node_modules/vitest/vitest.mjs')
 /** Lines from the oldest that is supported on, less the one that runs this. */
-const LINES = ['20', '22', '24'].filter((line) => line !== process.versions.node.split('.')[0])
+const LINES = ['20', '21', '22', '23', '24', '25', '26'].filter(
+  (line) => line !== process.versions.node.split('.')[0],
+)
 const MODES = { jitless: '--jitless', 'no-opt': '--no-opt' }
 
 const args = process.argv.slice(2)
