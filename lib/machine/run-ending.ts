@@ -1,6 +1,7 @@
 import { getSystemErrorName } from 'node:util'
 import { KvmError, VmmError } from '../errors.js'
 import type { VcpuExit } from '../kvm/exit.js'
+import { hex } from '../util/bits.js'
 
 /**
  * Why the vCPUs of a machine run no more. `vcpu` is the index of the one that brought it about, `detail` says it in words.
@@ -59,7 +60,7 @@ export function endingOfExit(vcpu: number, exit: VcpuExit, site: () => string): 
       return endingOfSystemEvent(vcpu, exit)
     case 'internal-error': {
       const { suberror, data, name } = exit
-      const words = data.map((word) => `0x${word.toString(16)}`).join(' ')
+      const words = data.map(hex).join(' ')
       const bytes =
         exit.instruction && `instruction ${Buffer.from(exit.instruction).toString('hex')}`
       const what = `vCPU ${vcpu}: KVM internal error ${suberror} (${name}): ${words}`
@@ -68,8 +69,7 @@ export function endingOfExit(vcpu: number, exit: VcpuExit, site: () => string): 
     }
     case 'fail-entry': {
       const { hardwareEntryFailureReason } = exit
-      const reason = `0x${hardwareEntryFailureReason.toString(16)}`
-      const what = `vCPU ${vcpu}: the processor refused to enter the guest, reason ${reason}`
+      const what = `vCPU ${vcpu}: the processor refused to enter the guest, reason ${hex(hardwareEntryFailureReason)}`
       const detail = [what, site()].filter(Boolean).join(', ')
       return { kind: 'fail-entry', hardwareEntryFailureReason, vcpu, detail }
     }
@@ -79,7 +79,7 @@ export function endingOfExit(vcpu: number, exit: VcpuExit, site: () => string): 
 }
 
 function endingOfSystemEvent(vcpu: number, exit: VcpuExit & { reason: 'system-event' }): RunEnding {
-  const words = exit.data.map((word) => `0x${word.toString(16)}`).join(' ')
+  const words = exit.data.map(hex).join(' ')
   const detail = `vCPU ${vcpu}: system event ${exit.type} (${exit.event}) ${words}`.trimEnd()
   switch (exit.event) {
     case 'shutdown':
@@ -96,7 +96,7 @@ function endingOfSystemEvent(vcpu: number, exit: VcpuExit & { reason: 'system-ev
 
 function unexpectedExit(vcpu: number, exit: VcpuExit): RunEnding {
   const what = JSON.stringify(exit, (_key, value: unknown) =>
-    typeof value === 'bigint' ? `0x${value.toString(16)}` : value,
+    typeof value === 'bigint' ? hex(value) : value,
   )
   const detail = `vCPU ${vcpu}: KVM exit that nothing here handles: ${what}`
   return {
