@@ -3,8 +3,6 @@ import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { cachedFolder, type Report } from '../../lib/assets/cache.js'
 import { type GuestPrograms, guestPrograms } from '../../lib/assets/guest-programs.js'
-import { extractVmlinux } from '../../lib/boot/extract-vmlinux.js'
-import { ImageFile } from '../../lib/boot/image-file.js'
 import { buildInitramfs } from '../../lib/initramfs/initramfs.js'
 import { resolveModules } from '../../lib/initramfs/module-order.js'
 import { keptVmlinux } from '../../lib/machine/kept-kernel.js'
@@ -56,13 +54,10 @@ export async function growthGuest(report?: Report): Promise<GuestSpec> {
     )
     const init = await readFile(program)
     await writeFile(join(directory, 'initrd.img'), buildInitramfs({ init, modules }))
-    const packed = await readFile(kernel.vmlinuz)
-    const image = new ImageFile(packed, 'kernel', 'ERR_KERNEL_IMAGE')
-    await writeFile(join(directory, 'vmlinux'), extractVmlinux(image) ?? packed)
     return { kernel: kernel.version, program }
   }
   const { path } = await cachedFolder(`bench/growth-${key.slice(0, 16)}`, build)
-  return spec(join(path, 'vmlinux'), join(path, 'initrd.img'), '')
+  return spec(await keptVmlinux(kernel.vmlinuz), join(path, 'initrd.img'), '')
 }
 
 function spec(kernel: string, initrd: string, parameters: string): GuestSpec {
