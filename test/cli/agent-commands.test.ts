@@ -10,17 +10,15 @@ import {
   symlinkSync,
   writeFileSync,
 } from 'node:fs'
-import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { SupervisorServer } from '../../lib/cli/supervisor/server.js'
 import type { VirtualMachine } from '../../lib/index.js'
 import { AgentRig } from '../agent/agent-rig.js'
+import { CLI } from '../helpers/cli.js'
 import { temporaryFolder } from '../helpers/temporary-folder.js'
 
 // The command, the socket and the agent are the real ones; of the machine there is what they need, and its files are
 // this one's. test/guest/cli-exec.test.ts has a guest.
-
-const MAIN = fileURLToPath(new URL('../../dist/bundle/cli/main.cjs', import.meta.url))
 
 const folder = temporaryFolder('agent-commands')
 const path = folder.path
@@ -50,7 +48,7 @@ afterAll(async () => {
 
 function nodeKvm(...args: string[]) {
   return new Promise<{ status: unknown; stdout: string; stderr: string }>((resolve) => {
-    const child = execFile(process.execPath, [MAIN, ...args], (error, stdout, stderr) =>
+    const child = execFile(process.execPath, [CLI, ...args], (error, stdout, stderr) =>
       resolve({ status: error ? error.code : 0, stdout, stderr }),
     )
     child.stdin!.end('in')
@@ -98,7 +96,7 @@ describe('node-kvm cp', () => {
   it('leaves nothing behind when it is interrupted', async () => {
     mkdirSync(path('many'))
     for (let i = 0; i < 3000; i++) writeFileSync(path(`many/${i}`), '')
-    const child = spawn(process.execPath, [MAIN, 'cp', `lab:${path('many')}`, path('part')])
+    const child = spawn(process.execPath, [CLI, 'cp', `lab:${path('many')}`, path('part')])
     await expect
       .poll(() => readdirSync(path()).some((name) => name.startsWith('part.')), {
         interval: 5,
@@ -107,7 +105,7 @@ describe('node-kvm cp', () => {
     child.kill('SIGINT')
     expect(await once(child, 'exit')).toEqual([null, 'SIGINT'])
     await expect
-      .poll(() => readdirSync(path()).filter((name) => name.startsWith('part')), {})
+      .poll(() => readdirSync(path()).filter((name) => name.startsWith('part')))
       .toEqual([])
   })
 })
@@ -137,7 +135,7 @@ describe('node-kvm exec', () => {
 
   it('gives its signals to the program', async () => {
     const script = 'trap "exit 42" TERM; echo ready; while :; do sleep 0.1; done'
-    const child = spawn(process.execPath, [MAIN, 'exec', 'lab', '--', 'sh', '-c', script])
+    const child = spawn(process.execPath, [CLI, 'exec', 'lab', '--', 'sh', '-c', script])
     await once(child.stdout, 'data')
     child.kill('SIGTERM')
     expect(await once(child, 'exit')).toEqual([42, null])

@@ -3,20 +3,19 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'no
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { afterAll, describe, expect, it } from 'vitest'
 import { diagnose } from '../../lib/index.js'
+import { CLI } from '../helpers/cli.js'
 import { foreignEnvironment } from '../helpers/process-state.js'
 import * as guest from '../machine/tiny-guest.js'
 
-const MAIN = fileURLToPath(new URL('../../dist/bundle/cli/main.cjs', import.meta.url))
 const folder = mkdtempSync(join(tmpdir(), 'node-kvm-cli-'))
 afterAll(() => rmSync(folder, { recursive: true }))
 
 function nodeKvm(...args: string[]) {
   return new Promise<{ status: number | string; stdout: string; stderr: string }>((resolve) => {
-    const child = execFile(process.execPath, [MAIN, ...args], (error, stdout, stderr) =>
+    const child = execFile(process.execPath, [CLI, ...args], (error, stdout, stderr) =>
       resolve({ status: error ? (error.code ?? String(error.signal)) : 0, stdout, stderr }),
     )
     child.stdin?.end()
@@ -227,7 +226,7 @@ describe('node-kvm bench', () => {
 
   it('measures this process where machines have one of their own otherwise', async () => {
     const env = { ...process.env, NODE_KVM_ISOLATION: 'process' }
-    const args = [MAIN, 'bench', '--quick', '--json', 'start']
+    const args = [CLI, 'bench', '--quick', '--json', 'start']
     const { stdout } = await promisify(execFile)(process.execPath, args, { env })
     expect(JSON.parse(stdout)).toMatchObject({ figures: [{ unit: 'ms' }], missing: [] })
   })

@@ -12,12 +12,10 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { type AddressInfo, connect, createServer } from 'node:net'
-import { fileURLToPath } from 'node:url'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { CLI } from '../helpers/cli.js'
 import { temporaryFolder } from '../helpers/temporary-folder.js'
 import * as guest from '../machine/tiny-guest.js'
-
-const MAIN = fileURLToPath(new URL('../../dist/bundle/cli/main.cjs', import.meta.url))
 
 let folder: ReturnType<typeof temporaryFolder>
 const children: ChildProcess[] = []
@@ -41,7 +39,7 @@ function nodeKvm(args: string[], input = '') {
   return new Promise<{ status: unknown; stdout: string; stderr: string }>((resolve) => {
     const child = execFile(
       process.execPath,
-      [MAIN, ...args],
+      [CLI, ...args],
       { env: env() },
       (error, stdout, stderr) => resolve({ status: error ? error.code : 0, stdout, stderr }),
     )
@@ -54,7 +52,7 @@ async function start(name: string, code: number[][], more: string[] = []): Promi
   const kernel = folder.path(`kernel-${name}`)
   writeFileSync(kernel, guest.kernel(...code))
   const args = ['run', '--emulate', 'never', '-m', '32M', '-k', kernel, '--name', name, ...more]
-  const child = spawn(process.execPath, [MAIN, ...args], {
+  const child = spawn(process.execPath, [CLI, ...args], {
     env: env(),
     stdio: ['pipe', 'pipe', 'pipe'],
   })
@@ -121,7 +119,7 @@ describe('a running machine', () => {
     expect(stderr).toMatch(/^node-kvm: bare: .*agent/)
     for (const paths of [
       ['bare:/x', 'y'],
-      [MAIN, 'bare:/x'],
+      [CLI, 'bare:/x'],
     ]) {
       const copied = await nodeKvm(['cp', ...paths])
       expect([copied.status, copied.stderr]).toEqual([
@@ -264,13 +262,9 @@ describe('node-kvm run --metrics --trace', () => {
 
 describe('pipes', () => {
   it('may be closed by the reader', async () => {
-    const child = spawn(
-      'sh',
-      ['-c', `"$0" "$1" --help | head -c 1; true`, process.execPath, MAIN],
-      {
-        stdio: ['ignore', 'pipe', 'pipe'],
-      },
-    )
+    const child = spawn('sh', ['-c', `"$0" "$1" --help | head -c 1; true`, process.execPath, CLI], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+    })
     let stderr = ''
     child.stderr.on('data', (text) => {
       stderr += text

@@ -90,32 +90,22 @@ describe('runInEmulatedHost, before it starts anything', () => {
 })
 
 describe('qemuArguments', () => {
+  const usual = { memoryMiB: 512, cpus: 1, icount: false, terminal: false, kernel: 'k' }
+
   it.each([
     [1, '1', false],
     [2, '3', true],
   ])(
     'for %i processors gives the machine %s, the first without programs: %s',
     (cpus, smp, isolated) => {
-      const args = qemuArguments({
-        ...{
-          memoryMiB: 512,
-          cpus,
-          icount: false,
-          terminal: false,
-          kernel: 'k',
-          shareReadWrite: [],
-        },
-      })
+      const args = qemuArguments({ ...usual, cpus, shareReadWrite: [] })
       expect(args[args.indexOf('-smp') + 1]).toBe(smp)
       expect(args[args.indexOf('-append') + 1]!.includes('isolcpus=0')).toBe(isolated)
     },
   )
 
   it('writes a comma in a path so that QEMU does not see an option there', () => {
-    const args = qemuArguments({
-      ...{ memoryMiB: 512, cpus: 1, icount: false, terminal: false, kernel: 'k' },
-      shareReadWrite: ['/a,readonly=on'],
-    })
+    const args = qemuArguments({ ...usual, shareReadWrite: ['/a,readonly=on'] })
     expect(args.filter((arg) => arg.includes('/a'))).toEqual([
       'local,path=/a,,readonly=on,mount_tag=share0,security_model=none,multidevs=remap',
     ])

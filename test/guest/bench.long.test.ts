@@ -1,9 +1,7 @@
 import { execFile } from 'node:child_process'
-import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { expect, it } from 'vitest'
-
-const CLI = fileURLToPath(new URL('../../dist/bundle/cli/main.cjs', import.meta.url))
+import { CLI } from '../helpers/cli.js'
 
 it('node-kvm bench measures with stock guests', async () => {
   const { stdout } = await promisify(execFile)(process.execPath, [

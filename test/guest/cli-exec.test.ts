@@ -11,11 +11,9 @@ import {
 } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { expect, it } from 'vitest'
 import { guestInitramfs, kernelAsset } from '../../lib/testing.js'
-
-const CLI = fileURLToPath(new URL('../../dist/bundle/cli/main.cjs', import.meta.url))
+import { CLI } from '../helpers/cli.js'
 
 it('node-kvm exec runs programs in a machine that node-kvm run runs', async () => {
   const runtime = mkdtempSync(join(tmpdir(), 'node-kvm-exec-'))

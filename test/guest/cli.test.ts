@@ -1,9 +1,7 @@
 import { spawn } from 'node:child_process'
-import { fileURLToPath } from 'node:url'
 import { describe, expect, it } from 'vitest'
+import { CLI } from '../helpers/cli.js'
 import { exec, stockKernel } from './stock-guest.js'
-
-const CLI = fileURLToPath(new URL('../../dist/bundle/cli/main.cjs', import.meta.url))
 
 /** Runs `node-kvm` and resolves to its exit status and what it printed. */
 function nodeKvm(...options: string[]) {

@@ -2,13 +2,11 @@ import { spawn } from 'node:child_process'
 import { chmodSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { VirtualMachine } from '../../lib/index.js'
 import { openRootfs } from '../../lib/rootfs.js'
 import { busyboxAsset } from '../../lib/testing.js'
-
-const CLI = fileURLToPath(new URL('../../dist/bundle/cli/main.cjs', import.meta.url))
+import { CLI } from '../helpers/cli.js'
 
 let folder: string
 let tree: string
