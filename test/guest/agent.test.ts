@@ -103,13 +103,17 @@ describe('a program in a stock guest', () => {
       tty: { rows: 30, columns: 90 },
     })
     let text = ''
-    shell.stdout.on('data', (chunk: Buffer) => {
-      text += chunk.toString()
+    const sized = new Promise<void>((resolve) => {
+      shell.stdout.on('data', (chunk: Buffer) => {
+        text += chunk.toString()
+        if (text.includes('30 90\r\n')) resolve()
+      })
     })
+    // Not before: the echo of what is typed may stand anywhere in what is being printed.
+    await sized
     shell.stdin.end('typed\n')
     expect(await shell.closed).toEqual({ exitCode: 0, signal: null })
     // What is typed is echoed, whenever that is, and printed by cat.
-    expect(text).toContain('30 90\r\n')
     expect(text.match(/typed\r\n/g)).toHaveLength(2)
   })
 
