@@ -4,12 +4,14 @@
  *
  * `node dist/bench/exits.js [--json] [--rounds N]`
  */
+
 import { execFileSync } from 'node:child_process'
 import { Bus } from '../lib/bus/bus.js'
 import type { Shortcuts } from '../lib/bus/bus-device.js'
 import { KVM_EXIT_HLT, KVM_EXIT_INTR } from '../lib/kvm/abi/exits.js'
 import type { VcpuFd } from '../lib/kvm/vcpu-fd.js'
 import { RunLoop } from '../lib/machine/run-loop.js'
+import { le16, le32 } from '../lib/util/bits.js'
 import { BARE_MEMORY, withVcpus } from './lib/bare-vcpus.js'
 import { print, rounds } from './lib/cli.js'
 import { type Figure, figure, percentile, type Target } from './lib/figure.js'
@@ -26,8 +28,7 @@ const inAl = [0xe4, 0x10]
 const outAl = [0xe6, 0x10]
 /** 16-bit code that stores the cycles of `access`, `count` times. Between two it counts down from `gap`. */
 function guest(access: readonly number[], count = MAX_COUNT, gap = 0): number[] {
-  const wait =
-    gap === 0 ? [] : [0x66, 0xbb, gap & 0xff, (gap >> 8) & 0xff, 0, 0, 0x66, 0x4b, 0x75, 0xfc]
+  const wait = gap === 0 ? [] : [0x66, 0xbb, ...le32(gap), 0x66, 0x4b, 0x75, 0xfc]
   const body = [
     ...[...wait, ...rdtsc],
     ...[0x66, 0x89, 0xc6], // mov esi, eax
@@ -37,9 +38,9 @@ function guest(access: readonly number[], count = MAX_COUNT, gap = 0): number[] 
     ...[0x66, 0x49], // dec ecx
   ]
   return [
-    ...[0xb8, (SAMPLES >> 4) & 0xff, SAMPLES >> 12, 0x8e, 0xc0], // mov es, SAMPLES / 16
+    ...[0xb8, ...le16(SAMPLES >> 4), 0x8e, 0xc0], // mov es, SAMPLES / 16
     ...[0x31, 0xff], // xor di, di
-    ...[0x66, 0xb9, count & 0xff, count >> 8, 0, 0], // mov ecx, count
+    ...[0x66, 0xb9, ...le32(count)], // mov ecx, count
     ...body,
     ...[0x75, -(body.length + 2) & 0xff], // jnz
     0xf4,

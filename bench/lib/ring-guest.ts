@@ -7,6 +7,7 @@ import {
 } from '../../lib/arch/x86-64/layout.js'
 import * as mmio from '../../lib/devices/virtio/transport/virtio-mmio.js'
 import type { VirtualMachineOptions } from '../../lib/index.js'
+import { le32 } from '../../lib/util/bits.js'
 
 // Guests of a few instructions, which need no kernel and so run on any KVM: in 64-bit mode, at this address.
 const CODE = 0x10_0000
@@ -19,12 +20,10 @@ const RING_STRIDE = 0x4_0000
 const IMAGE_SIZE = RINGS - CODE + 2 * RING_STRIDE
 const RING = 16
 
-const dword = (value: number) => [0, 8, 16, 24].map((shift) => (value >>> shift) & 0xff)
-
 /** movl $value, address */
 const store = (address: number, value: number) => [
-  ...[0xbb, ...dword(address)], // mov $address, %ebx
-  ...[0xc7, 0x03, ...dword(value)], // movl $value, (%rbx)
+  ...[0xbb, ...le32(address)], // mov $address, %ebx
+  ...[0xc7, 0x03, ...le32(value)], // movl $value, (%rbx)
 ]
 
 type Options = Pick<VirtualMachineOptions, 'kernel' | 'flatBinary' | 'memory' | 'transport'>
@@ -39,7 +38,7 @@ function guest(code: readonly number[], data: (view: DataView) => void = () => {
 
 /** Says one byte, and halts. */
 export const sayingGuest = guest([
-  ...[0xba, ...dword(COM1_PORT)], // mov $COM1_PORT, %edx
+  ...[0xba, ...le32(COM1_PORT)], // mov $COM1_PORT, %edx
   ...[0xb0, 0x21, 0xee], // mov $'!', %al; out %al, (%dx)
   ...[0xf4, 0xeb, 0xfd], // 1: hlt; jmp 1b
 ])
@@ -87,14 +86,14 @@ const begin = (ring: Ring) => {
 
 /** Offers all chains of a ring, and kicks. */
 const offer = (ring: Ring) => [
-  ...[0x66, 0x83, 0x04, 0x25, ...dword(placeOf(ring).available + 2), ring.chains.length], // addw $chains, index
+  ...[0x66, 0x83, 0x04, 0x25, ...le32(placeOf(ring).available + 2), ring.chains.length], // addw $chains, index
   ...register(ring, mmio.VIRTIO_MMIO_QUEUE_NOTIFY, ring.queue),
 ]
 
 /** Compares what was offered with what is used: equal when all of it is. */
 const compare = (ring: Ring) => [
-  ...[0x66, 0x8b, 0x04, 0x25, ...dword(placeOf(ring).available + 2)], // mov index of the available ring, %ax
-  ...[0x66, 0x39, 0x04, 0x25, ...dword(placeOf(ring).used + 2)], // cmp %ax, index of the used ring
+  ...[0x66, 0x8b, 0x04, 0x25, ...le32(placeOf(ring).available + 2)], // mov index of the available ring, %ax
+  ...[0x66, 0x39, 0x04, 0x25, ...le32(placeOf(ring).used + 2)], // cmp %ax, index of the used ring
 ]
 
 function writeRing(view: DataView, ring: Ring): void {
@@ -131,7 +130,7 @@ function ringGuest(queue: number, chains: Ring['chains']) {
   const ring = { slot: 0, queue, chains }
   const wait = [...compare(ring), 0x75, -(compare(ring).length + 4)] // jne to the pause
   const again = [...offer(ring), 0xf3, 0x90, ...wait] // pause
-  const code = [...begin(ring), ...again, 0xe9, ...dword(-(again.length + 5))] // jmp again
+  const code = [...begin(ring), ...again, 0xe9, ...le32(-(again.length + 5))] // jmp again
   return guest(code, (view) => writeRing(view, ring))
 }
 
@@ -172,7 +171,7 @@ export function diskAndNetGuest() {
   const looks = (from: number) => {
     const first = compare(rings[0]!)
     const second = compare(rings[1]!)
-    const jump = (at: number) => [0x0f, 0x85, ...dword(-(at + 6))] // jne to the sleep
+    const jump = (at: number) => [0x0f, 0x85, ...le32(-(at + 6))] // jne to the sleep
     const one = from + first.length
     const two = one + 6 + second.length
     return [...first, ...jump(one), ...second, ...jump(two)]
@@ -182,12 +181,12 @@ export function diskAndNetGuest() {
   const loop = [...offers, ...tail]
   const handler = CODE + 0x800
   const code = [
-    ...[0xbc, ...dword(STACK)], // mov $STACK, %esp
-    ...[0x0f, 0x01, 0x1c, 0x25, ...dword(GATES)], // lidt GATES
+    ...[0xbc, ...le32(STACK)], // mov $STACK, %esp
+    ...[0x0f, 0x01, 0x1c, 0x25, ...le32(GATES)], // lidt GATES
     ...controllers(lines),
     ...rings.flatMap(begin),
     ...loop,
-    ...[0xe9, ...dword(-(loop.length + 5))],
+    ...[0xe9, ...le32(-(loop.length + 5))],
   ]
   return guest(code, (view) => {
     for (const ring of rings) writeRing(view, ring)

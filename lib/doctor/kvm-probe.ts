@@ -4,7 +4,7 @@ import { KVM_EXIT_HLT } from '../kvm/abi/exits.js'
 import { Kvm } from '../kvm/kvm.js'
 import type { VcpuFd } from '../kvm/vcpu-fd.js'
 import { createGuestMemory } from '../memory/mapping.js'
-import { littleEndian } from '../util/bits.js'
+import { le32 } from '../util/bits.js'
 
 /**
  * - `fine`: stock kernels run
@@ -117,7 +117,7 @@ function loopsPerSecond(vcpu: VcpuFd, loops: number): number {
 
 /** mov ecx, loops; dec ecx; jnz -2; hlt, in 16-bit code. */
 function countdown(loops: number): Uint8Array {
-  return Uint8Array.from([0x66, 0xb9, ...littleEndian(loops, 4), 0x66, 0x49, 0x75, 0xfc, 0xf4])
+  return Uint8Array.from([0x66, 0xb9, ...le32(loops), 0x66, 0x49, 0x75, 0xfc, 0xf4])
 }
 
 function findingOfError(error: unknown): KvmFinding {

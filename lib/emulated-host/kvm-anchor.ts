@@ -1,4 +1,7 @@
+import { le32 } from '../util/bits.js'
+
 /** System calls and requests of Linux on x86-64. */
+
 const OPEN = 2
 const IOCTL = 16
 const PAUSE = 34
@@ -11,7 +14,6 @@ const BASE = 0x400000
 const HEADERS = 64 + 56
 const PATH = Buffer.from('/dev/kvm\0')
 
-const le32 = (value: number) => [0, 8, 16, 24].map((shift) => (value >>> shift) & 0xff)
 const SYSCALL = [0x0f, 0x05]
 const setEax = (value: number) => [0xb8, ...le32(value)]
 const setEsi = (value: number) => [0xbe, ...le32(value)]

@@ -18,6 +18,13 @@ export function littleEndian(value: number | bigint, length: number): number[] {
   return Array.from({ length }, (_, i) => Number((big >> BigInt(8 * i)) & 0xffn))
 }
 
+/** The low 16 bits of `value`, the lowest byte first. */
+export const le16 = (value: number | bigint): number[] => littleEndian(value, 2)
+/** The low 32 bits of `value`, the lowest byte first. */
+export const le32 = (value: number | bigint): number[] => littleEndian(value, 4)
+/** The low 64 bits of `value`, the lowest byte first. */
+export const le64 = (value: number | bigint): number[] => littleEndian(value, 8)
+
 /** An unsigned little-endian integer of `width` bytes, up to 6. Bytes past the end are 0. */
 export function readLittleEndian(bytes: ArrayLike<number>, offset: number, width: number): number {
   let value = 0

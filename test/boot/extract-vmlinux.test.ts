@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest'
 import { extractVmlinux } from '../../lib/boot/extract-vmlinux.js'
 import { ImageFile } from '../../lib/boot/image-file.js'
 import * as setup from '../../lib/boot/linux-setup.js'
+import { le32 } from '../../lib/util/bits.js'
 import { boot, failureOf, MIB } from '../helpers/boot.js'
 import { compressWith, lz4Literals, missingCompressor, words } from '../helpers/compressed.js'
 import { bzImage, ELF_ADDRESS, elfImage, HLT } from '../helpers/kernel-images.js'
@@ -10,7 +11,7 @@ import { bzImage, ELF_ADDRESS, elfImage, HLT } from '../helpers/kernel-images.js
 const PAYLOAD_OFFSET = 0x300
 
 function sizeBytes(size: number): number[] {
-  return [size & 0xff, (size >> 8) & 0xff, (size >> 16) & 0xff, size >>> 24]
+  return le32(size)
 }
 
 /** A bzImage with a payload in it. */

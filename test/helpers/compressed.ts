@@ -1,4 +1,5 @@
 import { execFileSync, spawnSync } from 'node:child_process'
+import { le32 } from '../../lib/util/bits.js'
 
 /** Text that a compressor finds something in, and not too much. The same every time. */
 export function words(count: number): Uint8Array {
@@ -53,11 +54,7 @@ export function lz4Literals(bytes: Uint8Array): Uint8Array {
   const length = bytes.length < 15 ? [bytes.length << 4] : [0xf0, ...extended(bytes.length - 15)]
   const block = Uint8Array.from([...length, ...bytes])
   const size = block.length
-  return Uint8Array.from([
-    ...[0x02, 0x21, 0x4c, 0x18],
-    ...[size & 0xff, (size >> 8) & 0xff, (size >> 16) & 0xff, size >>> 24],
-    ...block,
-  ])
+  return Uint8Array.from([...[0x02, 0x21, 0x4c, 0x18], ...[...le32(size)], ...block])
 }
 
 function extended(rest: number): number[] {

@@ -1,7 +1,6 @@
 /** Instructions of 16-bit real mode, as bytes: enough of them to write guests of a few lines. */
+import { le16, le32 } from '../../lib/util/bits.js'
 
-const word = (value: number): number[] => [value & 0xff, (value >> 8) & 0xff]
-const dword = (value: number): number[] => [...word(value & 0xffff), ...word(value >>> 16)]
 const rel8 = (offset: number): number => {
   if (offset < -128 || offset > 127) throw new RangeError(`a jump over ${offset} bytes`)
   return offset & 0xff
@@ -14,12 +13,12 @@ export const spin = [0xeb, 0xfe]
 export const pause = [0xf3, 0x90]
 
 export const movAl = (value: number) => [0xb0, value]
-export const movAx = (value: number) => [0xb8, ...word(value)]
-export const movEax = (value: number) => [0x66, 0xb8, ...dword(value)]
-export const movEcx = (value: number) => [0x66, 0xb9, ...dword(value)]
-export const movDx = (value: number) => [0xba, ...word(value)]
-export const movSi = (value: number) => [0xbe, ...word(value)]
-export const movDi = (value: number) => [0xbf, ...word(value)]
+export const movAx = (value: number) => [0xb8, ...le16(value)]
+export const movEax = (value: number) => [0x66, 0xb8, ...le32(value)]
+export const movEcx = (value: number) => [0x66, 0xb9, ...le32(value)]
+export const movDx = (value: number) => [0xba, ...le16(value)]
+export const movSi = (value: number) => [0xbe, ...le16(value)]
+export const movDi = (value: number) => [0xbf, ...le16(value)]
 /** The data segment: addresses are `segment * 16 + offset`. Takes AX. */
 export const movDs = (segment: number) => [...movAx(segment), 0x8e, 0xd8]
 export const movEs = (segment: number) => [...movAx(segment), 0x8e, 0xc0]
@@ -40,9 +39,9 @@ const IRQ4_VECTOR = 0x24
 export const takeIrq4 = (handler: number) => [
   ...[0xfa], // cli
   ...[0x31, 0xc0, 0x8e, 0xd8, 0x8e, 0xd0], // xor ax, ax; mov ds, ax; mov ss, ax
-  ...[0xbc, ...word(0x8000)], // mov sp, 0x8000
-  ...[0xc7, 0x06, ...word(IRQ4_VECTOR * 4), ...word(handler)], // mov word [vector * 4], handler
-  ...[0xc7, 0x06, ...word(IRQ4_VECTOR * 4 + 2), ...word(0)], // mov word [vector * 4 + 2], 0
+  ...[0xbc, ...le16(0x8000)], // mov sp, 0x8000
+  ...[0xc7, 0x06, ...le16(IRQ4_VECTOR * 4), ...le16(handler)], // mov word [vector * 4], handler
+  ...[0xc7, 0x06, ...le16(IRQ4_VECTOR * 4 + 2), ...le16(0)], // mov word [vector * 4 + 2], 0
   ...outb(0x20, 0x11), // 8259A: vectors from 0x20
   ...outb(0x21, 0x20),
   ...outb(0x21, 0x04),
@@ -67,16 +66,16 @@ export const repInsb = [0x67, 0xf3, 0x6c]
 export const repInsd = [0x67, 0xf3, 0x66, 0x6d]
 
 /** mov [DS:offset], al|ax|eax */
-export const store8 = (offset: number) => [0xa2, ...word(offset)]
-export const store16 = (offset: number) => [0xa3, ...word(offset)]
-export const store32 = (offset: number) => [0x66, 0xa3, ...word(offset)]
+export const store8 = (offset: number) => [0xa2, ...le16(offset)]
+export const store16 = (offset: number) => [0xa3, ...le16(offset)]
+export const store32 = (offset: number) => [0x66, 0xa3, ...le16(offset)]
 /** mov al|ax|eax, [DS:offset] */
-export const load8 = (offset: number) => [0xa0, ...word(offset)]
-export const load16 = (offset: number) => [0xa1, ...word(offset)]
-export const load32 = (offset: number) => [0x66, 0xa1, ...word(offset)]
+export const load8 = (offset: number) => [0xa0, ...le16(offset)]
+export const load16 = (offset: number) => [0xa1, ...le16(offset)]
+export const load32 = (offset: number) => [0x66, 0xa1, ...le16(offset)]
 /** movq mm0, [DS:offset] and back */
-export const load64 = (offset: number) => [0x0f, 0x6f, 0x06, ...word(offset)]
-export const store64 = (offset: number) => [0x0f, 0x7f, 0x06, ...word(offset)]
+export const load64 = (offset: number) => [0x0f, 0x6f, 0x06, ...le16(offset)]
+export const store64 = (offset: number) => [0x0f, 0x7f, 0x06, ...le16(offset)]
 
 /** Does `body` ECX times. */
 export const repeat = (times: number, body: readonly number[]) => {
@@ -89,6 +88,6 @@ export const forever = (body: readonly number[]) => [...body, 0xeb, rel8(-(body.
 
 /** Waits until the byte at DS:offset is `value`. */
 export const waitFor = (offset: number, value: number) => {
-  const body = [...pause, 0x80, 0x3e, ...word(offset), value] // cmp byte [offset], value
+  const body = [...pause, 0x80, 0x3e, ...le16(offset), value] // cmp byte [offset], value
   return [...body, 0x75, rel8(-(body.length + 2))]
 }

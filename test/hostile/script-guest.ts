@@ -1,3 +1,4 @@
+import { le32 } from '../../lib/util/bits.js'
 import { OPS, type Op } from './script.js'
 
 // Where the guest that plays scripts has its things, in 16 MiB of memory.
@@ -18,16 +19,15 @@ export const HEAP = 0x40_0000
 export const MEMORY = 0x100_0000
 
 const SLOT = 64
-const dword = (value: number) => [0, 8, 16, 24].map((shift) => (value >> shift) & 0xff)
 
 /** Waits for GO, then goes through the records: rsi is the record after this one, rdi where a loaded value goes. */
 const PROLOGUE = [
   ...[0xf3, 0x90], // 1: pause
-  ...[0x83, 0x3c, 0x25, ...dword(GO), 0], // cmpl $0, GO
+  ...[0x83, 0x3c, 0x25, ...le32(GO), 0], // cmpl $0, GO
   ...[0x74, 0xf4], // je 1b
-  ...[0xc7, 0x04, 0x25, ...dword(GO), ...dword(0)], // movl $0, GO
-  ...[0xbe, ...dword(SCRIPT)], // mov $SCRIPT, %esi
-  ...[0xbf, ...dword(LOG)], // mov $LOG, %edi
+  ...[0xc7, 0x04, 0x25, ...le32(GO), ...le32(0)], // movl $0, GO
+  ...[0xbe, ...le32(SCRIPT)], // mov $SCRIPT, %esi
+  ...[0xbf, ...le32(LOG)], // mov $LOG, %edi
 ]
 const NEXT = [
   ...[0x8b, 0x0e], // mov (%rsi), %ecx: the operation
@@ -36,7 +36,7 @@ const NEXT = [
   ...[0x44, 0x8b, 0x46, 0x18], // mov 24(%rsi), %r8d: the extra
   ...[0x48, 0x83, 0xc6, 0x20], // add $32, %rsi
   ...[0xc1, 0xe1, 0x06], // shl $6, %ecx
-  ...[0x81, 0xc1, ...dword(CODE + SLOT * 2)], // add $handlers, %ecx
+  ...[0x81, 0xc1, ...le32(CODE + SLOT * 2)], // add $handlers, %ecx
   ...[0xff, 0xe1], // jmp *%rcx
 ]
 const LOGGED = [0x48, 0x89, 0x07, 0x48, 0x83, 0xc7, 0x08] // mov %rax, (%rdi); add $8, %rdi
@@ -65,18 +65,18 @@ const HANDLERS: Record<Exclude<Op, 'end'>, readonly number[]> = {
     ...[0x89, 0xd6, 0x89, 0xc7, 0x44, 0x89, 0xc1], // mov %edx, %esi; mov %eax, %edi; mov %r8d, %ecx
     ...[0xf3, 0xa6], // repe cmpsb
     ...[0x4c, 0x89, 0xd6, 0x4c, 0x89, 0xdf], // mov %r10, %rsi; mov %r11, %rdi
-    ...[0x74, 0x07, 0xff, 0x04, 0x25, ...dword(ERRORS)], // je 1f; incl ERRORS; 1:
+    ...[0x74, 0x07, 0xff, 0x04, 0x25, ...le32(ERRORS)], // je 1f; incl ERRORS; 1:
   ],
   loop: [0xff, 0x0a, 0x48, 0x0f, 0x45, 0xf0], // decl (%rdx); cmovne %rax, %rsi
 }
-const DONE_THEN_WAIT = [0xc7, 0x04, 0x25, ...dword(DONE), ...dword(1)] // movl $1, DONE
+const DONE_THEN_WAIT = [0xc7, 0x04, 0x25, ...le32(DONE), ...le32(1)] // movl $1, DONE
 
 /** The machine code, for long mode at {@link CODE}: a slot of 64 bytes for each part. */
 export function scriptGuest(): Uint8Array {
   const code = new Uint8Array(SLOT * (2 + OPS.length)).fill(0xcc)
   const put = (slot: number, bytes: readonly number[], target: number) => {
     const at = SLOT * slot
-    const jump = [0xe9, ...dword(SLOT * target - (at + bytes.length + 5))] // jmp
+    const jump = [0xe9, ...le32(SLOT * target - (at + bytes.length + 5))] // jmp
     if (bytes.length + jump.length > SLOT) throw new RangeError(`slot ${slot} is too long`)
     code.set([...bytes, ...jump], at)
   }

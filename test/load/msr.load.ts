@@ -1,6 +1,7 @@
 import { expect, it } from 'vitest'
 import { BOOT_CS } from '../../lib/arch/x86-64/gdt.js'
 import { VirtualMachine, type VmWarning } from '../../lib/index.js'
+import { le32 } from '../../lib/util/bits.js'
 import { openFds } from '../helpers/process-state.js'
 import { Witness } from '../hostile/witness.js'
 import { powerOff } from '../machine/tiny-guest.js'
@@ -10,22 +11,21 @@ const [CODE, HANDLER, IDT, IDTR, FAULTS, STACK] = [
   0x10_0000, 0x10_1000, 0x20_0000, 0x20_1000, 0x20_2000, 0x30_0000,
 ] as const
 const GENERAL_PROTECTION = 13
-const dword = (value: number) => [0, 8, 16, 24].map((shift) => (value >>> shift) & 0xff)
 
 /** Reads and writes `number` MSRs that no processor has, and asks for as many leaves of CPUID, all drawn at random. */
 function draw(number: number, seed: number): number[] {
   const before = [
-    ...[0xbc, ...dword(STACK)], // mov $STACK, %esp
-    ...[0x0f, 0x01, 0x1c, 0x25, ...dword(IDTR)], // lidt IDTR
-    ...[0xbf, ...dword(seed)], // mov $seed, %edi
-    ...[0xbe, ...dword(number)], // mov $number, %esi
+    ...[0xbc, ...le32(STACK)], // mov $STACK, %esp
+    ...[0x0f, 0x01, 0x1c, 0x25, ...le32(IDTR)], // lidt IDTR
+    ...[0xbf, ...le32(seed)], // mov $seed, %edi
+    ...[0xbe, ...le32(number)], // mov $number, %esi
   ]
   const each = [
-    ...[0x69, 0xff, ...dword(0x41c6_4e6d)], // imul $0x41c64e6d, %edi
-    ...[0x81, 0xc7, ...dword(12_345)], // add $12345, %edi
+    ...[0x69, 0xff, ...le32(0x41c6_4e6d)], // imul $0x41c64e6d, %edi
+    ...[0x81, 0xc7, ...le32(12_345)], // add $12345, %edi
     ...[0x89, 0xf9], // mov %edi, %ecx
-    ...[0x81, 0xe1, ...dword(0x0fff_ffff)], // and $0x0fffffff, %ecx
-    ...[0x81, 0xc9, ...dword(0x8000_0000)], // or $0x80000000, %ecx
+    ...[0x81, 0xe1, ...le32(0x0fff_ffff)], // and $0x0fffffff, %ecx
+    ...[0x81, 0xc9, ...le32(0x8000_0000)], // or $0x80000000, %ecx
     ...[0x0f, 0x32], // rdmsr
     ...[0x89, 0xf8, 0x89, 0xfa], // mov %edi, %eax; mov %edi, %edx
     ...[0x0f, 0x30], // wrmsr
@@ -39,7 +39,7 @@ function draw(number: number, seed: number): number[] {
 const handler = [
   ...[0x48, 0x83, 0xc4, 0x08], // add $8, %rsp
   ...[0x48, 0x83, 0x04, 0x24, 0x02], // addq $2, (%rsp)
-  ...[0xff, 0x04, 0x25, ...dword(FAULTS)], // incl FAULTS
+  ...[0xff, 0x04, 0x25, ...le32(FAULTS)], // incl FAULTS
   ...[0x48, 0xcf], // iretq
 ]
 

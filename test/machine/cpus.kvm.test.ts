@@ -5,18 +5,18 @@ import { FEATURES } from '../../lib/arch/x86-64/cpu-features.js'
 import { hasFeature } from '../../lib/arch/x86-64/cpu-models.js'
 import { VirtualMachine, type VirtualMachineOptions } from '../../lib/index.js'
 import { Kvm } from '../../lib/kvm.js'
+import { le32 } from '../../lib/util/bits.js'
 import * as guest from './tiny-guest.js'
 
 const create = (options: Partial<VirtualMachineOptions>, ...code: number[][]) =>
   VirtualMachine.create({ kernel: guest.kernel(...code), memory: '32M', ...options })
 
 const supported = Kvm.open().getSupportedCpuid()
-const dword = (value: number) => [0, 8, 16, 24].map((shift) => (value >>> shift) & 0xff)
 /** mov $leaf, %eax; xor %ecx, %ecx; cpuid; to memory: eax, ebx, ecx, edx. */
 const cpuid = (leaf: number, address: number) => [
-  ...[0xb8, ...dword(leaf), 0x31, 0xc9, 0x0f, 0xa2],
-  ...[0x89, 0x04, 0x25, ...dword(address), 0x89, 0x1c, 0x25, ...dword(address + 4)],
-  ...[0x89, 0x0c, 0x25, ...dword(address + 8), 0x89, 0x14, 0x25, ...dword(address + 12)],
+  ...[0xb8, ...le32(leaf), 0x31, 0xc9, 0x0f, 0xa2],
+  ...[0x89, 0x04, 0x25, ...le32(address), 0x89, 0x1c, 0x25, ...le32(address + 4)],
+  ...[0x89, 0x0c, 0x25, ...le32(address + 8), 0x89, 0x14, 0x25, ...le32(address + 12)],
 ]
 const PLACE = 0x180_0000
 

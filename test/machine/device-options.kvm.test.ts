@@ -9,6 +9,7 @@ import {
   type VirtualMachineOptions,
   VirtualSwitch,
 } from '../../lib/index.js'
+import { le32 } from '../../lib/util/bits.js'
 import { until } from '../helpers/virtio-driver.js'
 import * as guest from './tiny-guest.js'
 
@@ -123,7 +124,7 @@ describe('network cards', () => {
   it('have their cable pulled while the machine runs', async () => {
     const nets = [new VirtualSwitch().port({ mac: '52:54:00:00:00:07' })]
     const waits = [
-      ...[0xbb, ...[0, 8, 16, 24].map((n) => (at(mmio.VIRTIO_MMIO_CONFIG + 4) >>> n) & 0xff)],
+      ...[0xbb, ...le32(at(mmio.VIRTIO_MMIO_CONFIG + 4))],
       ...[0x8b, 0x03, 0xa9, 0, 0, 1, 0, 0x75, 0xf7], // 1: mov (%rbx), %eax; test $1 << 16, %eax; jnz 1b
     ]
     const kernel = guest.kernel(guest.print('up'), waits, guest.powerOff)

@@ -11,6 +11,7 @@ import {
 } from '../../lib/devices/virtio/abi.js'
 import * as mmio from '../../lib/devices/virtio/transport/virtio-mmio.js'
 import { VirtualMachine, type VirtualMachineOptions } from '../../lib/index.js'
+import { le32 } from '../../lib/util/bits.js'
 import { until } from '../helpers/virtio-driver.js'
 import * as guest from './tiny-guest.js'
 
@@ -20,7 +21,7 @@ afterAll(() => rmSync(folder, { recursive: true }))
 /** Says the device ID in a slot, as a byte. */
 function sayDeviceId(slot: number): number[] {
   const address = VIRTIO_MMIO_START + slot * VIRTIO_MMIO_STRIDE + mmio.VIRTIO_MMIO_DEVICE_ID
-  const bytes = [0, 8, 16, 24].map((shift) => (address >>> shift) & 0xff)
+  const bytes = le32(address)
   return [
     ...[0xbb, ...bytes], // mov $address, %ebx
     ...[0x8b, 0x03], // mov (%rbx), %eax

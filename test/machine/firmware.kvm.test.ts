@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, describe, expect, it } from 'vitest'
 import { VirtualMachine, type VirtualMachineOptions } from '../../lib/index.js'
+import { le16, le32 } from '../../lib/util/bits.js'
 import { until } from '../helpers/virtio-driver.js'
 
 const folder = mkdtempSync(join(tmpdir(), 'node-kvm-firmware-'))
@@ -20,7 +21,7 @@ function rom(code: readonly number[]): Uint8Array {
 }
 
 const out = (port: number, value: number) => [
-  ...[0xba, port & 0xff, port >> 8], // mov $port, %dx
+  ...[0xba, ...le16(port)], // mov $port, %dx
   ...[0xb0, value, 0xee], // mov $value, %al; out %al, %dx
 ]
 const powerOff = [0xba, 0x04, 0x06, 0xb8, 0x00, 0x34, 0xef, 0xeb, 0xfe]
@@ -118,11 +119,10 @@ function rom32(code: readonly number[]): Uint8Array {
 }
 
 const VARIABLES = 2 ** 32 - ROM_SIZE - VARIABLES_SIZE
-const dword = (value: number) => [0, 8, 16, 24].map((shift) => (value >>> shift) & 0xff)
 const store = (offset: number, value: number) => [
-  ...[0xc6, 0x05, ...dword(VARIABLES + offset), value], // movb $value, address
+  ...[0xc6, 0x05, ...le32(VARIABLES + offset), value], // movb $value, address
 ]
-const load = (offset: number) => [0xa0, ...dword(VARIABLES + offset)] // mov address, %al
+const load = (offset: number) => [0xa0, ...le32(VARIABLES + offset)] // mov address, %al
 const say32 = [0x66, 0xba, 0xf8, 0x03, 0xee]
 const powerOff32 = [0x66, 0xba, 0x04, 0x06, 0x66, 0xb8, 0x00, 0x34, 0x66, 0xef, 0xeb, 0xfe]
 

@@ -9,6 +9,7 @@ import {
   type VirtualMachineOptions,
   VirtualSwitch,
 } from '../../lib/index.js'
+import { le32 } from '../../lib/util/bits.js'
 import { openFds } from '../helpers/process-state.js'
 import { until } from '../helpers/virtio-driver.js'
 import * as guest from './tiny-guest.js'
@@ -16,9 +17,8 @@ import * as guest from './tiny-guest.js'
 const WINDOW = 0xc000_0000
 const ECAM = 0xb000_0000
 
-const dword = (value: number) => [0, 8, 16, 24].map((shift) => (value >>> shift) & 0xff)
-const port = (number: number) => [0xba, ...dword(number)] // mov $number, %edx
-const outl = (number: number, value: number) => [...port(number), 0xb8, ...dword(value), 0xef]
+const port = (number: number) => [0xba, ...le32(number)] // mov $number, %edx
+const outl = (number: number, value: number) => [...port(number), 0xb8, ...le32(value), 0xef]
 /** Says the four bytes that a port gives. */
 const sayInl = (number: number) => [
   ...[...port(number), 0xed], // in %dx, %eax

@@ -9,6 +9,7 @@ import {
 } from '../../lib/arch/x86-64/layout.js'
 import { PM1_CNT, SLP_EN, SLP_TYP_S5 } from '../../lib/devices/legacy/acpi-pm.js'
 import { MemoryDisk, VirtualMachine, type VirtualMachineOptions } from '../../lib/index.js'
+import { le16 } from '../../lib/util/bits.js'
 import * as guest from './tiny-guest.js'
 
 const create = (options: Partial<VirtualMachineOptions>) =>
@@ -49,11 +50,10 @@ describe('acpi', () => {
 })
 
 describe('flatBinary', () => {
-  const word = (value: number) => [value & 0xff, value >> 8]
   /** In real mode: a character to the console, and power off. */
   const real = Uint8Array.from([
-    ...[0xba, ...word(0x3f8), 0xb0, 0x52, 0xee], // mov $COM1, %dx; mov $'R', %al; out %al, %dx
-    ...[0xba, ...word(ACPI_PM_PORT + PM1_CNT), 0xb8, ...word(SLP_EN | (SLP_TYP_S5 << 10)), 0xef],
+    ...[0xba, ...le16(0x3f8), 0xb0, 0x52, 0xee], // mov $COM1, %dx; mov $'R', %al; out %al, %dx
+    ...[0xba, ...le16(ACPI_PM_PORT + PM1_CNT), 0xb8, ...le16(SLP_EN | (SLP_TYP_S5 << 10)), 0xef],
   ])
 
   it.each<[string, Partial<VirtualMachineOptions>, string]>([

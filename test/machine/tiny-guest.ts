@@ -6,12 +6,13 @@ import {
 } from '../../lib/arch/x86-64/layout.js'
 import { PM1_CNT, SLP_EN, SLP_TYP_S5 } from '../../lib/devices/legacy/acpi-pm.js'
 import * as mmio from '../../lib/devices/virtio/transport/virtio-mmio.js'
+import { le16, le32 } from '../../lib/util/bits.js'
 import { bzImage } from '../helpers/kernel-images.js'
 
 // Kernels of a few instructions in 64-bit mode.
 
 /** mov $port, %edx */
-const port = (number: number) => [0xba, number & 0xff, number >> 8, 0, 0]
+const port = (number: number) => [0xba, ...le32(number)]
 
 /** A byte to a port. */
 export const outb = (number: number, value: number) => [...port(number), 0xb0, value, 0xee]
@@ -20,7 +21,7 @@ export const outb = (number: number, value: number) => [...port(number), 0xb0, v
 const control = SLP_EN | (SLP_TYP_S5 << 10)
 export const powerOff = [
   ...port(ACPI_PM_PORT + PM1_CNT),
-  ...[0x66, 0xb8, control & 0xff, control >> 8], // mov $control, %ax
+  ...[0x66, 0xb8, ...le16(control)], // mov $control, %ax
   ...[0x66, 0xef], // out %ax, %dx
 ]
 /** jmp . */
@@ -48,21 +49,19 @@ export const echoLine = [
 /** Counts up at `address` for ever. */
 export const count = (address: number) => [
   ...[0x48, 0xff, 0x04, 0x25], // incq address
-  ...[address & 0xff, (address >> 8) & 0xff, (address >> 16) & 0xff, address >> 24],
+  ...le32(address),
   ...[0xeb, 0xf6],
 ]
 
-const dword = (value: number) => [0, 8, 16, 24].map((shift) => (value >>> shift) & 0xff)
-
 /** A 32-bit value to memory or a register of a device's below 4 GiB. */
 export const store = (address: number, value: number) => [
-  ...[0xbb, ...dword(address)], // mov $address, %ebx
-  ...[0xc7, 0x03, ...dword(value)], // movl $value, (%rbx)
+  ...[0xbb, ...le32(address)], // mov $address, %ebx
+  ...[0xc7, 0x03, ...le32(value)], // movl $value, (%rbx)
 ]
 
 /** Says a byte of a 32-bit value in memory or a register of a device's: the lowest unless told. */
 export const say = (address: number, byte = 0) => [
-  ...[0xbb, ...dword(address)], // mov $address, %ebx
+  ...[0xbb, ...le32(address)], // mov $address, %ebx
   ...[0x8b, 0x03], // mov (%rbx), %eax
   ...[0xc1, 0xe8, 8 * byte], // shr $8 * byte, %eax
   ...port(COM1_PORT),

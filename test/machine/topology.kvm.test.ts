@@ -2,12 +2,12 @@ import { describe, expect, it } from 'vitest'
 import { ACPI_PM_PORT, ACPI_START, LAPIC_START } from '../../lib/arch/x86-64/layout.js'
 import { PM1_CNT, SLP_EN, SLP_TYP_S5 } from '../../lib/devices/legacy/acpi-pm.js'
 import { VirtualMachine, type VirtualMachineOptions } from '../../lib/index.js'
+import { le16 } from '../../lib/util/bits.js'
 import * as guest from './tiny-guest.js'
 
 const TRAMPOLINE = 0x8000
 const ICR_LOW = LAPIC_START + 0x300
 const ICR_HIGH = LAPIC_START + 0x310
-const word = (value: number) => [value & 0xff, value >> 8]
 
 /** Starts the processor with an APIC id by INIT and SIPI. */
 const wake = (apicId: number) => [
@@ -29,8 +29,8 @@ describe('topology', () => {
     const code = [
       ...[0x66, 0xb8, 1, 0, 0, 0, 0x0f, 0xa2], // mov $1, %eax; cpuid
       ...[0x66, 0x89, 0xd8, 0x66, 0xc1, 0xe8, 24], // mov %ebx, %eax; shr $24, %eax
-      ...[0xba, ...word(0x3f8), 0xee], // mov $COM1, %dx; out %al, %dx
-      ...[0xba, ...word(ACPI_PM_PORT + PM1_CNT), 0xb8, ...word(SLP_EN | (SLP_TYP_S5 << 10)), 0xef],
+      ...[0xba, ...le16(0x3f8), 0xee], // mov $COM1, %dx; out %al, %dx
+      ...[0xba, ...le16(ACPI_PM_PORT + PM1_CNT), 0xb8, ...le16(SLP_EN | (SLP_TYP_S5 << 10)), 0xef],
     ]
     vm.memory.write(TRAMPOLINE, Uint8Array.from(code))
     await vm.start()

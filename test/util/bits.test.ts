@@ -1,5 +1,15 @@
 import { expect, it } from 'vitest'
-import { alignDown, alignUp, hex, isPowerOfTwo, readLittleEndian } from '../../lib/util/bits.js'
+import {
+  alignDown,
+  alignUp,
+  hex,
+  isPowerOfTwo,
+  le16,
+  le32,
+  le64,
+  littleEndian,
+  readLittleEndian,
+} from '../../lib/util/bits.js'
 
 it('alignUp and alignDown', () => {
   expect([alignUp(0, 4096), alignUp(1, 4096), alignUp(4096, 4096)]).toEqual([0, 4096, 4096])
@@ -12,6 +22,15 @@ it('isPowerOfTwo', () => {
   for (const value of [0, -1, 3, 257, 2 ** 52 - 1, 2 ** 53 - 1, 0.5, Number.NaN, Infinity]) {
     expect(isPowerOfTwo(value)).toBe(false)
   }
+})
+
+it('littleEndian takes the low bytes, the lowest first, of negative values too', () => {
+  expect(littleEndian(0x123456, 3)).toEqual([0x56, 0x34, 0x12])
+  expect(littleEndian(0x123456, 2)).toEqual([0x56, 0x34])
+  expect(littleEndian(2n ** 64n - 2n, 9)).toEqual([0xfe, ...Array(7).fill(0xff), 0])
+  expect(le16(-2)).toEqual([0xfe, 0xff])
+  expect(le32(0x8000_0001)).toEqual([1, 0, 0, 0x80])
+  expect(le64(2 ** 53 - 1)).toEqual([...Array(6).fill(0xff), 0x1f, 0])
 })
 
 it('readLittleEndian', () => {

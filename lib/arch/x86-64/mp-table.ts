@@ -1,4 +1,4 @@
-import { littleEndian } from '../../util/bits.js'
+import { le16, le32, littleEndian } from '../../util/bits.js'
 import { ascii } from './acpi/aml.js'
 import { setChecksum } from './acpi/sdt.js'
 import { LAPIC_START } from './layout.js'
@@ -47,7 +47,7 @@ export function buildMpTable({ address, cpus, ioapic, gsis }: MpTableOptions): U
       ...littleEndian(0, 16),
     ]),
     [BUS, ISA_BUS, ...ascii('ISA   ')],
-    [IO_APIC, ioapicId & 0xff, IOAPIC_VERSION, IO_APIC_ENABLED, ...littleEndian(ioapic.address, 4)],
+    [IO_APIC, ioapicId & 0xff, IOAPIC_VERSION, IO_APIC_ENABLED, ...le32(ioapic.address)],
     ...gsis.map((gsi) => [IO_INTERRUPT, INT, 0, 0, ISA_BUS, gsi, ioapicId & 0xff, gsi]),
     [LOCAL_INTERRUPT, EXT_INT, 0, 0, ISA_BUS, 0, ALL_LOCAL_APICS, 0],
     [LOCAL_INTERRUPT, NMI, 0, 0, ISA_BUS, 0, ALL_LOCAL_APICS, 1],
@@ -57,20 +57,20 @@ export function buildMpTable({ address, cpus, ioapic, gsis }: MpTableOptions): U
   const header = table.subarray(FLOATING_POINTER_SIZE)
   header.set([
     ...ascii('PCMP'),
-    ...littleEndian(header.length, 2),
+    ...le16(header.length),
     4, // specification 1.4
     0, // checksum
     ...ascii('NODEKVM '),
     ...ascii('NODE-KVM    '),
     ...littleEndian(0, 6), // no OEM table
-    ...littleEndian(entries.length, 2),
-    ...littleEndian(LAPIC_START, 4),
+    ...le16(entries.length),
+    ...le32(LAPIC_START),
   ])
   header.set(body, HEADER_SIZE)
   setChecksum(header, 7, header.length)
   table.set([
     ...ascii('_MP_'),
-    ...littleEndian(address + FLOATING_POINTER_SIZE, 4),
+    ...le32(address + FLOATING_POINTER_SIZE),
     1, // in units of 16 bytes
     4, // specification 1.4
   ])

@@ -1,3 +1,4 @@
+import { readLittleEndian } from '../../util/bits.js'
 import { CorruptDataError, ensure } from './corrupt-data-error.js'
 import { decodeHuffman, type HuffmanTable, readHuffmanTable } from './zstd-huffman.js'
 import { decodeSequences, initialSequenceState, type SequenceState } from './zstd-sequences.js'
@@ -93,7 +94,7 @@ function readPlainLiterals(
 ): { literals: Uint8Array; next: number } {
   const headerSize = [1, 2, 1, 3][format]!
   ensure(headerSize <= block.length, 'literals that are cut off')
-  const header = littleEndian(block, headerSize)
+  const header = readLittleEndian(block, 0, headerSize)
   const size = header >>> (headerSize === 1 ? 3 : 4)
   ensure(size <= MAX_BLOCK, 'too many literals')
   if (type === 0) {
@@ -120,7 +121,7 @@ function readCompressedLiterals(
     ] as const
   )[format]!
   ensure(headerSize <= block.length, 'literals that are cut off')
-  const header = littleEndian(block, headerSize)
+  const header = readLittleEndian(block, 0, headerSize)
   const mask = 2 ** sizeBits
   const size = Math.floor(header / 16) % mask
   const compressedSize = Math.floor(header / (16 * mask)) % mask
@@ -160,10 +161,4 @@ function decodeFourStreams(
     decodeHuffman(table, block, from, to, literals, i * quarter, count)
     from = to
   }
-}
-
-function littleEndian(bytes: Uint8Array, length: number): number {
-  let value = 0
-  for (let i = length - 1; i >= 0; i--) value = value * 256 + bytes[i]!
-  return value
 }

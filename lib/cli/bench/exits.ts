@@ -11,7 +11,7 @@ const WAYS = [
   ['exits per second, answered by JavaScript', 3, 'in'],
 ] as const
 
-const dword = (value: number) => [0, 8, 16, 24].map((shift) => (value >>> shift) & 0xff)
+const dword = (value: number) => [...new Uint8Array(Uint32Array.of(value).buffer)]
 const toPort = (register: number) => [0xba, ...dword(PORT + register)] // mov $port, %edx
 const inAl = [0xec] // in %dx, %al
 const outAl = [0xee] // out %al, %dx

@@ -2,6 +2,7 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { CorruptDataError } from '../../../lib/boot/decompress/corrupt-data-error.js'
 import { decompressZstd } from '../../../lib/boot/decompress/zstd.js'
+import { littleEndian } from '../../../lib/util/bits.js'
 import {
   compressWith,
   missingCompressor,
@@ -16,7 +17,7 @@ const frame = (...blocks: (readonly number[])[]) =>
   Uint8Array.from([...MAGIC, 0x20, 0, ...blocks.flat()])
 const block = (last: 0 | 1, type: number, size: number, ...bytes: number[]) => {
   const header = last | (type << 1) | (size << 3)
-  return [header & 0xff, (header >> 8) & 0xff, header >> 16, ...bytes]
+  return [...littleEndian(header, 3), ...bytes]
 }
 
 describe('Zstandard', () => {

@@ -4,6 +4,7 @@ import { UART_PORTS } from '../../../lib/devices/serial/registers.js'
 import { Uart16550A } from '../../../lib/devices/serial/uart-16550a.js'
 import { IoctlIrqLine } from '../../../lib/interrupt/ioctl-irq.js'
 import { createGuestMemory, KVM_EXIT_INTR, KVM_EXIT_IO, Kvm } from '../../../lib/kvm.js'
+import { le16 } from '../../../lib/util/bits.js'
 import * as asm from '../../helpers/real-mode.js'
 
 const COM1 = 0x3f8
@@ -11,8 +12,6 @@ const COM1_GSI = 4
 const DONE_PORT = 0xf4
 const CODE = 0x1000
 const HANDLER = 0x1100
-
-const le16 = (value: number) => [value & 0xff, value >> 8]
 
 // Real mode. The interrupt handler echoes every byte that waits; a 'q' ends the guest.
 const main = [

@@ -3,6 +3,7 @@ import { UART_PORTS } from '../../../lib/devices/serial/registers.js'
 import { Uart16550A } from '../../../lib/devices/serial/uart-16550a.js'
 import { IoctlIrqLine } from '../../../lib/interrupt/ioctl-irq.js'
 import { KVM_MP_STATE_RUNNABLE } from '../../../lib/kvm.js'
+import { le16 } from '../../../lib/util/bits.js'
 import * as asm from '../../helpers/real-mode.js'
 import { type RunLoopRigOptions, recorder, runLoopRig } from '../../helpers/run-loop-rig.js'
 
@@ -16,8 +17,6 @@ const DONE_PORT = 0xf4
 const HANDLER = 0x3000
 const TEXT = 0x4000
 const LIMIT = 30_000
-
-const le16 = (value: number) => [value & 0xff, value >> 8]
 
 /** Enables the transmitter's interrupt and then does nothing but wait. */
 const main = [

@@ -1,4 +1,4 @@
-import { littleEndian } from '../../../util/bits.js'
+import { le16, le32 } from '../../../util/bits.js'
 import { type Aml, buffer, integer, nameString, withLength } from './aml.js'
 
 // What methods are made of (ACPI 6.5, sections 20.2.5 and 20.2.6).
@@ -101,5 +101,5 @@ export function uuid(text: string): Aml {
   const [a, b, c] = groups as [number, number, number]
   const rest = text.split('-').slice(3).join('')
   const tail = rest.match(/../g)!.map((byte) => Number.parseInt(byte, 16))
-  return buffer([...littleEndian(a, 4), ...littleEndian(b, 2), ...littleEndian(c, 2), ...tail])
+  return buffer([...le32(a), ...le16(b), ...le16(c), ...tail])
 }

@@ -1,4 +1,4 @@
-import { littleEndian } from '../../../util/bits.js'
+import { le16, le32, littleEndian } from '../../../util/bits.js'
 import { type Aml, buffer } from './aml.js'
 
 // Resource descriptors, what `_CRS` is made of (ACPI 6.5, section 6.4).
@@ -29,28 +29,22 @@ export function resourceTemplate(...descriptors: Aml[]): Aml {
 
 /** `IO (Decode16, port, port, 0, count)` */
 export function ioPorts(port: number, count: number): Aml {
-  return [IO_PORT, DECODE_16, ...littleEndian(port, 2), ...littleEndian(port, 2), 0, count]
+  return [IO_PORT, DECODE_16, ...le16(port), ...le16(port), 0, count]
 }
 
 /** `IRQNoFlags () {irq}`: an ISA interrupt, edge-triggered, active high, not shared. */
 export function isaIrq(irq: number): Aml {
-  return [IRQ_NO_FLAGS, ...littleEndian(1 << irq, 2)]
+  return [IRQ_NO_FLAGS, ...le16(1 << irq)]
 }
 
 /** `Memory32Fixed (ReadWrite, address, size)` */
 export function memory32Fixed(address: number, size: number): Aml {
-  return [
-    MEMORY_32_FIXED,
-    ...littleEndian(9, 2),
-    READ_WRITE,
-    ...littleEndian(address, 4),
-    ...littleEndian(size, 4),
-  ]
+  return [MEMORY_32_FIXED, ...le16(9), READ_WRITE, ...le32(address), ...le32(size)]
 }
 
 /** `Interrupt (ResourceConsumer, Edge, ActiveHigh, Exclusive) {gsi}` */
 export function edgeInterrupt(gsi: number): Aml {
-  return [EXTENDED_INTERRUPT, ...littleEndian(6, 2), CONSUMER | EDGE, 1, ...littleEndian(gsi, 4)]
+  return [EXTENDED_INTERRUPT, ...le16(6), CONSUMER | EDGE, 1, ...le32(gsi)]
 }
 
 /** `WordBusNumber (ResourceProducer, MinFixed, MaxFixed, PosDecode, 0, first, last, 0, count)` */
@@ -83,5 +77,5 @@ function addressSpace(width: 2 | 4 | 8, type: number, flags: number, range: Reso
     ...[type, MIN_FIXED_MAX_FIXED, flags],
     ...values.flatMap((value) => littleEndian(value, width)),
   ]
-  return [ADDRESS_SPACE[width], ...littleEndian(body.length, 2), ...body]
+  return [ADDRESS_SPACE[width], ...le16(body.length), ...body]
 }

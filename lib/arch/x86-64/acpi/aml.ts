@@ -1,4 +1,4 @@
-import { littleEndian } from '../../../util/bits.js'
+import { le16, le32, le64, littleEndian } from '../../../util/bits.js'
 
 /**
  * An assembler for ACPI Machine Language (ACPI 6.5, chapter 20): each function gives the bytes of one term.
@@ -74,9 +74,9 @@ export function integer(value: number | bigint): Aml {
   if (big === 0n) return [ZERO_OP]
   if (big === 1n) return [ONE_OP]
   if (big < 1n << 8n) return [BYTE_PREFIX, ...littleEndian(big, 1)]
-  if (big < 1n << 16n) return [WORD_PREFIX, ...littleEndian(big, 2)]
-  if (big < 1n << 32n) return [DWORD_PREFIX, ...littleEndian(big, 4)]
-  return [QWORD_PREFIX, ...littleEndian(big, 8)]
+  if (big < 1n << 16n) return [WORD_PREFIX, ...le16(big)]
+  if (big < 1n << 32n) return [DWORD_PREFIX, ...le32(big)]
+  return [QWORD_PREFIX, ...le64(big)]
 }
 
 /** A string of ASCII without NUL. */

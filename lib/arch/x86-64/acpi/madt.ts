@@ -1,4 +1,4 @@
-import { littleEndian } from '../../../util/bits.js'
+import { le16, le32 } from '../../../util/bits.js'
 import type { Aml } from './aml.js'
 import { systemTable } from './sdt.js'
 
@@ -35,12 +35,12 @@ export function buildMadt({
     'APIC',
     5,
     [
-      littleEndian(localApicAddress, 4),
-      littleEndian(pics ? PCAT_COMPAT : 0, 4),
+      le32(localApicAddress),
+      le32(pics ? PCAT_COMPAT : 0),
       ...cpus.map(({ apicId }, uid) => processor(apicId, uid)),
-      [1, 12, ioapic.id, 0, ...littleEndian(ioapic.address, 4), ...littleEndian(ioapic.gsiBase, 4)],
+      [1, 12, ioapic.id, 0, ...le32(ioapic.address), ...le32(ioapic.gsiBase)],
       sourceOverride(sciGsi, ACTIVE_HIGH | LEVEL_TRIGGERED),
-      [4, 6, ALL_PROCESSORS, ...littleEndian(0, 2), LINT1],
+      [4, 6, ALL_PROCESSORS, ...le16(0), LINT1],
       ...(usesX2 ? [localX2ApicNmi()] : []),
     ].flat(),
   )
@@ -49,21 +49,16 @@ export function buildMadt({
 /** A Processor Local APIC, or from id 255 on a Processor Local x2APIC. */
 function processor(apicId: number, uid: number): Aml {
   if (apicId < ALL_PROCESSORS && uid < ALL_PROCESSORS) {
-    return [0, 8, uid, apicId, ...littleEndian(ENABLED, 4)]
+    return [0, 8, uid, apicId, ...le32(ENABLED)]
   }
-  return [
-    ...[9, 16, 0, 0],
-    ...littleEndian(apicId, 4),
-    ...littleEndian(ENABLED, 4),
-    ...littleEndian(uid, 4),
-  ]
+  return [...[9, 16, 0, 0], ...le32(apicId), ...le32(ENABLED), ...le32(uid)]
 }
 
 function sourceOverride(irq: number, flags: number): Aml {
   const isa = 0
-  return [2, 10, isa, irq, ...littleEndian(irq, 4), ...littleEndian(flags, 2)]
+  return [2, 10, isa, irq, ...le32(irq), ...le16(flags)]
 }
 
 function localX2ApicNmi(): Aml {
-  return [10, 12, ...littleEndian(0, 2), ...littleEndian(ALL_PROCESSORS_X2, 4), LINT1, 0, 0, 0]
+  return [10, 12, ...le16(0), ...le32(ALL_PROCESSORS_X2), LINT1, 0, 0, 0]
 }

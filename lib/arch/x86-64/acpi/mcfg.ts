@@ -1,4 +1,4 @@
-import { littleEndian } from '../../../util/bits.js'
+import { le16, le32, le64 } from '../../../util/bits.js'
 import { systemTable } from './sdt.js'
 
 /** Bytes of configuration space in memory for each bus. */
@@ -16,10 +16,10 @@ export function buildMcfg({ address, size }: EcamWindow): Uint8Array {
   const segment = 0
   const firstBus = 0
   return systemTable('MCFG', 1, [
-    ...littleEndian(0, 8),
-    ...littleEndian(address, 8),
-    ...littleEndian(segment, 2),
+    ...le64(0),
+    ...le64(address),
+    ...le16(segment),
     ...[firstBus, size / ECAM_BUS_SIZE - 1],
-    ...littleEndian(0, 4),
+    ...le32(0),
   ])
 }

@@ -1,4 +1,4 @@
-import { littleEndian } from '../../../util/bits.js'
+import { le16, le32, le64 } from '../../../util/bits.js'
 import type { Aml } from './aml.js'
 import { systemTable } from './sdt.js'
 
@@ -30,45 +30,45 @@ export function buildSrat({ cpus, memory }: AffinityOptions): Uint8Array {
     'SRAT',
     3,
     [
-      [...littleEndian(1, 4), ...littleEndian(0, 8)],
+      [...le32(1), ...le64(0)],
       ...cpus.map(({ apicId, node }) => processor(apicId, node)),
       ...memory.map(({ node, guestAddress, size, hotPluggable }) => [
         ...[MEMORY, 40],
-        ...littleEndian(node, 4),
-        ...littleEndian(0, 2),
-        ...littleEndian(guestAddress, 8),
-        ...littleEndian(size, 8),
-        ...littleEndian(0, 4),
-        ...littleEndian(ENABLED | (hotPluggable ? HOT_PLUGGABLE : 0), 4),
-        ...littleEndian(0, 8),
+        ...le32(node),
+        ...le16(0),
+        ...le64(guestAddress),
+        ...le64(size),
+        ...le32(0),
+        ...le32(ENABLED | (hotPluggable ? HOT_PLUGGABLE : 0)),
+        ...le64(0),
       ]),
     ].flat(),
   )
 }
 
 function processor(apicId: number, node: number): Aml {
-  const clockDomain = littleEndian(0, 4)
+  const clockDomain = le32(0)
   if (apicId < X2APIC_ID) {
-    const [low, ...high] = littleEndian(node, 4)
+    const [low, ...high] = le32(node)
     const localSapicEid = 0
     return [
       ...[PROCESSOR_LOCAL_APIC, 16, low!, apicId],
-      ...littleEndian(ENABLED, 4),
+      ...le32(ENABLED),
       ...[localSapicEid, ...high],
       ...clockDomain,
     ]
   }
   return [
     ...[PROCESSOR_LOCAL_X2APIC, 24, 0, 0],
-    ...littleEndian(node, 4),
-    ...littleEndian(apicId, 4),
-    ...littleEndian(ENABLED, 4),
+    ...le32(node),
+    ...le32(apicId),
+    ...le32(ENABLED),
     ...clockDomain,
-    ...littleEndian(0, 4),
+    ...le32(0),
   ]
 }
 
 /** System Locality Information Table (ACPI 6.5, section 5.2.17). */
 export function buildSlit(distances: readonly (readonly number[])[]): Uint8Array {
-  return systemTable('SLIT', 1, [...littleEndian(distances.length, 8), ...distances.flat()])
+  return systemTable('SLIT', 1, [...le64(distances.length), ...distances.flat()])
 }

@@ -1,6 +1,6 @@
 import type { BusDevice } from '../../../bus/bus-device.js'
 import { invalidOption } from '../../../errors.js'
-import { littleEndian } from '../../../util/bits.js'
+import { le32 } from '../../../util/bits.js'
 import { PCI_CAP_ID_VNDR } from '../../pci/abi.js'
 import type { Bar } from '../../pci/address-window.js'
 import type { Msix } from '../../pci/msix.js'
@@ -178,7 +178,7 @@ export class VirtioPciTransport extends PciDevice {
     if (access === undefined) return super.readConfig(offset, width)
     // 4.1.4.9.1: as wide as the length says, whichever part of the field is read.
     const value = this.#window.device.read(access.offset, access.length)
-    this.config.bytes.set(littleEndian(value, 4), this.#cfgAccess + CFG_DATA)
+    this.config.bytes.set(le32(value), this.#cfgAccess + CFG_DATA)
     return super.readConfig(offset, width)
   }
 
@@ -218,7 +218,7 @@ export class VirtioPciTransport extends PciDevice {
     }
     const notify = { ...WINDOW.notify, length: this.queueCount * abi.NOTIFY_OFF_MULTIPLIER }
     const body = vendorCapability(abi.VIRTIO_PCI_CAP_NOTIFY_CFG, notify, 4)
-    body.set(littleEndian(abi.NOTIFY_OFF_MULTIPLIER, 4), 14)
+    body.set(le32(abi.NOTIFY_OFF_MULTIPLIER), 14)
     this.addCapability(PCI_CAP_ID_VNDR, body)
   }
 

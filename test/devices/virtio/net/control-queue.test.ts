@@ -8,6 +8,7 @@ import {
 import * as net from '../../../../lib/devices/virtio/net/abi.js'
 import type { VirtioNetOptions } from '../../../../lib/devices/virtio/net/virtio-net.js'
 import * as mmio from '../../../../lib/devices/virtio/transport/virtio-mmio.js'
+import { le16, le32 } from '../../../../lib/util/bits.js'
 import { nativeMemory } from '../../../helpers/guest-memories.js'
 import { NetRig } from '../../../helpers/net-driver.js'
 import { type Segment, turns, until } from '../../../helpers/virtio-driver.js'
@@ -32,8 +33,7 @@ const ALL = [
 const { VIRTIO_NET_OK: OK, VIRTIO_NET_ERR: ERR } = net
 
 const bytes = (mac: string) => mac.split(':').map((byte) => Number.parseInt(byte, 16))
-const u32 = (value: number) => [0, 8, 16, 24].map((shift) => (value >>> shift) & 0xff)
-const table = (...macs: string[]) => [...u32(macs.length), ...macs.flatMap(bytes)]
+const table = (...macs: string[]) => [...le32(macs.length), ...macs.flatMap(bytes)]
 
 describe('the control queue of virtio-net', () => {
   const network = new VirtualSwitch()
@@ -153,8 +153,7 @@ describe('the control queue of virtio-net', () => {
     const tagged = (vlan: number) => ({ to: MAC, type: [0x81, 0, 0x20 | (vlan >> 8), vlan & 0xff] })
     const frames = [tagged(0), tagged(5), tagged(4095), { to: MAC }]
     expect(await reaching(...frames)).toHaveLength(2)
-    const vlan = (number: number, id: number) =>
-      command(net.VIRTIO_NET_CTRL_VLAN, number, [id & 0xff, id >> 8])
+    const vlan = (number: number, id: number) => command(net.VIRTIO_NET_CTRL_VLAN, number, le16(id))
     expect(vlan(net.VIRTIO_NET_CTRL_VLAN_ADD, 5)).toBe(OK)
     expect(vlan(net.VIRTIO_NET_CTRL_VLAN_ADD, 4095)).toBe(OK)
     expect(await reaching(...frames)).toHaveLength(4)
@@ -213,18 +212,18 @@ describe('the control queue of virtio-net', () => {
     ['one byte of VLAN', net.VIRTIO_NET_CTRL_VLAN, 0, [1]],
     ['a table without a count', net.VIRTIO_NET_CTRL_MAC, 0, [0, 0, 0]],
     ['one table for two', net.VIRTIO_NET_CTRL_MAC, 0, table(OTHER)],
-    ['a table of 2^32 - 1 entries', net.VIRTIO_NET_CTRL_MAC, 0, [...u32(0xffffffff), ...table()]],
+    ['a table of 2^32 - 1 entries', net.VIRTIO_NET_CTRL_MAC, 0, [...le32(0xffffffff), ...table()]],
     [
       'a table that is one longer than it is',
       net.VIRTIO_NET_CTRL_MAC,
       0,
-      [...u32(3), ...Array(16).fill(2)],
+      [...le32(3), ...Array(16).fill(2)],
     ],
     [
       'a second table of 2^32 - 1 entries',
       net.VIRTIO_NET_CTRL_MAC,
       0,
-      [...table(OTHER), ...u32(0xffffffff)],
+      [...table(OTHER), ...le32(0xffffffff)],
     ],
     ['bytes after the tables', net.VIRTIO_NET_CTRL_MAC, 0, [...table(), ...table(), 0]],
   ])('refuses %s', async (_name, kind, number, data) => {
@@ -312,8 +311,8 @@ describe('the control queue of virtio-net', () => {
   it('serves a flood of long tables within bounds', async () => {
     await start()
     rig.memory.fill(COMMAND, 0x60000)
-    rig.memory.write(COMMAND, Uint8Array.from([1, 0, ...u32(60_000)]))
-    rig.memory.write(COMMAND + 6 + 360_000, Uint8Array.from(u32(0)))
+    rig.memory.write(COMMAND, Uint8Array.from([1, 0, ...le32(60_000)]))
+    rig.memory.write(COMMAND + 6 + 360_000, Uint8Array.from(le32(0)))
     const ring = rig.driver.queues[2]!
     for (let round = 0; round < 50; round++) {
       for (let i = 0; i < 32; i++)

@@ -6,6 +6,7 @@ import { VIRTIO_F_RING_RESET } from '../../../../lib/devices/virtio/abi.js'
 import * as net from '../../../../lib/devices/virtio/net/abi.js'
 import type { VirtioNetOptions } from '../../../../lib/devices/virtio/net/virtio-net.js'
 import * as mmio from '../../../../lib/devices/virtio/transport/virtio-mmio.js'
+import { le16 } from '../../../../lib/util/bits.js'
 import { nativeMemory } from '../../../helpers/guest-memories.js'
 import { arpRequest, isArpReplyFrom, NetRig } from '../../../helpers/net-driver.js'
 import { noTapReason } from '../../../helpers/tap-interface.js'
@@ -52,7 +53,7 @@ describe.skipIf(reason !== undefined)('virtio-net with several queue pairs', () 
   })
 
   function setPairs(pairs: number, queue = 2 * PAIRS): number {
-    rig.memory.write(0x7e000, Uint8Array.of(4, 0, pairs & 0xff, pairs >> 8))
+    rig.memory.write(0x7e000, Uint8Array.of(4, 0, ...le16(pairs)))
     rig.memory.write(ACK, Uint8Array.of(0xaa))
     rig.driver.queues[queue]!.add([
       { address: 0x7e000, length: 4 },
