@@ -159,7 +159,15 @@ check_disk() {
 }
 check_net() {
   [ -e /sys/class/net/eth0 ] || { echo 'no eth0'; return 1; }
+  # The driver looks at the link in its own time.
+  for tenth in $(seq 300); do
+    [ "$(cat /sys/class/net/eth0/carrier 2>/dev/null)" = 1 ] && break
+    sleep 0.1
+  done
   [ "$(cat /sys/class/net/eth0/carrier 2>/dev/null)" = 1 ] || { echo 'no carrier'; return 1; }
-  ping -c 3 -W 5 "$peer" >/tmp/ping || { tail -n 2 /tmp/ping | head -n 1; return 1; }
-  tail -n 2 /tmp/ping | tr '\\n' ' '
+  # One at a time: once a packet has come back ping gives the last a second, whatever it is told.
+  for packet in 1 2 3; do
+    ping -c 1 -W 30 "$peer" >/tmp/ping || { echo "no answer to packet $packet"; return 1; }
+  done
+  echo "3 packets received, the last: $(tail -n 1 /tmp/ping)"
 }`

@@ -1,18 +1,11 @@
 import { once } from 'node:events'
-import {
-  chmodSync,
-  existsSync,
-  readdirSync,
-  readFileSync,
-  statSync,
-  symlinkSync,
-  writeFileSync,
-} from 'node:fs'
+import { chmodSync, readdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { PassThrough, Readable, Writable } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { OUTPUT_WINDOW, SESSIONS_MAX } from '../../lib/agent/protocol.js'
+import { isAlive } from '../helpers/process-state.js'
 import { AgentRig, codeOf } from './agent-rig.js'
 
 let rig: AgentRig
@@ -115,13 +108,14 @@ describe('exec', () => {
 
   it('ends by its signal, and kills all that was started', async () => {
     const abort = new AbortController()
-    const marker = join(rig.folder, 'alive')
-    const run = sh(`(sleep 0.7; touch ${marker}) & echo; wait`, { signal: abort.signal })
-    await sleep(300)
+    const stdout = new PassThrough()
+    const run = sh('sleep 1000 & echo $!; wait', { signal: abort.signal, stdout })
+    const [text] = (await once(stdout, 'data')) as [Buffer]
+    const started = Number(text)
+    expect(isAlive(started)).toBe(true)
     abort.abort(new Error('enough'))
     await expect(run).rejects.toThrow('enough')
-    await sleep(800)
-    expect(existsSync(marker)).toBe(false)
+    await expect.poll(() => isAlive(started)).toBe(false)
     await expect(sh('true', { signal: AbortSignal.abort('early') })).rejects.toBe('early')
   })
 
@@ -187,16 +181,14 @@ describe('spawn', () => {
 
   it('holds a program back whose output nobody reads', async () => {
     await using yes = await rig.agent.spawn(['yes'])
-    await sleep(300)
     const kept = () => yes.stdout.readableLength
-    expect(kept()).toBeGreaterThan(0)
-    expect(kept()).toBeLessThanOrEqual(OUTPUT_WINDOW)
+    await expect.poll(kept).toBe(OUTPUT_WINDOW)
     // Nor does it hold others up.
     expect((await sh('echo other')).stdout).toBe('other\n')
     const before = yes.stdout.read() as Buffer
-    await sleep(100)
-    const after = yes.stdout.read() as Buffer
-    expect(before.length + after.length).toBeGreaterThan(OUTPUT_WINDOW)
+    expect(before).toHaveLength(OUTPUT_WINDOW)
+    await expect.poll(kept).toBeGreaterThan(0)
+    expect(kept()).toBeLessThanOrEqual(OUTPUT_WINDOW)
   })
 
   it('holds a writer back whose program does not read', async () => {
@@ -368,11 +360,10 @@ it('an agent that goes takes everything with it', async () => {
 
 it('an agent whose host goes kills what it runs, and ends', async () => {
   const other = await AgentRig.start()
-  const marker = join(rig.folder, 'survivor')
-  await other.agent.spawn(['sh', '-c', `sleep 0.5; touch ${marker}`])
+  const { pid } = await other.agent.spawn(['sleep', '1000'])
+  expect(isAlive(pid)).toBe(true)
   other.socket.destroy()
   expect(await other.ended).toBe(0)
-  await sleep(700)
-  expect(existsSync(marker)).toBe(false)
+  await expect.poll(() => isAlive(pid)).toBe(false)
   await other[Symbol.asyncDispose]()
 })

@@ -11,9 +11,10 @@ import {
   symlinkSync,
   writeFileSync,
 } from 'node:fs'
-import { type AddressInfo, connect, createServer } from 'node:net'
+import { connect } from 'node:net'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { CLI } from '../helpers/cli.js'
+import { freePort } from '../helpers/free-port.js'
 import { temporaryFolder } from '../helpers/temporary-folder.js'
 import * as guest from '../machine/tiny-guest.js'
 
@@ -70,11 +71,13 @@ describe('a running machine', () => {
     expect(statSync(sockets()).mode & 0o777).toBe(0o700)
     expect(statSync(`${sockets()}/one.sock`).mode & 0o777).toBe(0o600)
 
-    const list = await nodeKvm(['ps', '--json'])
-    expect(JSON.parse(list.stdout)).toMatchObject([
-      { name: 'one', pid: child.pid, state: 'running', cpus: 1, memory: 32 * 2 ** 20 },
-      { name: 'two' },
-    ])
+    // A machine can be seen before it runs.
+    await expect
+      .poll(async () => JSON.parse((await nodeKvm(['ps', '--json'])).stdout))
+      .toMatchObject([
+        { name: 'one', pid: child.pid, state: 'running', cpus: 1, memory: 32 * 2 ** 20 },
+        { name: 'two', state: 'running' },
+      ])
     expect((await nodeKvm(['ps', '-q'])).stdout).toBe('one\ntwo\n')
     const table = await nodeKvm(['ps'])
     expect(table.stdout).toMatch(/^NAME +PID .*\none +\d+ +running +1 +32 MiB/)
@@ -241,11 +244,7 @@ describe('node-kvm run', () => {
 
 describe('node-kvm run --metrics --trace', () => {
   it('serves metrics and writes a trace', async () => {
-    const server = createServer().listen(0, '127.0.0.1')
-    await once(server, 'listening')
-    const { port } = server.address() as AddressInfo
-    server.close()
-    await once(server, 'close')
+    const port = await freePort()
     const trace = folder.path('trace.json')
     const more = ['--metrics', `127.0.0.1:${port}`, '--trace', trace]
     const child = await start('watched', [guest.print('x'), guest.spin], more)

@@ -50,7 +50,9 @@ const hex = (value: number) => value.toString(16)
 describe("Debian's gdb", () => {
   const run = async (address: GdbAddress, ...commands: string[]) => {
     const remote = 'path' in address ? address.path : `${address.host}:${address.port}`
-    const all = [`target remote ${remote}`, ...commands].flatMap((command) => ['-ex', command])
+    // Seconds for an answer; two by itself.
+    const first = ['set remotetimeout 120', `target remote ${remote}`]
+    const all = [...first, ...commands].flatMap((command) => ['-ex', command])
     const env = foreignEnvironment
     const { stdout } = await promisify(execFile)('gdb', ['-nx', '-batch', ...all], { env })
     return stdout

@@ -27,8 +27,7 @@ it('holds a VM with interrupt chips and one without, each with a vCPU, until it 
         'anon_inode:kvm-vm',
       ],
     ]
-    for (let i = 0; i < 100 && open().length < expected.length; i++) await sleep(20)
-    expect(open()).toEqual(expected)
+    await expect.poll(open).toEqual(expected)
     await sleep(100)
     expect(child.exitCode).toBeNull()
   } finally {

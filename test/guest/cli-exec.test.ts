@@ -34,9 +34,7 @@ it('node-kvm exec runs programs in a machine that node-kvm run runs', async () =
       env,
       stdio: ['ignore', 'ignore', 'inherit'],
     })
-    await expect
-      .poll(() => existsSync(join(runtime, 'node-kvm/lab.sock')), { timeout: 60_000 })
-      .toBe(true)
+    await expect.poll(() => existsSync(join(runtime, 'node-kvm/lab.sock'))).toBe(true)
     const shell = ['exec', '--env', 'NAME=kvm', 'lab', '--', 'sh', '-c']
     expect(await nodeKvm([...shell, 'cat; echo "$NAME" >&2; exit 3'], 'through\n')).toEqual({
       status: 3,

@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process'
 import { describe, expect, it } from 'vitest'
 import { CLI } from '../helpers/cli.js'
-import { exec, stockKernel } from './stock-guest.js'
+import { exec, SENT, stockKernel } from './stock-guest.js'
 
 /** Runs `node-kvm` and resolves to its exit status and what it printed. */
 function nodeKvm(...options: string[]) {
@@ -24,7 +24,7 @@ describe('node-kvm run with a stock kernel', () => {
     ['10 when it resets', 'reboot -f', 10],
   ])('exits with %s', async (_, command, status) => {
     const { kernel, initrd } = await stockKernel('6.1')
-    const append = `console=ttyS0 ${exec(`echo "this is $(uname -s)"; ${command}`)}`
+    const append = `console=ttyS0 ${exec(`echo "this is $(uname -s)"; ${SENT}; ${command}`)}`
     const run = await nodeKvm('run', '--kernel', kernel, '--initrd', initrd, '--append', append)
     expect(run.stdout).toContain('this is Linux\r\n')
     expect(run.status).toBe(status)

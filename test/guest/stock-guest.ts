@@ -22,6 +22,23 @@ export async function stockKernel(
 /** `nodekvm.exec=` for a shell script. */
 export const exec = (script: string) => `nodekvm.exec=${Buffer.from(script).toString('base64')}`
 
+/**
+ * For scripts: waits for the console to be sent. What the kernel prints, as when it powers off or restarts, would come in
+ * the middle of it.
+ */
+export const SENT = 'stty opost'
+
+/**
+ * For scripts: sends so many packets to `address` and tells how many came back. One at a time: once one has come back,
+ * ping gives the last a second, whatever it is told.
+ */
+export const ping = (count: number, address: string) =>
+  `n=0; for i in $(seq ${count}); do ping -c 1 -W 100 ${address} >/dev/null && n=$((n + 1)); done; echo "$n of ${count} came back"`
+
+/** For scripts: waits until a test of the shell's holds, for two minutes at most. */
+export const waitFor = (test: string) =>
+  `for i in $(seq 1200); do ${test} && break; sleep 0.1; done`
+
 /** A machine with a stock kernel. */
 export const StockGuest = {
   async start(

@@ -259,13 +259,16 @@ describe('a process that a guest has taken over', () => {
       const { engine, warnings, close } = await taken(attack)
       globalThis.gc?.()
       const before = process.memoryUsage().rss
+      const start = performance.now()
       let turns = 0
       const counting = setInterval(() => turns++, 5)
       await new Promise((resolve) => setTimeout(resolve, 1000))
+      await expect.poll(() => turns).toBeGreaterThan(50)
       clearInterval(counting)
       globalThis.gc?.()
-      expect(turns).toBeGreaterThan(5)
-      expect(warnings.length).toBeLessThanOrEqual(300)
+      // A hundred a second, however long all of it has taken.
+      const seconds = (performance.now() - start) / 1000
+      expect(warnings.length).toBeLessThanOrEqual(100 * (seconds + 2))
       // AddressSanitizer keeps what is freed.
       if (!sanitized) expect(process.memoryUsage().rss - before).toBeLessThan(64 * 2 ** 20)
       process.kill(engine.pid, 'SIGKILL') // it would not hear that it is to end

@@ -187,16 +187,16 @@ describe('a process', () => {
   })
 
   it('does not stay for a guest that was unref()ed, unless ref() takes it back', async () => {
-    const run = `
+    const run = (milliseconds: number) => `
       const { channel } = guest(spin)
-      setTimeout(() => { console.log('alive'); channel.stop() }, 100).unref()`
+      setTimeout(() => { console.log('alive'); channel.stop() }, ${milliseconds}).unref()`
     for (const script of [
-      `${run}; channel.unref(); channel.run(() => {})`,
-      `${run}; channel.run(() => {}); channel.unref()`,
+      'channel.unref(); channel.run(() => {})',
+      'channel.run(() => {}); channel.unref()',
     ]) {
-      expect(await runScript(script)).toEqual(ended())
+      expect(await runScript(`${run(PATIENCE)}; ${script}`)).toEqual(ended())
     }
-    const taken = `${run}; channel.run(() => {}); channel.unref(); channel.ref()`
+    const taken = `${run(100)}; channel.run(() => {}); channel.unref(); channel.ref()`
     expect(await runScript(taken)).toEqual(ended('alive\n'))
   })
 

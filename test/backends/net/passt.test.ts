@@ -6,6 +6,7 @@ import { connect, createServer } from 'node:net'
 import { afterEach, describe, expect, it } from 'vitest'
 import { Passt, type PasstOptions } from '../../../lib/backends/net/passt.js'
 import * as net from '../../../lib/devices/virtio/net/abi.js'
+import { freePort } from '../../helpers/free-port.js'
 import { plainMemory } from '../../helpers/guest-memories.js'
 import { arpRequest, isArpReplyFrom, NetRig } from '../../helpers/net-driver.js'
 import { openFds } from '../../helpers/process-state.js'
@@ -56,15 +57,6 @@ const portsOf = (frame: Uint8Array) => [
   (frame[34]! << 8) | frame[35]!,
   (frame[36]! << 8) | frame[37]!,
 ]
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as { port: number }
-  server.close()
-  await once(server, 'close')
-  return port
-}
 
 describe.skipIf(absent)('Passt', () => {
   const rigs: NetRig[] = []
