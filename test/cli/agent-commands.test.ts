@@ -15,6 +15,7 @@ import { SupervisorServer } from '../../lib/cli/supervisor/server.js'
 import type { VirtualMachine } from '../../lib/index.js'
 import { AgentRig } from '../agent/agent-rig.js'
 import { CLI } from '../helpers/cli.js'
+import { sparseFile } from '../helpers/sparse-file.js'
 import { temporaryFolder } from '../helpers/temporary-folder.js'
 
 // The command, the socket and the agent are the real ones; of the machine there is what they need, and its files are
@@ -95,7 +96,8 @@ describe('node-kvm cp', () => {
 
   it('leaves nothing behind when it is interrupted', async () => {
     mkdirSync(path('many'))
-    for (let i = 0; i < 3000; i++) writeFileSync(path(`many/${i}`), '')
+    // Far from through when it is seen that it has begun.
+    sparseFile(path('many/large'), 2 ** 33)
     const child = spawn(process.execPath, [CLI, 'cp', `lab:${path('many')}`, path('part')])
     await expect
       .poll(() => readdirSync(path()).some((name) => name.startsWith('part.')), {

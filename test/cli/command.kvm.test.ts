@@ -176,7 +176,9 @@ describe('node-kvm', () => {
     const socket = join(folder, 'gdb')
     const running = run(path, '--gdb', socket, '--gdb-wait')
     while (!existsSync(socket)) await sleep(10)
-    const commands = ['-ex', `target remote ${socket}`, '-ex', 'continue']
+    // Seconds for an answer; two by itself.
+    const patient = ['-ex', 'set remotetimeout 120']
+    const commands = [...patient, '-ex', `target remote ${socket}`, '-ex', 'continue']
     const env = foreignEnvironment
     const { stdout } = await promisify(execFile)('gdb', ['-nx', '-batch', ...commands], { env })
     expect(stdout).toContain('exited normally')

@@ -24,12 +24,15 @@ export class Child {
   stdout = ''
   stderr = ''
   readonly #closed: Promise<unknown>
+  #isClosed = false
 
   /** @param wrapper a program that starts Node, with its arguments, such as `['prlimit', '--fsize=65536']` */
   constructor(program: string, args: readonly string[] = [], wrapper: readonly string[] = []) {
     const [command, ...rest] = [...wrapper, process.execPath, '--expose-gc', program, ...args]
     this.process = spawn(command!, rest, { stdio: ['pipe', 'pipe', 'pipe'], cwd: root })
-    this.#closed = once(this.process, 'close')
+    this.#closed = once(this.process, 'close').then(() => {
+      this.#isClosed = true
+    })
     this.process.stdout?.setEncoding('utf8').on('data', (text: string) => {
       this.stdout += text
     })
@@ -41,10 +44,9 @@ export class Child {
   /** Resolves when it has said `text`, or rejects when it has ended without. */
   async says(text: string): Promise<void> {
     while (!this.stdout.includes(text)) {
-      const { exitCode, signalCode, stdout } = this.process
-      if (exitCode !== null || signalCode !== null)
-        throw new Error(`ended without "${text}": ${this.stdout}${this.stderr}`)
-      await Promise.race([once(stdout!, 'data'), once(this.process, 'exit')])
+      // Not at its exit: what it said before that may still be on its way.
+      if (this.#isClosed) throw new Error(`ended without "${text}": ${this.stdout}${this.stderr}`)
+      await Promise.race([once(this.process.stdout!, 'data'), this.#closed])
     }
   }
 
