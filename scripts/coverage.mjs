@@ -3,8 +3,9 @@
 import { spawnSync } from 'node:child_process'
 import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { join, relative, resolve } from 'node:path'
-import { pathToFileURL } from 'node:url'
+import { addonEnvironment } from './lib/addon-environment.mjs'
 import { packageRoot } from './lib/build-addon.mjs'
+import { vitestWith } from './lib/vitest.mjs'
 
 const FOLDERS = ['lib', 'lib/devices', 'lib/devices/virtio/queue', 'lib/boot', 'native']
 const BUILD = join(packageRoot, 'build-coverage')
@@ -19,18 +20,12 @@ if (run('npm', ['run', '--silent', 'build:coverage']).status !== 0) process.exit
 const counters = () => filesIn(BUILD, '.gcda')
 for (const file of counters()) rmSync(file)
 
-const args = process.argv.slice(2)
-const tests = args.length > 0 ? args : ['unit', 'kvm', 'hostile'].map((name) => `--project=${name}`)
-const vitest = join(packageRoot, 'node_modules/vitest/vitest.mjs')
-const { status } = run(process.execPath, [vitest, 'run', '--coverage', ...tests], {
+const tests = vitestWith(process.argv.slice(2))
+const { status } = run(process.execPath, [...tests, '--coverage'], {
   env: {
     ...process.env,
-    // node-gyp-build looks below this folder first.
-    NODE_KVM_PREBUILD: BUILD,
+    ...addonEnvironment(BUILD, { jailFlags: ['--write', BUILD] }),
     NODE_KVM_V8_FLAGS: `--import=${ENDING}`,
-    NODE_KVM_JAILED_FLAGS: JSON.stringify(['--write', BUILD]),
-    NODE_KVM_JAILED_ENV: JSON.stringify(['NODE_KVM_PREBUILD']),
-    NODE_OPTIONS: `--import=${pathToFileURL(join(packageRoot, 'scripts/lib/jailed-addon.mjs'))}`,
   },
 })
 

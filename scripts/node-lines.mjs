@@ -6,8 +6,8 @@ import { spawnSync } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { packageRoot } from './lib/build-addon.mjs'
+import { vitestWith } from './lib/vitest.mjs'
 
-const VITEST = join(packageRoot, 'node_modules/vitest/vitest.mjs')
 /** Lines from the oldest that is supported on, less the one that runs this. */
 const LINES = ['20', '21', '22', '23', '24', '25', '26'].filter(
   (line) => line !== process.versions.node.split('.')[0],
@@ -16,7 +16,6 @@ const MODES = { jitless: '--jitless', 'no-opt': '--no-opt' }
 
 const args = process.argv.slice(2)
 const only = args[0] === '--only' ? args.splice(0, 2)[1] : undefined
-const tests = args.length > 0 ? args : ['unit', 'kvm', 'hostile'].map((name) => `--project=${name}`)
 const names = [...LINES, ...Object.keys(MODES)].filter((name) => !only || name === only)
 if (names.length === 0) {
   console.error(`--only: expected one of ${[...LINES, ...Object.keys(MODES)].join(', ')}`)
@@ -41,7 +40,7 @@ const results = names.map((name) => {
   const mode = MODES[name]
   const node = mode ? process.execPath : nodeOf(name)
   console.log(`\n== ${mode ? `Node ${process.versions.node} ${mode}` : `Node ${name}`}`)
-  const { status } = spawnSync(node, [VITEST, 'run', ...tests], {
+  const { status } = spawnSync(node, vitestWith(args), {
     cwd: packageRoot,
     stdio: 'inherit',
     env: { ...process.env, ...(mode && { NODE_KVM_V8_FLAGS: mode }) },

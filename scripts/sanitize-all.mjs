@@ -4,10 +4,11 @@
 import { spawnSync } from 'node:child_process'
 import { join } from 'node:path'
 import { packageRoot } from './lib/build-addon.mjs'
+import { projectArguments } from './lib/vitest.mjs'
 
-const PROJECTS = ['kvm', 'hostile', 'load', 'unit'].map((name) => `--project=${name}`)
+const PROJECTS = projectArguments(['kvm', 'hostile', 'load', 'unit'])
 const ALL = [['address', ...PROJECTS], ['leak'], ['thread', ...PROJECTS]]
-const TESTS = ['kvm', 'hostile', 'unit'].map((name) => `--project=${name}`)
+const TESTS = projectArguments(['kvm', 'hostile', 'unit'])
 const PART = [
   [
     ...['address', ...TESTS],

@@ -4,8 +4,9 @@
 import { execFileSync, spawnSync } from 'node:child_process'
 import { mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
-import { pathToFileURL } from 'node:url'
+import { addonEnvironment } from './lib/addon-environment.mjs'
 import { packageRoot } from './lib/build-addon.mjs'
+import { vitestWith } from './lib/vitest.mjs'
 
 const kinds = {
   address: {
@@ -56,7 +57,8 @@ if (build.status !== 0) process.exit(build.status ?? 1)
 const preload = sanitizer.libraries.map((name) =>
   execFileSync('g++', [`-print-file-name=${name}`], { encoding: 'utf8' }).trim(),
 )
-const reports = join(packageRoot, sanitizer.directory, 'reports')
+const directory = join(packageRoot, sanitizer.directory)
+const reports = join(directory, 'reports')
 rmSync(reports, { recursive: true, force: true })
 mkdirSync(reports)
 const logPath = `:log_path=${join(reports, 'report')}`
@@ -64,17 +66,10 @@ const options = Object.fromEntries(
   Object.entries(sanitizer.options).map(([name, value]) => [name, value + logPath]),
 )
 
-const env = {
-  ...options,
-  LD_PRELOAD: preload.join(':'),
-  // node-gyp-build looks below this folder first.
-  NODE_KVM_PREBUILD: join(packageRoot, sanitizer.directory),
-  // For tests that cannot hold under one, such as those that preload it into a shell.
-  NODE_KVM_SANITIZER: kind,
-}
+const LD_PRELOAD = preload.join(':')
 // Where addresses are drawn at random from more than its shadow has room for, no program starts with it.
 const { stderr } = spawnSync(process.execPath, ['-e', '0'], {
-  env: { ...process.env, ...sanitizer.options, LD_PRELOAD: env.LD_PRELOAD },
+  env: { ...process.env, ...sanitizer.options, LD_PRELOAD },
   encoding: 'utf8',
 })
 const refused = /unexpected memory mapping|Shadow memory range interleaves/.exec(stderr)
@@ -82,25 +77,20 @@ if (refused) {
   console.log(`${kind} sanitizer: not run, as it finds no room here: ${refused[0]}`)
   process.exit(0)
 }
-// For the processes of isolated machines, which are jailed.
-const flags = [
-  ...['--read', join(packageRoot, sanitizer.directory, 'build'), '--write', reports],
-  ...preload.flatMap((library) => ['--read', library]),
-]
-const jailed = {
-  NODE_KVM_JAILED_FLAGS: JSON.stringify(flags),
-  NODE_KVM_JAILED_ENV: JSON.stringify(Object.keys(env)),
-  NODE_OPTIONS: `--import=${pathToFileURL(join(packageRoot, 'scripts/lib/jailed-addon.mjs'))}`,
-}
+const env = addonEnvironment(directory, {
+  // NODE_KVM_SANITIZER is for tests that cannot hold under one, such as those that preload it into a shell.
+  variables: { ...options, LD_PRELOAD, NODE_KVM_SANITIZER: kind },
+  jailFlags: [
+    ...['--read', join(directory, 'build'), '--write', reports],
+    ...preload.flatMap((library) => ['--read', library]),
+  ],
+})
 
-const vitest = [join(packageRoot, 'node_modules/vitest/vitest.mjs'), 'run']
-const tests = [...vitest, ...(rest.length > 0 ? rest : ['--project', 'kvm'])]
 const program = sanitizer.program && rest.length > 0 ? rest : sanitizer.program
-// Not through npx: a shell with libtsan in it crashes.
-const { status, signal } = spawnSync(process.execPath, program ?? tests, {
+const { status, signal } = spawnSync(process.execPath, program ?? vitestWith(rest, ['kvm']), {
   cwd: packageRoot,
   stdio: 'inherit',
-  env: { ...process.env, ...env, ...jailed },
+  env: { ...process.env, ...env },
 })
 
 // Reports are paragraphs; one is ours if our addon is in its stack.

@@ -4,13 +4,11 @@
 // unless given
 import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { bootstrap, main } from './bootstrap.mjs'
 import { packageRoot } from './lib/build-addon.mjs'
+import { vitestWith } from './lib/vitest.mjs'
 
-const VITEST = join(packageRoot, 'node_modules/vitest/vitest.mjs')
-const PROJECTS = ['unit', 'kvm', 'hostile'].map((name) => `--project=${name}`)
 const STRESS = ['--cpu', '4', '--vm', '2', '--vm-bytes', '64M', '--io', '2', '--quiet']
 
 await main(async () => {
@@ -21,13 +19,12 @@ await main(async () => {
   const rounds = Number(values.rounds)
   if (!(rounds > 0)) throw new Error(`--rounds: expected a number, got ${values.rounds}`)
   await bootstrap({ programs: ['stress-ng'] })
-  const tests = positionals.length > 0 ? positionals : PROJECTS
   const stress = spawn('stress-ng', STRESS, { stdio: 'inherit' })
   await once(stress, 'spawn')
   let failed = 0
   try {
     for (let round = 1; round <= rounds; round++) {
-      const vitest = spawnSync(process.execPath, [VITEST, 'run', ...tests], {
+      const vitest = spawnSync(process.execPath, vitestWith(positionals), {
         cwd: packageRoot,
         stdio: 'inherit',
       })
