@@ -26,6 +26,7 @@
         'native/mapping_policy.cc',
         'native/memory_encryption.cc',
         'native/posted_queue.cc',
+        'native/route_options.cc',
         'native/route_table.cc',
         'native/stats_fd.cc',
         'native/tap.cc',

@@ -191,37 +191,50 @@ export interface NativeAddressSpace {
 }
 
 /**
- * The threads of one VM's vCPUs and the way of their exits to this JavaScript thread: see `native/exit_channel.h`.
- * Offsets of a route are relative to its base.
+ * A range, and which accesses to it the vCPUs' threads serve alone. What it does not name, and what has no route, is a
+ * synchronous exit. Offsets are relative to `base`.
  */
+export interface NativeRoute {
+  space: 'pio' | 'mmio'
+  base: number
+  size: number
+  /** Offsets at which writes begin that the guest does not wait for. */
+  posted: Uint32Array
+  /** Pairs of an offset and a width of 1, 2 or 4: registers whose reads are answered while their latch holds a value. */
+  latched: Uint32Array
+  /** Among `posted`: from such a write until `settle()` no latch of the route answers. */
+  settling?: Uint32Array
+  /** For MMIO: reads of 4 bytes at `read` get the one element of `bits`, writes of 4 bytes at `clear` clear bits in it. */
+  status?: {
+    read: number
+    clear: number
+    /** Over a SharedArrayBuffer. */
+    bits: Uint32Array
+  }
+  /** `written` is among `posted`; a register at `told`, which is not latched, tells of the cause; the line is `gsi` of `vm`. */
+  cause?: {
+    written: number
+    told: number
+    gsi: number
+    vm: NativeVm
+  }
+  /** CONFIG_ADDRESS, which is among `posted`, and CONFIG_DATA: see `native/selected_registers.h`. */
+  selected?: {
+    address: number
+    data: number
+    /** 2113 elements over a SharedArrayBuffer. */
+    memory: Uint32Array
+  }
+}
+
+/** The threads of one VM's vCPUs and the way of their exits to this JavaScript thread: see `native/exit_channel.h`. */
 export interface NativeExitChannel {
   /**
-   * Makes known which accesses to a range the threads serve alone: writes that begin at an offset in `posted`, and reads
-   * of the registers in `latched` (pairs of an offset and a width of 1, 2 or 4) while those hold a value. What a route
-   * does not name, and what has no route, is a synchronous exit. From a write at an offset in `settling`, which are among
-   * `posted`, until `settle()` no latch of the route answers. `status` has two offsets: where reads of 4 bytes get the one
-   * element of `bits`, which is over a SharedArrayBuffer, and where writes of 4 bytes clear bits in it. `cause` has the
-   * offset of a posted write, that of the register which tells of it and is not latched, and a GSI of `vm`'s chips.
-   * `selected` has the offsets of CONFIG_ADDRESS, which is in `posted`, and of CONFIG_DATA, whose reads get what lies in
-   * `memory`, 2113 elements over a SharedArrayBuffer: see `native/selected_registers.h`.
    * May be called while the guest runs.
    * @returns the route's id, never 0 and never used twice; posted writes carry it.
    * @throws VmmError `ERR_BUS_CONFLICT` if the range overlaps another route's
    */
-  addRoute(
-    space: 'pio' | 'mmio',
-    base: number,
-    size: number,
-    posted: Uint32Array,
-    latched: Uint32Array,
-    settling?: Uint32Array,
-    status?: Uint32Array,
-    bits?: Uint32Array,
-    cause?: Uint32Array,
-    vm?: NativeVm,
-    selected?: Uint32Array,
-    memory?: Uint32Array,
-  ): number
+  addRoute(route: NativeRoute): number
   /** One write at an offset in `settling` has been handled, and the latches are up to date. */
   settle(id: number): void
   /** Writes that were posted before still come. */

@@ -280,23 +280,18 @@ namespace {
 
 bool ReadOptions(napi_env env, napi_value value, MappedMemory::Options* options) {
   if (IsNullish(env, value)) return true;
-  napi_valuetype type = napi_undefined;
-  napi_typeof(env, value, &type);
-  if (type != napi_object) {
-    ThrowInvalidOption(env, "options", value, "an object");
-    return false;
-  }
   napi_value kind = nullptr;
   napi_value huge = nullptr;
   napi_value name = nullptr;
   napi_value canaries = nullptr;
   napi_value fd = nullptr;
-  if (napi_get_named_property(env, value, "kind", &kind) != napi_ok ||
-      napi_get_named_property(env, value, "hugePageSize", &huge) != napi_ok ||
-      napi_get_named_property(env, value, "name", &name) != napi_ok ||
-      napi_get_named_property(env, value, "fd", &fd) != napi_ok ||
-      napi_get_named_property(env, value, "canaries", &canaries) != napi_ok) {
-    return false;  // a getter threw
+  if (!GetProperties(env, value, "options",
+                     {{"kind", &kind},
+                      {"hugePageSize", &huge},
+                      {"name", &name},
+                      {"fd", &fd},
+                      {"canaries", &canaries}})) {
+    return false;
   }
   if (!IsNullish(env, kind)) {
     std::string text;

@@ -6,21 +6,19 @@
 
 namespace node_kvm {
 
-Route::Route(uint32_t id, Space space, uint64_t base, uint64_t size, std::vector<uint32_t> posted,
-             const std::vector<uint32_t>& latches, std::vector<uint32_t> settling,
-             StatusRegister status, std::unique_ptr<InterruptCause> cause,
-             SelectedRegisters selected)
+Route::Route(uint32_t id, RouteOptions options)
     : id_(id),
-      space_(space),
-      base_(base),
-      size_(size),
-      posted_(std::move(posted)),
-      settling_(std::move(settling)),
-      status_(std::move(status)),
-      cause_(std::move(cause)),
-      selected_(std::move(selected)),
-      latches_(new Latch[latches.size() / 2]),
-      latch_count_(latches.size() / 2) {
+      space_(options.space),
+      base_(options.base),
+      size_(options.size),
+      posted_(std::move(options.posted)),
+      settling_(std::move(options.settling)),
+      status_(std::move(options.status)),
+      cause_(std::move(options.cause)),
+      selected_(std::move(options.selected)),
+      latches_(new Latch[options.latched.size() / 2]),
+      latch_count_(options.latched.size() / 2) {
+  const std::vector<uint32_t>& latches = options.latched;
   std::sort(posted_.begin(), posted_.end());
   std::sort(settling_.begin(), settling_.end());
   std::vector<size_t> order(latch_count_);

@@ -44,6 +44,19 @@ struct StatusRegister {
   }
 };
 
+// What a route is made of. Offsets are relative to `base`, and with their widths inside the size.
+struct RouteOptions {
+  Space space = Space::kPio;
+  uint64_t base = 0;
+  uint64_t size = 0;
+  std::vector<uint32_t> posted;
+  std::vector<uint32_t> latched;   // pairs of an offset and a width
+  std::vector<uint32_t> settling;  // among `posted`
+  StatusRegister status;
+  std::unique_ptr<InterruptCause> cause;
+  SelectedRegisters selected;
+};
+
 // One range of ports or guest-physical addresses, and which accesses to it need no JavaScript.
 // Unchangeable but for the latches' values and the count of writes to settle.
 //
@@ -51,12 +64,7 @@ struct StatusRegister {
 // handled it, latches answer nobody.
 class Route {
  public:
-  // `latches` holds offset, width pairs. Offsets and widths lie inside the size. `settling` are
-  // among `posted`.
-  Route(uint32_t id, Space space, uint64_t base, uint64_t size, std::vector<uint32_t> posted,
-        const std::vector<uint32_t>& latches, std::vector<uint32_t> settling,
-        StatusRegister status = {}, std::unique_ptr<InterruptCause> cause = nullptr,
-        SelectedRegisters selected = {});
+  Route(uint32_t id, RouteOptions options);
 
   uint32_t id() const { return id_; }
   Space space() const { return space_; }

@@ -26,7 +26,8 @@ function cycle() {
     if (tries > 50) throw new Error('the guest did not halt')
   }
   const channel = new (binding().ExitChannel)()
-  channel.addRoute('pio', 0x10, 4, Uint32Array.of(0), Uint32Array.of(1, 1))
+  const [posted, latched] = [Uint32Array.of(0), Uint32Array.of(1, 1)]
+  channel.addRoute({ space: 'pio', base: 0x10, size: 4, posted, latched })
   channel.addVcpu(vcpu.native)
   channel.run(() => {})
   channel.close()

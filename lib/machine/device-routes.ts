@@ -82,20 +82,20 @@ export class DeviceRoutes {
       ...latched.flatMap((offset) => [offset, 1]),
       ...latched32.flatMap((offset) => [offset, 4]),
     ]
-    const id = this.#channel.addRoute(
-      bus.kind,
-      range.base,
-      range.end - range.base,
-      Uint32Array.from(posted),
-      Uint32Array.from(registers),
-      Uint32Array.from(settling ?? []),
-      status && Uint32Array.of(status.read, status.clear),
-      status?.bits,
-      cause && Uint32Array.of(cause.written, cause.told, cause.irq.gsi),
-      vm?.native,
-      selected && Uint32Array.of(selected.address, selected.data),
-      selected?.memory,
-    )
+    const id = this.#channel.addRoute({
+      space: bus.kind,
+      base: range.base,
+      size: range.end - range.base,
+      posted: Uint32Array.from(posted),
+      latched: Uint32Array.from(registers),
+      settling: Uint32Array.from(settling ?? []),
+      ...(status && { status }),
+      ...(vm &&
+        cause && {
+          cause: { written: cause.written, told: cause.told, gsi: cause.irq.gsi, vm: vm.native },
+        }),
+      ...(selected && { selected }),
+    })
     const collect = bus.kind === 'pio' && this.#zones !== undefined
     const zones = collect ? coalesced.map((offset) => range.base + offset) : []
     const route: InstalledRoute = { id, range, settling, zones, cause, installed: true }

@@ -123,6 +123,18 @@ bool GetString(napi_env env, napi_value value, const char* option, std::string* 
   return false;
 }
 
+bool GetProperties(napi_env env, napi_value object, const char* option,
+                   std::initializer_list<Property> properties) {
+  napi_valuetype type = napi_undefined;
+  if (!object || napi_typeof(env, object, &type) != napi_ok || type != napi_object) {
+    ThrowInvalidOption(env, option, object, "an object");
+    return false;
+  }
+  return std::all_of(properties.begin(), properties.end(), [&](const Property& property) {
+    return napi_get_named_property(env, object, property.name, property.value) == napi_ok;
+  });
+}
+
 bool IsNullish(napi_env env, napi_value value) {
   napi_valuetype type = napi_undefined;
   return !value || napi_typeof(env, value, &type) != napi_ok || type == napi_undefined ||

@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <initializer_list>
 #include <span>
 #include <string>
 
@@ -54,6 +55,15 @@ bool KeepTypedArray(napi_env env, napi_value value, napi_typedarray_type wanted,
 // A string without NUL characters, of at most `maximum` bytes in UTF-8.
 bool GetString(napi_env env, napi_value value, const char* option, std::string* out,
                size_t maximum = 4096);
+
+// The properties of an object, each read once. A getter may run JavaScript, so before anything else
+// is looked at; where one throws, its exception is the one that is pending.
+struct Property {
+  const char* name;
+  napi_value* value;
+};
+bool GetProperties(napi_env env, napi_value object, const char* option,
+                   std::initializer_list<Property> properties);
 
 bool IsNullish(napi_env env, napi_value value);
 bool IsFunction(napi_env env, napi_value value);

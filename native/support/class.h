@@ -33,7 +33,7 @@
 namespace node_kvm {
 
 struct Args {
-  static constexpr size_t kMax = 12;
+  static constexpr size_t kMax = 8;
   size_t count = kMax;
   napi_value values[kMax];  // undefined where absent
   napi_value self = nullptr;

@@ -197,13 +197,13 @@ export class RandomArguments {
       case 'add':
         return [page() * random(4), page(), mapping(), page()]
       case 'addRoute': {
-        const [base, size] = [random(0x200), 1 + random(64)]
-        const offsets = Uint32Array.of(random(size))
+        const [base, size, written] = [random(0x200), 33 + random(32), random(33)]
+        const posted = Uint32Array.of(written)
         const latched = Uint32Array.of(random(size), 1)
-        const cause = Uint32Array.of(offsets[0]!, random(size), random(24))
         const vm = this.#pool.find((other) => 'createVcpu' in other)
-        const rest = this.chance(2) ? [] : [offsets, undefined, undefined, cause, vm]
-        return [this.pick(['pio', 'mmio']), base, size, offsets, latched, ...rest]
+        const cause = { written, told: random(size), gsi: random(24), vm }
+        const route = { space: this.pick(['pio', 'mmio']), base, size, posted, latched }
+        return [this.chance(2) ? route : { ...route, settling: posted, cause }]
       }
       case 'setCause':
         return [random(8), random(256), random(256), random(32)]

@@ -42,7 +42,7 @@ describe('a Worker', () => {
     ['waits for a thread that never comes back', 'guest(reading, spin)', '() => { for (;;); }'],
     [
       'waits for room to post',
-      '(() => { const made = guest(posting, posting); made.channel.addRoute("pio", 16, 1, Uint32Array.of(0), none); return made })()',
+      '(() => { const made = guest(posting, posting); made.channel.addRoute({ space: "pio", base: 16, size: 1, posted: Uint32Array.of(0), latched: none }); return made })()',
       '() => {}',
     ],
   ])('can be terminated again and again while its guest %s', async (_what, make, onWork) => {
