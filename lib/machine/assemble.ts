@@ -1,14 +1,10 @@
-import type { GuestAgent } from '../agent/guest-agent.js'
-import type { ConsoleOutput } from '../backends/char/console-output.js'
 import type { AcpiPm } from '../devices/legacy/acpi-pm.js'
-import type { VirtioVsock } from '../devices/virtio/vsock/virtio-vsock.js'
 import type { Watchdog } from '../devices/watchdog/countdown.js'
 import type { GuestMemory } from '../memory/guest-memory.js'
 import type { Cleanup } from '../util/cleanup.js'
 import { openAgent } from './agent.js'
 import { attachOwnDevices } from './attached-devices.js'
-import { createConsole, type SerialConsole } from './console.js'
-import type { VmBalloon, VmDisk, VmNet, VmVirtioConsole } from './device-handles.js'
+import { createConsole } from './console.js'
 import { deviceStatistics } from './device-stats.js'
 import type { EngineEvents } from './engine.js'
 import { attachFirmware } from './firmware.js'
@@ -20,6 +16,7 @@ import { attachLegacyDevices } from './legacy-devices.js'
 import { acpiOptions, type GuestImages, loadGuest, openImages } from './load-guest.js'
 import type { MachineConfig } from './machine-config.js'
 import { MachineDebugTarget } from './machine-debug-target.js'
+import type { MachineHandles } from './machine-handles.js'
 import { machineReset } from './machine-reset.js'
 import { openBackends } from './open-backends.js'
 import { PanicWatch } from './panic-watch.js'
@@ -34,19 +31,11 @@ import { createVirtioMem, type LocalVirtioMem } from './virtio-mem.js'
 import { collectStats, type VmStatistics } from './vm-stats.js'
 
 /** A machine's parts, as its engine drives them. */
-export interface Assembly {
+export interface Assembly extends MachineHandles {
   readonly memory: GuestMemory
-  readonly console: SerialConsole
-  readonly disks: readonly VmDisk[]
-  readonly nets: readonly VmNet[]
-  readonly vsock: VirtioVsock | undefined
-  readonly agent: GuestAgent | undefined
   /** The guest has ended, for this reason: whoever waits for the agent is told. */
   endAgent(reason: string): void
-  readonly virtioConsole: VmVirtioConsole | undefined
-  readonly balloon: VmBalloon | undefined
   readonly virtioMem: LocalVirtioMem | undefined
-  readonly debugcon: ConsoleOutput | undefined
   readonly watchdog: Watchdog | undefined
   readonly hotPlug: HotPlug
   readonly acpiPm: AcpiPm

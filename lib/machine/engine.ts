@@ -1,17 +1,8 @@
-import type { GuestAgent } from '../agent/guest-agent.js'
 import type { GuestMemory } from '../memory/guest-memory.js'
-import type { VmConsole } from './console.js'
-import type {
-  VmBalloon,
-  VmDebugConsole,
-  VmDisk,
-  VmNet,
-  VmVirtioConsole,
-  VmVsock,
-} from './device-handles.js'
+import type { VmDisk, VmNet } from './device-handles.js'
+import type { MachineHandles } from './machine-handles.js'
 import type { WaitLimits } from './stop-limits.js'
 import type { StopReason } from './stop-reason.js'
-import type { VmVirtioMem } from './virtio-mem.js'
 import type { GdbStub } from './vm-gdb.js'
 import type { VmStatistics } from './vm-stats.js'
 import type { VmWarning } from './vm-warning.js'
@@ -20,15 +11,7 @@ import type { VmWarning } from './vm-warning.js'
 export interface Engine {
   /** @throws VmmError `ERR_STATE` where it is another process's */
   readonly memory: GuestMemory
-  readonly console: VmConsole
-  readonly disks: readonly VmDisk[]
-  readonly nets: readonly VmNet[]
-  readonly vsock: VmVsock | undefined
-  readonly agent: GuestAgent | undefined
-  readonly virtioConsole: VmVirtioConsole | undefined
-  readonly balloon: VmBalloon | undefined
-  readonly virtioMem: VmVirtioMem | undefined
-  readonly debugcon: VmDebugConsole | undefined
+  readonly handles: MachineHandles
   readonly gdb: GdbStub
   /** Of the process that runs the guest. */
   readonly pid: number

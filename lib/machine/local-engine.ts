@@ -2,21 +2,14 @@ import type { Cleanup } from '../util/cleanup.js'
 import { type Assembly, assemble } from './assemble.js'
 import type { Engine, EngineEvents } from './engine.js'
 import type { MachineConfig } from './machine-config.js'
+import type { MachineHandles } from './machine-handles.js'
 import type { WaitLimits } from './stop-limits.js'
 import { describeStopReason, type StopReason } from './stop-reason.js'
 import type { GdbStub } from './vm-gdb.js'
 
 /** A machine in this process. */
 export class LocalEngine implements Engine {
-  readonly console
-  readonly disks
-  readonly nets
-  readonly vsock
-  readonly agent
-  readonly virtioConsole
-  readonly balloon
-  readonly virtioMem
-  readonly debugcon
+  readonly handles: MachineHandles
   readonly gdb: GdbStub
   readonly settled = Promise.resolve()
   readonly pid = process.pid
@@ -27,15 +20,7 @@ export class LocalEngine implements Engine {
   private constructor(assembly: Assembly, events: EngineEvents) {
     this.#assembly = assembly
     this.#events = events
-    this.console = assembly.console
-    this.disks = assembly.disks
-    this.nets = assembly.nets
-    this.vsock = assembly.vsock
-    this.agent = assembly.agent
-    this.virtioConsole = assembly.virtioConsole
-    this.balloon = assembly.balloon
-    this.virtioMem = assembly.virtioMem
-    this.debugcon = assembly.debugcon
+    this.handles = assembly
     const { debugTarget } = assembly
     this.gdb = {
       serve: async (stream) => {
@@ -106,11 +91,11 @@ export class LocalEngine implements Engine {
     this.#ended = true
     this.#assembly.runLoop.stop()
     this.#assembly.hotPlug.end()
-    this.virtioMem?.end()
+    this.#assembly.virtioMem?.end()
     this.#assembly.endAgent(describeStopReason(reason))
     this.#assembly.debugTarget.end(reason)
-    this.console.output.end()
-    this.debugcon?.end()
+    this.#assembly.console.output.end()
+    this.#assembly.debugcon?.end()
   }
 
   ref(): void {

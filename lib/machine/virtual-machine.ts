@@ -26,6 +26,7 @@ import { formatStats } from './format-stats.js'
 import { withKeptKernel } from './kept-kernel.js'
 import { LocalEngine } from './local-engine.js'
 import { type MachineConfig, parseConfig } from './machine-config.js'
+import type { MachineHandles } from './machine-handles.js'
 import type { VirtualMachineOptions } from './machine-options.js'
 import * as check from './option-checks.js'
 import { awaitStop, type WaitLimits } from './stop-limits.js'
@@ -80,7 +81,10 @@ export interface VirtualMachineEvents {
  * console.log(await vm.stopped)
  * ```
  */
-export class VirtualMachine extends EventEmitter<VirtualMachineEvents> implements AsyncDisposable {
+export class VirtualMachine
+  extends EventEmitter<VirtualMachineEvents>
+  implements MachineHandles, AsyncDisposable
+{
   /** The options, checked and completed. */
   readonly config: MachineConfig
   /** The serial console, the guest's `ttyS0`. */
@@ -134,15 +138,16 @@ export class VirtualMachine extends EventEmitter<VirtualMachineEvents> implement
     this.#engine = engine
     this.#cleanup = cleanup
     this.#log = new VmLog(config.log, config.name)
-    this.console = engine.console
-    this.disks = engine.disks
-    this.nets = engine.nets
-    this.vsock = engine.vsock
-    this.agent = engine.agent
-    this.virtioConsole = engine.virtioConsole
-    this.balloon = engine.balloon
-    this.virtioMem = engine.virtioMem
-    this.debugcon = engine.debugcon
+    const { handles } = engine
+    this.console = handles.console
+    this.disks = handles.disks
+    this.nets = handles.nets
+    this.vsock = handles.vsock
+    this.agent = handles.agent
+    this.virtioConsole = handles.virtioConsole
+    this.balloon = handles.balloon
+    this.virtioMem = handles.virtioMem
+    this.debugcon = handles.debugcon
     this.gdb = new VmGdb(engine.gdb)
     const { promise, resolve } = new Settled<StopReason>()
     this.stopped = promise

@@ -1,6 +1,3 @@
-import type { Readable } from 'node:stream'
-import type { GuestAgent } from '../../agent/guest-agent.js'
-import { ConsoleOutput } from '../../backends/char/console-output.js'
 import { VmmError } from '../../errors.js'
 import { Channel } from '../../isolation/channel.js'
 import type { ChannelStream } from '../../isolation/channel-stream.js'
@@ -9,9 +6,7 @@ import type { GuestMemory } from '../../memory/guest-memory.js'
 import type { Cleanup } from '../../util/cleanup.js'
 import { joinStreams } from '../../util/join-streams.js'
 import { Settled } from '../../util/settled.js'
-import { openAgent } from '../agent.js'
-import type { VmConsole } from '../console.js'
-import type { VmBalloon, VmDisk, VmNet, VmVirtioConsole } from '../device-handles.js'
+import type { VmDisk, VmNet } from '../device-handles.js'
 import { checkDisk, checkNet } from '../device-options.js'
 import type { Engine, EngineEvents } from '../engine.js'
 import { notPlugged } from '../hot-plug.js'
@@ -20,23 +15,14 @@ import { openBackend, openBridge } from '../open-backends.js'
 import * as check from '../option-checks.js'
 import { awaitStop, type WaitLimits } from '../stop-limits.js'
 import { describeStopReason, type StopReason } from '../stop-reason.js'
-import type { VmVirtioMem } from '../virtio-mem.js'
 import type { GdbStub } from '../vm-gdb.js'
 import type { VmStatistics } from '../vm-stats.js'
 import { BackendServers } from './backend-servers.js'
 import { checkSnapshot } from './check-snapshot.js'
 import { MachineProcess } from './machine-process.js'
+import { ConsolePorts, openHandles, type RemoteHandles } from './open-handles.js'
 import type { Snapshot } from './protocol.js'
-import {
-  RemoteBalloon,
-  RemoteDisk,
-  RemoteInput,
-  type RemoteMachine,
-  RemoteNet,
-  RemoteVirtioConsole,
-  RemoteVirtioMem,
-} from './remote-handles.js'
-import { RemoteVsock } from './remote-vsock.js'
+import { RemoteDisk, type RemoteMachine, RemoteNet } from './remote-handles.js'
 import { shipConfig } from './ship-config.js'
 import { stopReasonFromForm } from './stop-reason-form.js'
 import { checkWarning } from './warning-form.js'
@@ -52,22 +38,10 @@ const checkName = check.value<string>(
   'a name',
   (given) => typeof given === 'string' && /^(block|net)\d{1,6}$/.test(given),
 )
-const checkPort = check.object({ port: check.integer(0, 30) })
-
-/** What is told of a machine before it is there. */
-type Early = Map<number, ChannelStream>
 
 /** A machine in a process of its own. Nothing here waits for that process without a limit, nor believes what it says. */
 export class IsolatedEngine implements Engine, RemoteMachine {
-  readonly console: VmConsole
-  readonly disks: VmDisk[]
-  readonly nets: VmNet[]
-  readonly vsock: RemoteVsock | undefined
-  readonly agent: GuestAgent | undefined
-  readonly virtioConsole: VmVirtioConsole | undefined
-  readonly balloon: VmBalloon | undefined
-  readonly virtioMem: VmVirtioMem | undefined
-  readonly debugcon: ConsoleOutput | undefined
+  readonly handles: RemoteHandles
   readonly gdb: GdbStub
   readonly channel: Channel
   readonly #process: MachineProcess
@@ -75,10 +49,7 @@ export class IsolatedEngine implements Engine, RemoteMachine {
   readonly #servers: BackendServers
   readonly #plugged: Cleanup
   readonly #cleanups = new Map<unknown, Cleanup>()
-  readonly #output: ConsoleOutput
-  readonly #endAgent: (reason: string) => void
   readonly #finished = new Settled<void>()
-  readonly #ports: Early
   readonly #memory: GuestMemory | undefined
   #snapshot: Snapshot
   #running = false
@@ -96,21 +67,8 @@ export class IsolatedEngine implements Engine, RemoteMachine {
     this.#events = events
     this.#servers = servers
     this.#plugged = plugged
-    this.#ports = ports
     this.#snapshot = snapshot
-    this.#output = new ConsoleOutput({ capacity: config.consoleBufferSize })
-    this.console = { output: this.#output, input: new RemoteInput(channel, undefined) }
-    this.disks = config.disks.map((_, i) => new RemoteDisk(`block${i}`, this))
-    this.nets = config.nets.map(({ backend }, i) => new RemoteNet(`net${i}`, this, backend))
-    this.vsock = config.vsock && new RemoteVsock(config.vsock.cid, this)
-    this.virtioConsole = config.virtioConsole && this.#remoteConsole(config.virtioConsole.ports)
-    this.balloon = config.balloon && new RemoteBalloon(this)
-    this.virtioMem = config.virtioMem && new RemoteVirtioMem(config.virtioMem, this)
-    const { debugcon } = config.devices
-    this.debugcon = debugcon && new ConsoleOutput({ capacity: debugcon.bufferSize })
-    const { agent, endAgent } = openAgent(config, this.vsock)
-    this.agent = agent
-    this.#endAgent = endAgent
+    this.handles = openHandles(config, this, ports)
     this.gdb = {
       serve: async (client) => {
         const remote = channel.open('gdb')
@@ -138,11 +96,12 @@ export class IsolatedEngine implements Engine, RemoteMachine {
     const { form, fds, files, memory } = await shipConfig(config, servers, cleanup)
     const plugged = cleanup.child()
     const process = new MachineProcess(files, fds, program)
-    const ports: Early = new Map()
+    const ports = new ConsolePorts()
     const opened = (name: string, content: Content, stream: ChannelStream) => {
       if (name === 'net') servers.opened(content, stream)
-      else if (name === 'accepted' && engine?.vsock) engine.vsock.accepted(content, stream)
-      else if (name === 'port') takePort(ports, content, stream)
+      else if (name === 'accepted' && engine?.handles.vsock)
+        engine.handles.vsock.accepted(content, stream)
+      else if (name === 'port') ports.take(content, stream)
       else throw violation(`a stream called ${name}`)
     }
     channel = new Channel(process.connection, {
@@ -169,7 +128,8 @@ export class IsolatedEngine implements Engine, RemoteMachine {
       const parts = { channel, process, events, servers, plugged, ports, memory }
       engine = new IsolatedEngine(config, parts, snapshot)
       const path = config.vsock?.unixSocket
-      if (engine.vsock && path !== undefined) await openBridge(engine.vsock, path, cleanup)
+      const { vsock } = engine.handles
+      if (vsock && path !== undefined) await openBridge(vsock, path, cleanup)
       return engine
     } catch (error) {
       config.signal?.throwIfAborted()
@@ -225,7 +185,7 @@ export class IsolatedEngine implements Engine, RemoteMachine {
 
   async plugDisk(given: unknown): Promise<VmDisk> {
     const { backend, ...others } = checkDisk(given, 'disk')
-    return await this.#plug('disk', backend, this.disks, async (cleanup) => {
+    return await this.#plug('disk', backend, this.handles.disks, async (cleanup) => {
       const disk = this.#servers.disk(backend, cleanup)
       const { value } = await this.#request('plugDisk', { ...others, disk })
       return new RemoteDisk(checkName(value, 'disk'), this)
@@ -234,7 +194,7 @@ export class IsolatedEngine implements Engine, RemoteMachine {
 
   async plugNet(given: unknown): Promise<VmNet> {
     const { backend, ...others } = checkNet(given, 'net')
-    return await this.#plug('net', backend, this.nets, async (cleanup) => {
+    return await this.#plug('net', backend, this.handles.nets, async (cleanup) => {
       const net = this.#servers.net(backend, cleanup)
       const { value } = await this.#request('plugNet', { ...others, net })
       return new RemoteNet(checkName(value, 'net'), this, backend)
@@ -242,7 +202,7 @@ export class IsolatedEngine implements Engine, RemoteMachine {
   }
 
   async unplug(device: unknown, limits: WaitLimits): Promise<void> {
-    const lists: (VmDisk | VmNet)[][] = [this.disks, this.nets]
+    const lists: (VmDisk | VmNet)[][] = [this.handles.disks, this.handles.nets]
     const list = lists.find((each) => each.includes(device as VmDisk | VmNet))
     if (list === undefined) {
       throw notPlugged(device)
@@ -259,7 +219,7 @@ export class IsolatedEngine implements Engine, RemoteMachine {
 
   end(reason: StopReason): void {
     this.#running = false
-    this.#endAgent(describeStopReason(reason))
+    this.handles.endAgent(describeStopReason(reason))
     if (this.#ended || this.channel.closed) this.#finish()
     else {
       const timer = setTimeout(() => this.#process.kill(), END_PATIENCE)
@@ -293,10 +253,11 @@ export class IsolatedEngine implements Engine, RemoteMachine {
   /** @throws VmmError for a message that is none */
   takeMessage(name: string, content: Content): void {
     const { value, bytes } = content
+    const { console, debugcon, vsock } = this.handles
     switch (name) {
       case 'output': {
         const { from } = checkOutput(value, 'output')
-        const output = from === 'console' ? this.#output : this.debugcon
+        const output = from === 'console' ? console.output : debugcon
         for (const byte of bytes) output?.put(byte)
         return
       }
@@ -310,7 +271,7 @@ export class IsolatedEngine implements Engine, RemoteMachine {
         this.#events.onReset()
         return
       case 'connected':
-        this.vsock?.connected(content)
+        vsock?.connected(content)
         return
       case 'stopped': {
         const reason = stopReasonFromForm(value)
@@ -335,8 +296,8 @@ export class IsolatedEngine implements Engine, RemoteMachine {
   }
 
   #finish(): void {
-    this.#output.end()
-    this.debugcon?.end()
+    this.handles.console.output.end()
+    this.handles.debugcon?.end()
     this.#finished.resolve()
     this.#keepAlive()
   }
@@ -358,15 +319,6 @@ export class IsolatedEngine implements Engine, RemoteMachine {
       await cleanup.run().catch(() => {}) // the first error is the one to report
       throw error
     }
-  }
-
-  #remoteConsole(names: readonly string[]): RemoteVirtioConsole {
-    const outputs = ['console', ...names].map((name, i) => {
-      const output = this.#ports.get(i)
-      if (output === undefined) throw violation('a console without its ports')
-      return { name, output: output as Readable }
-    })
-    return new RemoteVirtioConsole(this, outputs)
   }
 
   /** A request that a machine's process answers in time, whatever its guest does. */
@@ -404,14 +356,8 @@ interface IsolatedParts {
   readonly servers: BackendServers
   /** Of devices that are plugged in later, whose backends outlive the process as the others' do. */
   readonly plugged: Cleanup
-  readonly ports: Early
+  readonly ports: ConsolePorts
   readonly memory: GuestMemory | undefined
-}
-
-function takePort(ports: Early, { value }: Content, stream: ChannelStream): void {
-  const { port } = checkPort(value, 'port')
-  if (ports.has(port)) throw violation('a port that there is already')
-  ports.set(port, stream)
 }
 
 function died(how: string): VmmError {
