@@ -6,7 +6,8 @@
 
 namespace node_kvm {
 
-// The argument of addRoute(): see NativeRoute in lib/binding.ts. False with an exception pending.
+// The argument of addRoute(): see NativeRoute in lib/binding/exit-channel.ts. False with an
+// exception pending.
 bool GetRouteOptions(napi_env env, napi_value value, RouteOptions* out);
 
 }  // namespace node_kvm

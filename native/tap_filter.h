@@ -9,7 +9,7 @@ namespace node_kvm {
 // The frames that a guest has asked for (virtio 1.3, 5.1.6.5.1 to 5.1.6.5.3), and its MTU.
 class TapFilter {
  public:
-  // As lib/binding.ts has them.
+  // As lib/binding/net.ts has them.
   static constexpr uint32_t kActive = 1;
   static constexpr uint32_t kBroadcast = 2;
   static constexpr uint32_t kAllUnicast = 4;

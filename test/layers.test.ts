@@ -9,7 +9,7 @@ const layers: Record<string, { files: RegExp; imports: string[]; packages?: stri
   util: { files: /^lib\/util\//, imports: ['errors'] },
   errors: { files: /^lib\/errors\.ts$/, imports: [] },
   binding: {
-    files: /^lib\/binding\.ts$/,
+    files: /^lib\/binding[./]/,
     imports: ['util', 'errors'],
     packages: ['node-gyp-build'],
   },

@@ -21,7 +21,7 @@ int Ioctl(int fd, unsigned long request, T argument) {
   return result < 0 ? -errno : result;
 }
 
-// The body of every class's `ioctl(request, argument)`: see NativeFd in lib/binding.ts.
+// The body of every class's `ioctl(request, argument)`: see NativeFd in lib/binding/fds.ts.
 // `xsave_size` counts for vCPUs.
 napi_value CheckedIoctl(napi_env env, int fd, FdKind kind, const Args& args,
                         uint32_t xsave_size = 0);
