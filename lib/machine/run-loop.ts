@@ -12,6 +12,7 @@ import type { VcpuFd } from '../kvm/vcpu-fd.js'
 import { type ExitMessage, exitChannel } from '../util/diagnostics.js'
 import { Settled } from '../util/settled.js'
 import { crashSite } from './crash-site.js'
+import { describeAccess, describeExit } from './describe-access.js'
 import { type CoalescingZones, DeviceRoutes } from './device-routes.js'
 import { type ExitCounts, sumExitCounts } from './exit-stats.js'
 import { endingOfDeviceError, endingOfErrno, endingOfExit, type RunEnding } from './run-ending.js'
@@ -121,8 +122,8 @@ export class RunLoop implements Disposable {
   /**
    * Gives a vCPU a thread. It runs from the next `run()` on. Returns its index, 0 for the first.
    * @param nice by how much the thread's nice value is above that of this one, 0 to 19
-   * @throws VmmError `ERR_INVALID_OPTION` for a `nice` out of range, `ERR_CLOSED`, `ERR_STATE` after the end or for a vCPU that is here already; KvmError `EAGAIN` if the
-   *   host has no thread left
+   * @throws VmmError `ERR_INVALID_OPTION` for a `nice` out of range, `ERR_CLOSED`, `ERR_STATE` after the end or for a vCPU
+   *   that is here already; KvmError `EAGAIN` if the host has no thread left
    */
   addVcpu(vcpu: VcpuFd, nice = 0): number {
     const index = this.#channel.addVcpu(vcpu.native, nice)
@@ -285,7 +286,7 @@ export class RunLoop implements Disposable {
       else if (reason === KVM_EXIT_DEBUG && this.onDebugExit) this.onDebugExit(index, page)
       else return endingOfExit(index, page.exit(), () => crashSite(vcpu))
     } catch (error) {
-      return endingOfDeviceError(this.#describeAccess(page), error)
+      return endingOfDeviceError(describeExit(page, this.#pio, this.#mmio), error)
     }
     this.#answered = index
     return undefined
@@ -296,7 +297,7 @@ export class RunLoop implements Disposable {
     const { page } = this.#vcpus[vcpu]!
     const reason = page.exitReason
     const isAccess = reason === KVM_EXIT_IO || reason === KVM_EXIT_MMIO
-    const access = isAccess ? this.#describeAccess(page) : ''
+    const access = isAccess ? describeExit(page, this.#pio, this.#mmio) : ''
     const start = performance.now()
     const ending = this.#serve(vcpu)
     const message = { machine: this.#name, vcpu, reason, access, start, end: performance.now() }
@@ -328,9 +329,9 @@ export class RunLoop implements Disposable {
         this.#routes.handled(route, offset)
       }
     } catch (error) {
-      const name = this.#routes.find(mailbox[at]!)?.range.device.name
+      const range = this.#routes.find(mailbox[at]!)?.range
       const [, offset, width] = mailbox.subarray(at)
-      return endingOfDeviceError(describeAccess(name, 'write', width!, offset!), error)
+      return endingOfDeviceError(describeAccess(range, 'write', width!, offset!), error)
     } finally {
       this.#delivering = false
     }
@@ -378,28 +379,4 @@ export class RunLoop implements Disposable {
     this.#pausing = undefined
     pausing?.resolve()
   }
-
-  #describeAccess(page: RunPage): string {
-    const isIo = page.exitReason === KVM_EXIT_IO
-    const bus = isIo ? this.#pio : this.#mmio
-    const address = isIo ? page.ioPort : page.mmioAddress
-    const range = bus.find(address)
-    const isRead = isIo ? page.ioIsIn : !page.mmioIsWrite
-    return describeAccess(
-      range?.device.name,
-      isRead ? 'read' : 'write',
-      isIo ? page.ioSize : page.mmioLength,
-      address - (range?.base ?? 0),
-    )
-  }
-}
-
-function describeAccess(
-  device: string | undefined,
-  what: 'read' | 'write',
-  width: number,
-  offset: number,
-): string {
-  const bytes = width === 1 ? '1 byte' : `${width} bytes`
-  return `${device ?? 'a device that is gone'}: ${what} of ${bytes} at offset 0x${offset.toString(16)}`
 }

@@ -2,38 +2,9 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { Bus } from '../../lib/bus/bus.js'
 import { KVM_EXIT_IO_IN, KVM_EXIT_IO_OUT } from '../../lib/kvm/abi/exits.js'
-import { RunPage } from '../../lib/kvm/run-page.js'
 import { serveIo, serveMmio } from '../../lib/machine/serve-exit.js'
 import { recorder } from '../helpers/run-loop-rig.js'
-
-const PAGE = 0x3000
-
-interface Io {
-  direction: number
-  size: number
-  port: number
-  count: number
-  dataOffset: number
-}
-
-function ioPage({ direction, size, port, count, dataOffset }: Io): RunPage {
-  const page = new RunPage(new ArrayBuffer(PAGE))
-  page.view.setUint8(32, direction)
-  page.view.setUint8(33, size)
-  page.view.setUint16(34, port, true)
-  page.view.setUint32(36, count, true)
-  page.view.setBigUint64(40, BigInt(dataOffset), true)
-  return page
-}
-
-function mmioPage(address: bigint, length: number, isWrite: boolean, data: bigint): RunPage {
-  const page = new RunPage(new ArrayBuffer(PAGE))
-  page.view.setBigUint64(32, address, true)
-  page.view.setBigUint64(40, data, true)
-  page.view.setUint32(48, length, true)
-  page.view.setUint8(52, isWrite ? 1 : 0)
-  return page
-}
+import { ioPage, mmioPage, PAGE } from '../helpers/run-pages.js'
 
 describe('KVM_EXIT_IO', () => {
   it('fills in the items of a read, and only those', () => {
