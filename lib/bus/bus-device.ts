@@ -1,9 +1,6 @@
 import type { IrqLine } from '../interrupt/irq-line.js'
 import type { InterruptCause } from './interrupt-cause.js'
 
-/** Bytes of one guest access. */
-export type AccessWidth = 1 | 2 | 4 | 8
-
 /**
  * What answers a range of ports or of guest-physical addresses.
  * A device is told the offset in its range, never the address; the bus never passes an access that crosses the range's end.

@@ -21,7 +21,7 @@ describe('bootTest', () => {
     expect(result.logFile).toBeUndefined()
   })
 
-  it('types', async () => {
+  it('types what it is told to into the console', async () => {
     await using test = await boot([guest.echoLine])
     test.send('typed\n')
     await test.console.waitFor('typed')

@@ -27,7 +27,7 @@ function resultOf(log: string): BootResult {
 const FINE = resultOf('hello\nKTAP version 1\n1..1\nok 1 a\n')
 const BAD = resultOf('KTAP version 1\n1..1\nnot ok 1 a\nUBSAN: shift in x.c\n')
 
-it('toBoot', () => {
+it('toBoot tells of every failure, with its line', () => {
   expect(FINE).toBoot()
   expect(() => expect(BAD).toBoot()).toThrow(
     /boot: report: ubsan in line 4[\s\S]*boot: ktap: a: failed/,
@@ -35,21 +35,21 @@ it('toBoot', () => {
   expect(() => expect(FINE).not.toBoot()).toThrow('booted without a failure')
 })
 
-it('toHavePassedKtap', () => {
+it('toHavePassedKtap names the tests that failed, and fails without any', () => {
   expect(FINE).toHavePassedKtap()
   expect(FINE.ktap).toHavePassedKtap()
   expect(() => expect(BAD).toHavePassedKtap()).toThrow('a: failed')
   expect(() => expect(resultOf('nothing')).toHavePassedKtap()).toThrow('no test by KTAP')
 })
 
-it('toHaveKernelReport', () => {
+it('toHaveKernelReport takes a kind, and shows what it found', () => {
   expect(FINE).not.toHaveKernelReport()
   expect(BAD).toHaveKernelReport('ubsan')
   expect(BAD).not.toHaveKernelReport('panic')
   expect(() => expect(BAD).not.toHaveKernelReport()).toThrow('shift in x.c')
 })
 
-it('toHavePrinted', () => {
+it('toHavePrinted takes a text or a pattern, and shows what was printed', () => {
   expect(FINE).toHavePrinted('hello')
   expect(FINE).toHavePrinted(/^HEL/gim)
   expect(() => expect(FINE).toHavePrinted('bye')).toThrow('hello')

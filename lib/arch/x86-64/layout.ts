@@ -76,7 +76,6 @@ export const FW_CFG_PORT = 0x510
 export const POST_CODE_PORT = 0x80
 export const SYSTEM_CONTROL_PORT = 0x92
 export const I8042_DATA_PORT = 0x60
-export const I8042_COMMAND_PORT = 0x64
 export const COM1_PORT = 0x3f8
 /** ACPI's fixed hardware, as devices/legacy/acpi-pm.ts has it: each register block's offset from the first port. */
 export const ACPI_PM_PORT = 0x600

@@ -12,11 +12,9 @@ export const FW_CFG_PORTS = 0xc
 
 export const FW_CFG_SIGNATURE = 0x00
 export const FW_CFG_ID = 0x01
-export const FW_CFG_UUID = 0x02
 export const FW_CFG_RAM_SIZE = 0x03
 export const FW_CFG_NOGRAPHIC = 0x04
 export const FW_CFG_NB_CPUS = 0x05
-export const FW_CFG_BOOT_MENU = 0x0e
 export const FW_CFG_MAX_CPUS = 0x0f
 export const FW_CFG_FILE_DIR = 0x19
 /** The key of the first file. */
