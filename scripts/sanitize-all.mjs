@@ -1,9 +1,11 @@
-// npm run test:sanitize: everything that runs native code under each sanitizer in turn, and the corpora of fuzzing.
+// npm run test:sanitize: everything that runs native code under each sanitizer, and the corpora of fuzzing. Those that
+// share a build take turns; the others run beside them, and their output comes after.
 // Usage: npm run test:sanitize [-- --part], which is what continuous integration has time for: each over the tests that
 // do the most to memory, descriptors or threads
-import { spawnSync } from 'node:child_process'
+import { spawn } from 'node:child_process'
 import { join } from 'node:path'
 import { packageRoot } from './lib/build-addon.mjs'
+import { HeldOutput } from './lib/held-output.mjs'
 import { projectArguments } from './lib/vitest.mjs'
 
 const PROJECTS = projectArguments(['kvm', 'hostile', 'load', 'unit'])
@@ -38,9 +40,31 @@ if ((part ?? '--part') !== '--part' || rest.length > 0) {
   process.exit(2)
 }
 const runs = part ? PART : ALL
-const failed = runs.filter((args) => {
+/** @returns {Promise<boolean>} whether it passed */
+function sanitize(args, output) {
   const script = join(packageRoot, 'scripts/sanitize.mjs')
-  return spawnSync(process.execPath, [script, ...args], { stdio: 'inherit' }).status !== 0
-})
-console.log(`${runs.length - failed.length} passed, ${failed.length} failed`)
-process.exitCode = failed.length === 0 ? 0 : 1
+  const child = spawn(process.execPath, [script, ...args], { stdio: ['ignore', 'pipe', 'pipe'] })
+  for (const stream of [child.stdout, child.stderr]) stream.pipe(output, { end: false })
+  return new Promise((resolve, reject) => {
+    child.once('error', reject).once('close', (status) => resolve(status === 0))
+  })
+}
+
+/** @returns {Promise<number>} how many failed */
+async function inTurn(some, output) {
+  let failed = 0
+  for (const args of some) if (!(await sanitize(args, output))) failed++
+  return failed
+}
+
+const isThread = ([kind]) => kind === 'thread'
+const held = new HeldOutput(process.stdout)
+const thread = inTurn(runs.filter(isThread), held)
+const address = await inTurn(
+  runs.filter((run) => !isThread(run)),
+  process.stdout,
+)
+held.release()
+const failed = address + (await thread)
+console.log(`${runs.length - failed} passed, ${failed} failed`)
+process.exitCode = failed === 0 ? 0 : 1

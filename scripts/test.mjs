@@ -1,12 +1,13 @@
 // npm test: everything. Stock kernels run on this machine's KVM where it can run them, else in the emulated KVM host.
 // Usage: npm test -- [--no-install] [--isolation process] [--only unit|kvm|hostile|load|guest|guest-long|guest-long/NAME]
 import { spawn } from 'node:child_process'
-import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import { mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs'
 import { constants, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { bootstrap, main, step } from './bootstrap.mjs'
 import { packageRoot } from './lib/build-addon.mjs'
+import { HeldOutput } from './lib/held-output.mjs'
 import { describeGroup } from './lib/processes.mjs'
 import { count, failures, readResults, stalledTests } from './lib/results.mjs'
 import { vitest } from './lib/vitest.mjs'
@@ -30,7 +31,7 @@ const ABORTING = {
     "QEMU's emulation of SVM asserts when a nested guest writes CR8, as OVMF does with each interrupt",
 }
 /** Seconds, of one start of the emulated host: far more than the guest tests take. */
-const HOST_LIMIT = 1800
+const HOST_LIMIT = 3600
 /** What runs in the emulated host: the guests, and what differs between its KVM and one in software. */
 const EMULATED = {
   guest: {
@@ -44,8 +45,11 @@ const EMULATED = {
     ]),
   ),
 }
-/** Seconds, of a suite on this machine: vitest's own limits cannot end a test that blocks its thread. */
-const SUITE_LIMIT = 900
+/**
+ * Seconds without a result of a suite on this machine: vitest's own limits, of which the longest is 300 seconds, cannot
+ * end a test that blocks its thread.
+ */
+const SILENCE_LIMIT = 600
 
 await main(async () => {
   const { values } = parseArgs({
@@ -74,27 +78,55 @@ await main(async () => {
   try {
     const { usable, why } = await kvmUsable()
     const own = `this machine's /dev/kvm: ${why}`
-    const suites = []
-    for (const name of wanted) {
+    const isEmulated = (name) => name in EMULATED && !usable
+    const run = async (name, output) => {
       const results = join(directory, `${name.replace('/', '-')}.jsonl`)
-      const emulated = name in EMULATED && !usable
-      const repeats = emulated
-        ? await runEmulated(name, results, directory, testing)
-        : await runHere(name, results)
+      const emulated = isEmulated(name)
+      // What else ends it, such as the host's time, fails this suite and no other.
+      const thrown = []
+      const running = emulated
+        ? runEmulated(name, results, directory, testing, output)
+        : runHere(name, results)
+      const repeats = await running.catch(({ message }) => {
+        thrown.push(message)
+        return []
+      })
       const aborted = emulated && ABORTING[name] && !readResults(results).ended
-      if (aborted) process.stdout.write(`\n${name}: skipped: ${ABORTING[name]}\n`)
+      if (aborted) output.write(`\n${name}: skipped: ${ABORTING[name]}\n`)
       const kvm = name === 'unit' ? 'none' : emulated ? `the emulated KVM host, as ${own}` : own
       const done = readResults(results)
       const counts = aborted ? { passed: 0, failed: 0, skipped: done.undone.length } : count(done)
+      counts.failed += thrown.length
       const failed = aborted ? [] : failures(done)
-      suites.push({ name, kvm, repeats, failures: failed, aborted, ...counts })
+      return { name, kvm, repeats, failures: [...thrown, ...failed], aborted, ...counts }
     }
+    const suites = await runAll(wanted, isEmulated, run)
     if (!long) process.stdout.write(`\n${LONG}: not run; npm test -- --only ${LONG}\n`)
     return summarize(suites)
   } finally {
     rmSync(directory, { recursive: true, force: true })
   }
 })
+
+/**
+ * The suites, one after another; but those of the emulated host, which has one processor, beside all others, and their
+ * output after that of these.
+ * @param {(name: string, output: Writable) => Promise<object>} run
+ */
+async function runAll(names, isEmulated, run) {
+  const inTurn = async (some, output) => {
+    const suites = []
+    for (const name of some) suites.push(await run(name, output))
+    return suites
+  }
+  const here = names.filter((name) => !isEmulated(name))
+  const output = new HeldOutput(process.stdout)
+  if (here.length === 0) output.release()
+  const inHost = inTurn(names.filter(isEmulated), output)
+  const suites = await inTurn(here, process.stdout)
+  output.release()
+  return [...suites, ...(await inHost)]
+}
 
 /**
  * A suite on this machine. What blocks its process for good, as a guest in a software KVM has been seen to, is ended
@@ -108,7 +140,7 @@ async function runHere(name, results) {
   if (await runGroup(name, projects, results, filters)) return []
   const files = readResults(results).undone
   await runGroup(name, projects, results, files)
-  return files.map((file) => `${file}: not done after ${SUITE_LIMIT} s`)
+  return files.map((file) => `${file}: not done after ${SILENCE_LIMIT} s without a result`)
 }
 
 /** @returns {Promise<boolean>} whether it ended by itself */
@@ -128,17 +160,24 @@ function runGroup(name, projects, results, filters) {
     const signals = ['SIGINT', 'SIGTERM', 'SIGHUP']
     for (const signal of signals) process.once(signal, interrupt)
     let ended = true
-    const timer = setTimeout(() => {
+    let size = 0
+    let silent = 0
+    const timer = setInterval(() => {
+      const before = size
+      size = statSync(results, { throwIfNoEntry: false })?.size ?? 0
+      silent = size === before ? silent + 1 : 0
+      if (silent < SILENCE_LIMIT) return
+      clearInterval(timer)
       ended = false
       const running = readResults(results).running.join('; ')
       process.stdout.write(
-        `\n${name}: not done after ${SUITE_LIMIT} s. Running: ${running}\n${describeGroup(child.pid)}\n`,
+        `\n${name}: no result for ${SILENCE_LIMIT} s. Running: ${running}\n${describeGroup(child.pid)}\n`,
       )
       killGroup(child.pid)
-    }, SUITE_LIMIT * 1000)
+    }, 1000)
     child.on('error', reject)
     child.on('close', () => {
-      clearTimeout(timer)
+      clearInterval(timer)
       for (const signal of signals) process.off(signal, interrupt)
       killGroup(child.pid)
       resolve(ended)
@@ -160,7 +199,7 @@ function killGroup(id) {
  * what such a fault inside a guest looks like, is run again, once. No other test is.
  * @returns {Promise<string[]>} what was repeated, and why
  */
-async function runEmulated(name, results, directory, testing) {
+async function runEmulated(name, results, directory, testing, output) {
   const repeats = []
   const start = async (filters) => {
     try {
@@ -174,6 +213,8 @@ async function runEmulated(name, results, directory, testing) {
           },
           shareReadWrite: [directory],
           stdin: 'ignore',
+          stdout: output,
+          stderr: output,
           // The emulator's threads race where a kernel patches its code while another processor runs it: with two, one
           // start in ten or so ends by a fault of the emulator's own.
           cpus: 1,
@@ -184,12 +225,12 @@ async function runEmulated(name, results, directory, testing) {
       return true
     } catch (error) {
       if (error.code !== 'ERR_EMULATED_HOST' || !Array.isArray(error.value)) throw error
-      process.stdout.write(`\n${error.message}\n`)
+      output.write(`\n${error.message}\n`)
       repeats.push(error.message)
       return false
     }
   }
-  process.stdout.write(`\nRunning ${name} in the emulated KVM host\n`)
+  output.write(`\nRunning ${name} in the emulated KVM host\n`)
   const { filters } = EMULATED[name]
   // Nothing is planned yet if the emulator fails at once.
   const left = () => {
@@ -200,7 +241,7 @@ async function runEmulated(name, results, directory, testing) {
   const stalled = stalledTests(readResults(results))
   if (stalled.length > 0) {
     repeats.push(...stalled.map(({ file, name }) => `${file}: ${name}: timed out`))
-    process.stdout.write(`\nRunning again what timed out, once:\n${repeats.join('\n')}\n`)
+    output.write(`\nRunning again what timed out, once:\n${repeats.join('\n')}\n`)
     const names = stalled.map(({ name }) => escapeRegExp(name.replaceAll(' > ', ' ')))
     await start([...new Set(stalled.map(({ file }) => file)), '-t', `^(${names.join('|')})$`])
   }

@@ -1,4 +1,5 @@
 // Programs of test/ as JavaScript that Node runs, for what is started outside of the test runner.
+import { mkdirSync, renameSync, writeFileSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { build } from 'esbuild'
 import { packageRoot } from './build-addon.mjs'
@@ -22,7 +23,8 @@ const compiledLibrary = {
  */
 export async function bundleTests({ folder, files, withLibrary = false, plugins = [] }) {
   const outdir = join(packageRoot, folder)
-  await build({
+  const { outputFiles } = await build({
+    write: false,
     entryPoints: files.map((file) => join(packageRoot, 'test', file)),
     outdir,
     entryNames: '[name]',
@@ -34,5 +36,12 @@ export async function bundleTests({ folder, files, withLibrary = false, plugins 
     packages: 'external',
     plugins: withLibrary ? plugins : [compiledLibrary],
   })
+  mkdirSync(outdir, { recursive: true })
+  for (const { path, contents } of outputFiles) {
+    // Another run of the tests may be starting what is there.
+    const temporary = `${path}.${process.pid}`
+    writeFileSync(temporary, contents)
+    renameSync(temporary, path)
+  }
   return files.map((file) => join(outdir, `${basename(file, '.ts')}.mjs`))
 }
