@@ -45,7 +45,6 @@ function guestProject(name: string, include: string[], exclude: string[] = []) {
       exclude,
       // A guest in an emulated host shares its processor with everything else.
       fileParallelism: false,
-      testTimeout: 240_000,
     },
   }
 }

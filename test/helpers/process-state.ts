@@ -43,6 +43,14 @@ export function threads(): number {
   return readdirSync('/proc/self/task').length
 }
 
+/** Whether a condition comes to hold, for what others bring about in their own time, such as a worker of the kernel's. */
+export async function becomes(condition: () => boolean): Promise<boolean> {
+  for (const end = performance.now() + PATIENCE; !condition() && performance.now() < end; ) {
+    await sleep(0)
+  }
+  return condition()
+}
+
 /** Collects garbage and lets finalizers run until `done` holds, for at most five seconds or so. */
 export async function collect(done: () => boolean, rounds = 50): Promise<boolean> {
   const { gc } = globalThis

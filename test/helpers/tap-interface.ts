@@ -1,4 +1,4 @@
-import { execFileSync } from 'node:child_process'
+import { execFileSync, spawnSync } from 'node:child_process'
 import { existsSync, readFileSync } from 'node:fs'
 import { testNetwork } from './test-network.js'
 
@@ -28,6 +28,8 @@ export class TapInterface {
 
   constructor() {
     ip('tuntap', 'add', this.name, 'mode', 'tap')
+    // Else the host would send of its own accord, of IPv6, at whatever time; a kernel without IPv6 has no such mode.
+    spawnSync('ip', ['link', 'set', this.name, 'addrgenmode', 'none'])
     try {
       ip('address', 'add', `${this.network.host}/${this.network.prefix}`, 'dev', this.name)
       ip('link', 'set', this.name, 'up')

@@ -6,6 +6,7 @@ import { IrqfdLine } from '../../lib/interrupt/irqfd.js'
 import { KVM_IRQCHIP_PIC_MASTER } from '../../lib/kvm/abi/interrupts.js'
 import { Kvm } from '../../lib/kvm/kvm.js'
 import type { VmFd } from '../../lib/kvm/vm-fd.js'
+import { becomes } from '../helpers/process-state.js'
 
 const GSI = 4
 const BIT = 1 << GSI
@@ -39,7 +40,7 @@ function takeEdge(): boolean {
 
 /** Irqfds are served by a kernel worker, a moment later. */
 async function untilEdge(): Promise<boolean> {
-  for (let i = 0; i < 10_000 && !edge(); i++) await turn()
+  await becomes(edge)
   return takeEdge()
 }
 

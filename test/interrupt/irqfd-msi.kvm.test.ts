@@ -1,4 +1,3 @@
-import { setImmediate as turn } from 'node:timers/promises'
 import { afterEach, beforeEach, expect, it } from 'vitest'
 import { GsiRouting } from '../../lib/interrupt/gsi-routing.js'
 import { IoctlIrqLine } from '../../lib/interrupt/ioctl-irq.js'
@@ -8,7 +7,7 @@ import { Kvm } from '../../lib/kvm/kvm.js'
 import type { VcpuFd } from '../../lib/kvm/vcpu-fd.js'
 import type { VmFd } from '../../lib/kvm/vm-fd.js'
 import { enableLocalApic, isRequested } from '../helpers/local-apic.js'
-import { openFds } from '../helpers/process-state.js'
+import { becomes, openFds } from '../helpers/process-state.js'
 
 const ADDRESS = 0xfee0_0000
 
@@ -32,21 +31,16 @@ afterEach(() => {
 
 const requested = (vector: number) => isRequested(vcpu, vector)
 
-async function until(condition: () => boolean): Promise<boolean> {
-  for (let i = 0; i < 10_000 && !condition(); i++) await turn()
-  return condition()
-}
-
 it('sends the message that it was given last, and none before', async () => {
   const routing = new GsiRouting(vm)
   const line = new IrqfdMsi(vm, routing)
   line.raise()
   line.route(ADDRESS, 0, 0x41)
   line.raise()
-  expect(await until(() => requested(0x41))).toBe(true)
+  expect(await becomes(() => requested(0x41))).toBe(true)
   line.route(ADDRESS, 0, 0x52)
   line.raise()
-  expect(await until(() => requested(0x52))).toBe(true)
+  expect(await becomes(() => requested(0x52))).toBe(true)
   line.close()
   line.raise()
   line.route(ADDRESS, 0, 0x53)
@@ -71,7 +65,7 @@ it('takes any message, and goes on with the others', async () => {
     bad.raise()
   }
   good.raise()
-  expect(await until(() => requested(0x61))).toBe(true)
+  expect(await becomes(() => requested(0x61))).toBe(true)
 })
 
 it('gives back what it held, and its number', () => {

@@ -1,4 +1,3 @@
-import { setImmediate as turn } from 'node:timers/promises'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { IOAPIC_START } from '../../lib/arch/x86-64/layout.js'
 import { Bus } from '../../lib/bus/bus.js'
@@ -10,6 +9,7 @@ import type { VcpuFd } from '../../lib/kvm/vcpu-fd.js'
 import type { VmFd } from '../../lib/kvm/vm-fd.js'
 import { createIrqchip, type Irqchip } from '../../lib/machine/irqchip.js'
 import { enableLocalApic, isRequested } from '../helpers/local-apic.js'
+import { becomes } from '../helpers/process-state.js'
 import { tinyMachines } from './machines.js'
 import * as guest from './tiny-guest.js'
 
@@ -42,11 +42,6 @@ function program(pin: number, low: number): void {
 
 const requested = (vector: number) => isRequested(vcpu, vector)
 
-async function until(condition: () => boolean): Promise<boolean> {
-  for (let i = 0; i < 10_000 && !condition(); i++) await turn()
-  return condition()
-}
-
 const split = () => {
   using kvm = Kvm.open()
   return kvm.checkExtension(KVM_CAP_SPLIT_IRQCHIP) > 0
@@ -70,10 +65,10 @@ describe.skipIf(!split())("irqchip: 'split', which needs KVM_CAP_SPLIT_IRQCHIP",
     const message = new IrqfdMsi(vm, irqchip.routing)
     program(5, 0x61)
     line.pulse()
-    expect(await until(() => requested(0x61))).toBe(true)
+    expect(await becomes(() => requested(0x61))).toBe(true)
     message.route(0xfee0_0000, 0, 0x62)
     message.raise()
-    expect(await until(() => requested(0x62))).toBe(true)
+    expect(await becomes(() => requested(0x62))).toBe(true)
     message.close()
     line.close()
   })
