@@ -1,5 +1,16 @@
+import type { StatsFs } from 'node:fs'
 import { constants } from 'node:os'
-import { ATTR_SIZE, IN_HEADER_SIZE, OUT_HEADER_SIZE } from './fuse-abi.js'
+import {
+  ATTR_SIZE,
+  FUSE_ASYNC_READ,
+  FUSE_BIG_WRITES,
+  FUSE_KERNEL_MINOR_VERSION,
+  FUSE_KERNEL_VERSION,
+  FUSE_MAX_PAGES,
+  FUSE_PARALLEL_DIROPS,
+  IN_HEADER_SIZE,
+  OUT_HEADER_SIZE,
+} from './fuse-abi.js'
 
 type ErrnoName = keyof typeof constants.errno
 
@@ -138,5 +149,55 @@ export function entryOut(nodeId: number, status: Status): Buffer {
   bytes.writeBigUInt64LE(VALID_SECONDS, 16)
   bytes.writeBigUInt64LE(VALID_SECONDS, 24)
   writeAttr(bytes, 40, status)
+  return bytes
+}
+
+/** Bytes of data in one request or reply, at most. */
+export const PAYLOAD_MAX = 2 ** 20
+const PAGES_MAX = 256
+const OFFERED = FUSE_ASYNC_READ | FUSE_BIG_WRITES | FUSE_PARALLEL_DIROPS | FUSE_MAX_PAGES
+
+/** struct fuse_init_out: what is offered of what the guest asks for. */
+export function initOut(request: FuseRequest): Uint8Array {
+  if (request.u32(0) < FUSE_KERNEL_VERSION) throw new FuseError('EPROTO')
+  const bytes = Buffer.alloc(64)
+  bytes.writeUInt32LE(FUSE_KERNEL_VERSION, 0)
+  bytes.writeUInt32LE(FUSE_KERNEL_MINOR_VERSION, 4)
+  bytes.writeUInt32LE(request.u32(8), 8)
+  bytes.writeUInt32LE((request.u32(12) & OFFERED) >>> 0, 12)
+  bytes.writeUInt32LE(PAYLOAD_MAX, 20)
+  bytes.writeUInt32LE(1, 24)
+  bytes.writeUInt16LE(PAGES_MAX, 28)
+  return bytes
+}
+
+/** struct fuse_statfs_out */
+export function statfsOut(status: StatsFs): Buffer {
+  const { blocks, bfree, bavail, files, ffree, bsize } = status
+  const bytes = Buffer.alloc(80)
+  for (const [i, word] of [blocks, bfree, bavail, files, ffree].entries()) {
+    bytes.writeBigUInt64LE(BigInt.asUintN(64, BigInt(word)), i * 8)
+  }
+  bytes.writeUInt32LE(bsize, 40)
+  bytes.writeUInt32LE(255, 44)
+  bytes.writeUInt32LE(bsize, 48)
+  return bytes
+}
+
+/** struct fuse_open_out */
+export function openOut(handle: number): Buffer {
+  const bytes = Buffer.alloc(16)
+  bytes.writeBigUInt64LE(BigInt(handle), 0)
+  return bytes
+}
+
+/** struct fuse_dirent, padded to eight bytes; `next` is the offset behind it. Its inode number is a mark that there is one. */
+export function direntOut(name: Buffer, type: number, next: number): Buffer {
+  const bytes = Buffer.alloc(Math.ceil((24 + name.length) / 8) * 8)
+  bytes.writeBigUInt64LE(0xffffffffn, 0)
+  bytes.writeBigUInt64LE(BigInt(next), 8)
+  bytes.writeUInt32LE(name.length, 16)
+  bytes.writeUInt32LE(type, 20)
+  name.copy(bytes, 24)
   return bytes
 }

@@ -1,46 +1,15 @@
-import * as fs from 'node:fs'
-import { promisify } from 'node:util'
 import { invalidOption } from '../../errors.js'
-import * as abi from './fuse-abi.js'
-import { attrOut, entryOut, errorReply, FuseError, FuseRequest, reply } from './fuse-message.js'
+import { FolderOperations } from './folder-operations.js'
+import { OUT_HEADER_SIZE } from './fuse-abi.js'
+import { errorReply, FuseError, FuseRequest, reply } from './fuse-message.js'
 import type { ShareBackend } from './share-backend.js'
 import { ShareHandles } from './share-handles.js'
-import { isSame, type ShareNode, ShareNodes } from './share-nodes.js'
+import { ShareNodes } from './share-nodes.js'
 
 export interface SharedFolderOptions {
   /** The guest can change nothing. `false` unless told. */
   readOnly?: boolean
 }
-
-const { O_ACCMODE, O_RDONLY, O_CREAT, O_EXCL, O_NOFOLLOW, O_NONBLOCK, O_NOCTTY, O_TRUNC } = {
-  ...fs.constants,
-  O_ACCMODE: 3,
-}
-/** Never through a link, and never waiting for what is no regular file. */
-const SAFE = O_NOFOLLOW | O_NONBLOCK | O_NOCTTY
-
-const WRITE_MAX = 2 ** 20
-const PAGES_MAX = 256
-const OFFERED =
-  abi.FUSE_ASYNC_READ | abi.FUSE_BIG_WRITES | abi.FUSE_PARALLEL_DIROPS | abi.FUSE_MAX_PAGES
-
-/** Of a mode that the guest sets: no file of the host's gets to run as its owner. */
-const FILE_MODES = 0o777
-const FOLDER_MODES = 0o1777
-
-const MUTATING = new Set([
-  ...[abi.FUSE_SETATTR, abi.FUSE_SYMLINK, abi.FUSE_MKNOD, abi.FUSE_MKDIR, abi.FUSE_UNLINK],
-  ...[abi.FUSE_RMDIR, abi.FUSE_RENAME, abi.FUSE_RENAME2, abi.FUSE_LINK, abi.FUSE_WRITE],
-  abi.FUSE_CREATE,
-])
-
-const read = promisify(fs.read)
-const write = promisify(fs.write)
-
-type Answer = Uint8Array | undefined | Promise<Uint8Array>
-type Operation = (request: FuseRequest, replyMax: number) => Answer
-
-const NOTHING = new Uint8Array(0)
 
 /**
  * A folder of this machine's for a guest, as a FUSE server in this process.
@@ -55,6 +24,7 @@ export class SharedFolder implements ShareBackend {
   readonly readOnly: boolean
   readonly #handles = new ShareHandles()
   #nodes: ShareNodes | undefined
+  #operations: FolderOperations | undefined
 
   /** @throws VmmError `ERR_INVALID_OPTION` */
   constructor(path: string, options: SharedFolderOptions = {}) {
@@ -69,6 +39,7 @@ export class SharedFolder implements ShareBackend {
   async open(): Promise<void> {
     try {
       this.#nodes = new ShareNodes(this.path)
+      this.#operations = new FolderOperations(this.#nodes, this.#handles, this.readOnly)
     } catch {
       throw invalidOption('path', this.path, 'the path of a folder that can be opened')
     }
@@ -79,6 +50,7 @@ export class SharedFolder implements ShareBackend {
     await this.#handles.idle()
     this.#nodes?.close()
     this.#nodes = undefined
+    this.#operations = undefined
   }
 
   reset(): void {
@@ -91,7 +63,9 @@ export class SharedFolder implements ShareBackend {
     try {
       const request = new FuseRequest(bytes)
       unique = request.unique
-      const answer = this.#operation(request)(request, replyMax - abi.OUT_HEADER_SIZE)
+      if (!this.#operations) throw new FuseError('EIO')
+      const operation = this.#operations.find(request.opcode)
+      const answer = operation(request, replyMax - OUT_HEADER_SIZE)
       if (answer === undefined) return undefined
       if (!(answer instanceof Promise)) return fitting(unique, answer, replyMax)
       return answer.then(
@@ -102,351 +76,6 @@ export class SharedFolder implements ShareBackend {
       return errorReply(unique, error)
     }
   }
-
-  #operation({ opcode }: FuseRequest): Operation {
-    if (this.readOnly && MUTATING.has(opcode)) throw new FuseError('EROFS')
-    const operation = Object.hasOwn(this.#operations, opcode) ? this.#operations[opcode] : undefined
-    if (!operation) throw new FuseError('ENOSYS')
-    return operation
-  }
-
-  get #tree(): ShareNodes {
-    if (!this.#nodes) throw new FuseError('EIO')
-    return this.#nodes
-  }
-
-  #node(request: FuseRequest): ShareNode {
-    return this.#tree.get(request.nodeId)
-  }
-
-  /** Where a request is to make or find something. */
-  #target(
-    request: FuseRequest,
-    namesAt: number,
-  ): { parent: ShareNode; name: string; path: Buffer } {
-    const parent = this.#node(request)
-    const [name = ''] = request.strings(namesAt, 1)
-    return { parent, name, path: this.#tree.pathIn(parent, name) }
-  }
-
-  #entry(parent: ShareNode, name: string): Uint8Array {
-    const { node, status } = this.#tree.lookup(parent, name)
-    return entryOut(node.id, status)
-  }
-
-  readonly #operations: Readonly<Record<number, Operation>> = {
-    [abi.FUSE_INIT]: (request) => init(request),
-    [abi.FUSE_DESTROY]: () => NOTHING,
-    [abi.FUSE_INTERRUPT]: () => undefined,
-    [abi.FUSE_ACCESS]: () => NOTHING,
-    [abi.FUSE_FLUSH]: () => NOTHING,
-    [abi.FUSE_FSYNCDIR]: () => NOTHING,
-
-    [abi.FUSE_LOOKUP]: (request) => {
-      const { parent, name } = this.#target(request, 0)
-      return this.#entry(parent, name)
-    },
-    [abi.FUSE_FORGET]: (request) => {
-      this.#tree.forget(request.nodeId, request.u64(0))
-      return undefined
-    },
-    [abi.FUSE_BATCH_FORGET]: (request) => {
-      const count = Math.min(request.u32(0), Math.floor(request.body.length / 16))
-      for (let i = 0; i < count; i++) {
-        this.#tree.forget(request.u64(8 + i * 16), request.u64(16 + i * 16))
-      }
-      return undefined
-    },
-    [abi.FUSE_GETATTR]: (request) => {
-      const hasHandle = (request.u32(0) & abi.FUSE_GETATTR_FH) !== 0
-      return attrOut(this.#status(this.#node(request), hasHandle ? request.u64(8) : undefined))
-    },
-    [abi.FUSE_SETATTR]: (request) => this.#setAttributes(request),
-    [abi.FUSE_READLINK]: (request) =>
-      fs.readlinkSync(this.#tree.pathOf(this.#node(request)), 'buffer'),
-    [abi.FUSE_STATFS]: (request) => this.#statfs(request),
-
-    [abi.FUSE_MKDIR]: (request) => {
-      const { parent, name, path } = this.#target(request, 8)
-      fs.mkdirSync(path, { mode: request.u32(0) & ~request.u32(4) & FOLDER_MODES })
-      return this.#entry(parent, name)
-    },
-    [abi.FUSE_MKNOD]: (request) => {
-      const { parent, name, path } = this.#target(request, 16)
-      const mode = request.u32(0)
-      if ((mode & fs.constants.S_IFMT) !== fs.constants.S_IFREG) throw new FuseError('EPERM')
-      fs.closeSync(fs.openSync(path, O_CREAT | O_EXCL | SAFE, mode & ~request.u32(8) & FILE_MODES))
-      return this.#entry(parent, name)
-    },
-    [abi.FUSE_SYMLINK]: (request) => {
-      const { parent, name, path } = this.#target(request, 0)
-      const [, target = ''] = request.strings(0, 2)
-      fs.symlinkSync(Buffer.from(target, 'latin1'), path)
-      return this.#entry(parent, name)
-    },
-    [abi.FUSE_LINK]: (request) => {
-      const { parent, name, path } = this.#target(request, 8)
-      const from = this.#tree.get(request.u64(0))
-      // Of what is there now, which need not be what was looked up.
-      fs.linkSync(this.#tree.pathOf(from), path)
-      return this.#entry(parent, name)
-    },
-    [abi.FUSE_UNLINK]: (request) => {
-      const { parent, name, path } = this.#target(request, 0)
-      this.#tree.removing(parent, name, () => fs.unlinkSync(path))
-      return NOTHING
-    },
-    [abi.FUSE_RMDIR]: (request) => {
-      const { parent, name, path } = this.#target(request, 0)
-      this.#tree.removing(parent, name, () => fs.rmdirSync(path))
-      return NOTHING
-    },
-    [abi.FUSE_RENAME]: (request) => this.#rename(request, 8),
-    [abi.FUSE_RENAME2]: (request) => {
-      // RENAME_NOREPLACE and RENAME_EXCHANGE take a system call that Node lacks.
-      if (request.u32(8) !== 0) throw new FuseError('EINVAL')
-      return this.#rename(request, 16)
-    },
-
-    [abi.FUSE_OPEN]: (request) => this.#open(request),
-    [abi.FUSE_CREATE]: (request) => this.#create(request),
-    [abi.FUSE_READ]: (request, replyMax) => this.#read(request, replyMax),
-    [abi.FUSE_WRITE]: (request) => this.#write(request),
-    [abi.FUSE_FSYNC]: (request) => {
-      const sync = request.u32(8) & abi.FUSE_FSYNC_FDATASYNC ? fs.fdatasync : fs.fsync
-      const file = this.#handles.file(request.u64(0))
-      return this.#handles.use(file, async (fd) => {
-        await promisify(sync)(fd)
-        return NOTHING
-      })
-    },
-    [abi.FUSE_RELEASE]: (request) => {
-      this.#handles.releaseFile(request.u64(0))
-      return NOTHING
-    },
-    [abi.FUSE_OPENDIR]: (request) => {
-      const node = this.#node(request)
-      this.#tree.folderPath(node)
-      return openOut(this.#handles.addFolder(node))
-    },
-    [abi.FUSE_READDIR]: (request, replyMax) => this.#readFolder(request, replyMax),
-    [abi.FUSE_RELEASEDIR]: (request) => {
-      this.#handles.releaseFolder(request.u64(0))
-      return NOTHING
-    },
-  }
-
-  /** By a handle where there is one: the file may have no name any more. */
-  #status(node: ShareNode, handle?: number): fs.BigIntStats {
-    const file = handle === undefined ? this.#handles.fileOf(node) : this.#handles.file(handle)
-    return file ? fs.fstatSync(file.fd, { bigint: true }) : this.#tree.status(node)
-  }
-
-  #setAttributes(request: FuseRequest): Uint8Array {
-    const node = this.#node(request)
-    const valid = request.u32(0)
-    const has = (bit: number) => (valid & bit) !== 0
-    const given = has(abi.FATTR_FH) ? this.#handles.file(request.u64(8)) : undefined
-    const status = given ? fs.fstatSync(given.fd, { bigint: true }) : this.#tree.status(node)
-    const uid = has(abi.FATTR_UID) && BigInt(request.u32(76)) !== status.uid
-    if (uid || (has(abi.FATTR_GID) && BigInt(request.u32(80)) !== status.gid)) {
-      throw new FuseError('EPERM')
-    }
-    const now = Date.now() / 1000
-    const time = (at: number, nsAt: number, bit: number, nowBit: number, old: bigint) => {
-      if (has(nowBit)) return now
-      return has(bit) ? request.u64(at) + request.u32(nsAt) / 1e9 : Number(old) / 1e9
-    }
-    const times = [
-      time(32, 56, abi.FATTR_ATIME, abi.FATTR_ATIME_NOW, status.atimeNs),
-      time(40, 60, abi.FATTR_MTIME, abi.FATTR_MTIME_NOW, status.mtimeNs),
-    ] as const
-    const setsTimes = has(abi.FATTR_ATIME) || has(abi.FATTR_MTIME)
-    const change = (fd: number) => {
-      if (has(abi.FATTR_MODE)) {
-        fs.fchmodSync(fd, request.u32(68) & (status.isDirectory() ? FOLDER_MODES : FILE_MODES))
-      }
-      if (has(abi.FATTR_SIZE)) fs.ftruncateSync(fd, request.u64(16))
-      if (setsTimes) fs.futimesSync(fd, ...times)
-      return attrOut(fs.fstatSync(fd, { bigint: true }))
-    }
-    if (given) return change(given.fd)
-    if (status.isSymbolicLink()) {
-      if (setsTimes) fs.lutimesSync(this.#tree.pathOf(node), ...times)
-      return attrOut(this.#tree.status(node))
-    }
-    if (!status.isFile() && !status.isDirectory()) throw new FuseError('EPERM')
-    return this.#withFile(node, has(abi.FATTR_SIZE) ? fs.constants.O_WRONLY : O_RDONLY, change)
-  }
-
-  #withFile<T>(node: ShareNode, flags: number, work: (fd: number) => T): T {
-    const fd = this.#openNode(node, flags)
-    try {
-      return work(fd)
-    } finally {
-      fs.closeSync(fd)
-    }
-  }
-
-  /** Opens what was looked up, and nothing that has come in its place. */
-  #openNode(node: ShareNode, flags: number): number {
-    const path = node.parent ? this.#tree.pathOf(node) : this.#tree.folderPath(node)
-    const fd = fs.openSync(path, flags | (node.parent ? SAFE : 0))
-    try {
-      if (!isSame(node, fs.fstatSync(fd, { bigint: true }))) throw new FuseError('ESTALE')
-      return fd
-    } catch (error) {
-      fs.closeSync(fd)
-      throw error
-    }
-  }
-
-  #statfs(request: FuseRequest): Uint8Array {
-    const status = fs.statfsSync(this.#tree.folderPath(this.#tree.get(abi.FUSE_ROOT_ID)))
-    this.#node(request)
-    const bytes = Buffer.alloc(80)
-    const { blocks, bfree, bavail, files, ffree, bsize } = status
-    for (const [i, word] of [blocks, bfree, bavail, files, ffree].entries()) {
-      bytes.writeBigUInt64LE(BigInt.asUintN(64, BigInt(word)), i * 8)
-    }
-    bytes.writeUInt32LE(bsize, 40)
-    bytes.writeUInt32LE(255, 44)
-    bytes.writeUInt32LE(bsize, 48)
-    return bytes
-  }
-
-  #rename(request: FuseRequest, namesAt: number): Uint8Array {
-    const from = this.#node(request)
-    const to = this.#tree.get(request.u64(0))
-    const [name = '', newName = ''] = request.strings(namesAt, 2)
-    const path = this.#tree.pathIn(from, name)
-    const newPath = this.#tree.pathIn(to, newName)
-    this.#tree.removing(to, newName, () => fs.renameSync(path, newPath))
-    this.#tree.renamed(to, newName)
-    return NOTHING
-  }
-
-  #open(request: FuseRequest): Uint8Array {
-    const flags = this.#flags(request.u32(0))
-    const node = this.#node(request)
-    this.#handles.checkRoom()
-    const fd = this.#openNode(node, flags)
-    if (!fs.fstatSync(fd).isFile()) {
-      fs.closeSync(fd)
-      throw new FuseError('EACCES')
-    }
-    return openOut(this.#handles.addFile(node, fd))
-  }
-
-  #create(request: FuseRequest): Uint8Array {
-    const { parent, name, path } = this.#target(request, 16)
-    this.#handles.checkRoom()
-    const flags = this.#flags(request.u32(0)) | (request.u32(0) & (O_EXCL | O_TRUNC)) | O_CREAT
-    const fd = fs.openSync(path, flags | SAFE, request.u32(4) & ~request.u32(8) & FILE_MODES)
-    try {
-      if (!fs.fstatSync(fd).isFile()) throw new FuseError('EACCES')
-      const { node, status } = this.#tree.lookup(parent, name)
-      if (!isSame(node, fs.fstatSync(fd, { bigint: true }))) throw new FuseError('ESTALE')
-      const entry = entryOut(node.id, status)
-      return Buffer.concat([entry, openOut(this.#handles.addFile(node, fd))])
-    } catch (error) {
-      fs.closeSync(fd)
-      throw error
-    }
-  }
-
-  /** Of those that the guest gives, the access: the others are its kernel's business. */
-  #flags(given: number): number {
-    const access = given & O_ACCMODE
-    if (access === O_ACCMODE) throw new FuseError('EINVAL')
-    if (this.readOnly && access !== O_RDONLY) throw new FuseError('EROFS')
-    return access
-  }
-
-  #read(request: FuseRequest, replyMax: number): Promise<Uint8Array> {
-    const file = this.#handles.file(request.u64(0))
-    const offset = request.u64(8)
-    const bytes = Buffer.allocUnsafe(Math.max(0, Math.min(request.u32(16), replyMax, WRITE_MAX)))
-    return this.#handles.use(file, async (fd) => {
-      const { bytesRead } = await read(fd, bytes, 0, bytes.length, offset)
-      return bytes.subarray(0, bytesRead)
-    })
-  }
-
-  #write(request: FuseRequest): Promise<Uint8Array> {
-    const file = this.#handles.file(request.u64(0))
-    const offset = request.u64(8)
-    const size = request.u32(16)
-    const data = request.body.subarray(40)
-    if (size > data.length || size > WRITE_MAX) throw new FuseError('EINVAL')
-    return this.#handles.use(file, async (fd) => {
-      const { bytesWritten } = await write(fd, data, 0, size, offset)
-      const bytes = Buffer.alloc(8)
-      bytes.writeUInt32LE(bytesWritten, 0)
-      return bytes
-    })
-  }
-
-  #readFolder(request: FuseRequest, replyMax: number): Uint8Array {
-    const handle = this.#handles.folder(request.u64(0))
-    const offset = request.u64(8)
-    const room = Math.min(request.u32(16), replyMax, WRITE_MAX)
-    if (!handle.names || offset === 0) {
-      const path = this.#tree.folderPath(handle.node)
-      const entries = fs.readdirSync(path, { encoding: 'buffer', withFileTypes: true })
-      this.#handles.setNames(
-        handle,
-        (entries as unknown as fs.Dirent<Buffer>[]).map((entry) => ({
-          name: entry.name,
-          type: direntType(entry),
-        })),
-      )
-    }
-    const parts: Buffer[] = []
-    let length = 0
-    for (let i = offset; i < (handle.names?.length ?? 0); i++) {
-      const { name, type } = handle.names![i]!
-      // struct fuse_dirent, padded to eight bytes. Its inode number is a mark that there is one.
-      const entry = Buffer.alloc(Math.ceil((24 + name.length) / 8) * 8)
-      if (length + entry.length > room) break
-      entry.writeBigUInt64LE(0xffffffffn, 0)
-      entry.writeBigUInt64LE(BigInt(i + 1), 8)
-      entry.writeUInt32LE(name.length, 16)
-      entry.writeUInt32LE(type, 20)
-      name.copy(entry, 24)
-      parts.push(entry)
-      length += entry.length
-    }
-    return Buffer.concat(parts)
-  }
-}
-
-function init(request: FuseRequest): Uint8Array {
-  if (request.u32(0) < abi.FUSE_KERNEL_VERSION) throw new FuseError('EPROTO')
-  const bytes = Buffer.alloc(64)
-  bytes.writeUInt32LE(abi.FUSE_KERNEL_VERSION, 0)
-  bytes.writeUInt32LE(abi.FUSE_KERNEL_MINOR_VERSION, 4)
-  bytes.writeUInt32LE(request.u32(8), 8)
-  bytes.writeUInt32LE((request.u32(12) & OFFERED) >>> 0, 12)
-  bytes.writeUInt32LE(WRITE_MAX, 20)
-  bytes.writeUInt32LE(1, 24)
-  bytes.writeUInt16LE(PAGES_MAX, 28)
-  return bytes
-}
-
-/** struct fuse_open_out */
-function openOut(handle: number): Buffer {
-  const bytes = Buffer.alloc(16)
-  bytes.writeBigUInt64LE(BigInt(handle), 0)
-  return bytes
-}
-
-/** DT_* of dirent.h */
-function direntType(entry: fs.Dirent<Buffer>): number {
-  if (entry.isFile()) return 8
-  if (entry.isDirectory()) return 4
-  if (entry.isSymbolicLink()) return 10
-  return 0
 }
 
 function fitting(unique: bigint, body: Uint8Array, replyMax: number): Buffer {
