@@ -7,13 +7,11 @@ import { attachOwnDevices } from './attached-devices.js'
 import { createConsole } from './console.js'
 import { deviceStatistics } from './device-stats.js'
 import type { EngineEvents } from './engine.js'
-import { attachFirmware } from './firmware.js'
-import { placedByFirmware } from './firmware-pci.js'
-import { GuestClocks } from './guest-clocks.js'
+import { createGuestLoader } from './guest-loader.js'
 import { prefault } from './guest-ram.js'
 import { HotPlug } from './hot-plug.js'
 import { attachLegacyDevices } from './legacy-devices.js'
-import { acpiOptions, type GuestImages, loadGuest, openImages } from './load-guest.js'
+import { openImages } from './load-guest.js'
 import type { MachineConfig } from './machine-config.js'
 import { MachineDebugTarget } from './machine-debug-target.js'
 import type { MachineHandles } from './machine-handles.js'
@@ -22,13 +20,14 @@ import { openBackends } from './open-backends.js'
 import { PanicWatch } from './panic-watch.js'
 import { createPlatform } from './platform.js'
 import { attachPlatformDevices } from './platform-devices.js'
-import { RunControl } from './run-control.js'
-import { RunLoop } from './run-loop.js'
+import type { RunControl } from './run-control.js'
+import type { RunLoop } from './run-loop.js'
 import { afterPanic, type StopReason, stopReason } from './stop-reason.js'
-import { createVcpus, enterAt, pinVcpu } from './vcpu-setup.js'
+import { createVcpus, enterAt } from './vcpu-setup.js'
+import { createRunControl, createRunLoop } from './vcpu-threads.js'
 import { VirtioDevices } from './virtio-devices.js'
 import { createVirtioMem, type LocalVirtioMem } from './virtio-mem.js'
-import { collectStats, type VmStatistics } from './vm-stats.js'
+import { openStatistics, type VmStatistics } from './vm-stats.js'
 
 /** A machine's parts, as its engine drives them. */
 export interface Assembly extends MachineHandles {
@@ -88,6 +87,7 @@ export async function assemble(
       end,
       onReset,
     })
+
     const virtio = new VirtioDevices(platform, config, acpiPm, cleanup)
     for (const device of backends.devices) virtio.plug(device)
     const virtioMem = createVirtioMem(platform, config)
@@ -96,64 +96,21 @@ export async function assemble(
     attachOwnDevices(platform, config.attach, virtio.pci?.bus)
     const hotPlug = new HotPlug(virtio, backends, cleanup, onWarning)
     platform.resettable.push(hotPlug)
-    const { firmware: rom } = config
-    const { pci } = virtio
-    // With firmware the tables tell where that has put things, once it has.
-    const acpi = () =>
-      acpiOptions(config, { ...virtio.places, pci: pci && placedByFirmware(pci, platform) })
-    const firmware =
-      rom && attachFirmware(platform, { ...config, firmware: rom }, { pci, acpi }, cleanup)
-    /** @returns where the first vCPU starts, unless that is where processors start after a reset */
-    const load = ({ kernel, ...others }: GuestImages) => {
-      firmware?.load(platform.memory)
-      if (!kernel) return undefined
-      pci?.assignAddresses()
-      return loadGuest(config, { kernel, ...others }, platform.memory, virtio.places)
-    }
-    const entry = load(images)
 
+    const load = createGuestLoader(config, platform, virtio, cleanup)
+    const entry = load(images)
     const vcpus = createVcpus(platform, config, cleanup)
-    // Now, as a vCPU that runs gives no descriptor.
-    const statistics = platform.hasStats ? [platform.vm, ...vcpus] : []
-    const [vmStats, ...vcpuStats] = statistics.map((each) => cleanup.own(each.stats()))
-    const { name } = config
-    const { pio, mmio, irqchip } = platform
-    const { ioapic } = irqchip
-    // After all that threads use, so that it is undone before: none may run when anything else is given back.
-    const runLoop = cleanup.own(
-      new RunLoop({
-        ...{ name, pio, mmio },
-        ...(platform.coalescing && { coalescing: platform.coalescing }),
-        onIoapicEoi: ioapic && ((vector) => ioapic.endOfInterrupt(vector)),
-        onEnd: (ending) => ended(stopReason(ending)),
-      }),
+    const statistics = openStatistics(platform, vcpus, cleanup)
+    const runLoop = createRunLoop(config, platform, vcpus, cleanup, (ending) =>
+      ended(stopReason(ending)),
     )
-    for (const [index, vcpu] of vcpus.entries()) {
-      runLoop.addVcpu(vcpu, config.cpuNice)
-      pinVcpu(runLoop, index, config.cpuAffinity[index])
+    const runControl = createRunControl(platform, vcpus, runLoop, virtio)
+    const stats = () => {
+      const { lost } = console.output
+      const ofConsole = deviceStatistics({ name: 'console', counters: { lost } })
+      return statistics(runLoop, [ofConsole, ...virtio.statistics()])
     }
-    const clocks = new GuestClocks(platform.vm, vcpus, platform.clock)
-    const runControl = new RunControl(runLoop, {
-      stop: () => {
-        virtio.pause()
-        clocks.stop()
-      },
-      start: () => {
-        clocks.start()
-        virtio.resume()
-      },
-    })
-    const stats = () =>
-      collectStats({
-        exits: runLoop.exitCounts(),
-        coalesced: runLoop.coalesced,
-        vcpus: runLoop.counters(),
-        devices: [
-          deviceStatistics({ name: 'console', counters: { lost: console.output.lost } }),
-          ...virtio.statistics(),
-        ],
-        ...{ pio, mmio, vmStats, vcpuStats },
-      })
+
     const resetMachine = machineReset(platform, vcpus)
     if (entry) enterAt(vcpus[0]!, entry)
     const { devices: _, ...handles } = backends
@@ -167,7 +124,8 @@ export async function assemble(
         again.close()
       }
     }
-    const { memory } = platform
+
+    const { memory, pio } = platform
     const debugTarget = new MachineDebugTarget({
       ...{ memory, vcpus, pio, runLoop, runControl },
       kill: () => end({ kind: 'killed' }),

@@ -1,9 +1,12 @@
 import type { Bus } from '../bus/bus.js'
 import { exitReasonName } from '../kvm/exit-names.js'
 import type { Stat, StatsFd } from '../kvm/stats-fd.js'
+import type { VcpuFd } from '../kvm/vcpu-fd.js'
+import type { Cleanup } from '../util/cleanup.js'
 import type { DeviceStatistics } from './device-stats.js'
 import type { ExitCounts, ExitTally } from './exit-stats.js'
-import type { VcpuCounters } from './run-loop.js'
+import type { Platform } from './platform.js'
+import type { RunLoop, VcpuCounters } from './run-loop.js'
 
 /** KVM's own statistics by name, as the kernel names them: a number, or a histogram's buckets. */
 export type KvmStatistics = Readonly<Record<string, number | readonly number[]>>
@@ -82,6 +85,26 @@ export function collectStats(sources: StatsSources): VmStatistics {
     devices,
     kvm: kvmStatistics(vmStats),
   }
+}
+
+/**
+ * Opens KVM's statistics: before the vCPUs run, as one that runs gives no descriptor.
+ * @returns what adds all numbers up as they are then
+ */
+export function openStatistics(
+  { vm, hasStats, pio, mmio }: Platform,
+  vcpus: readonly VcpuFd[],
+  cleanup: Cleanup,
+): (runLoop: RunLoop, devices: readonly DeviceStatistics[]) => VmStatistics {
+  const opened = hasStats ? [vm, ...vcpus].map((each) => cleanup.own(each.stats())) : []
+  const [vmStats, ...vcpuStats] = opened
+  return (runLoop, devices) =>
+    collectStats({
+      exits: runLoop.exitCounts(),
+      coalesced: runLoop.coalesced,
+      vcpus: runLoop.counters(),
+      ...{ devices, pio, mmio, vmStats, vcpuStats },
+    })
 }
 
 const byTime = (a: ExitTally, b: ExitTally) => b.nanoseconds - a.nanoseconds || b.count - a.count
