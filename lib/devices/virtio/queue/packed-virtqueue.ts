@@ -250,6 +250,7 @@ export class PackedVirtqueue implements Virtqueue {
     return true
   }
 
+  /** As the split queue's, which it does not share: by a function of both a chain of four takes 38 ns instead of 29. */
   #append(low: number, high: number, length: number, flags: number): boolean {
     if (length === 0) return true
     const chain = this.#chain
