@@ -73,7 +73,7 @@ describe('wait', () => {
   it('gives the reason', async () => {
     const vm = await create([guest.powerOff])
     await vm.start()
-    expect(await vm.wait({ timeout: 60_000 })).toEqual({ kind: 'shutdown' })
+    expect(await vm.wait({ timeout: PATIENCE })).toEqual({ kind: 'shutdown' })
   })
 
   it('has a limit', async () => {

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, describe, expect, it } from 'vitest'
 import type { VirtualMachineOptions } from '../../lib/index.js'
+import { PATIENCE } from '../helpers/process-state.js'
 import { until } from '../helpers/virtio-driver.js'
 import { tinyMachines } from './machines.js'
 import * as guest from './tiny-guest.js'
@@ -159,7 +160,7 @@ describe('shutdown()', () => {
   it('ends a guest that listens to the power button', async () => {
     const vm = await create([listen])
     await vm.start()
-    expect(await vm.shutdown({ timeout: 60_000 })).toEqual({ kind: 'shutdown' })
+    expect(await vm.shutdown({ timeout: PATIENCE })).toEqual({ kind: 'shutdown' })
     expect(await vm.shutdown()).toEqual({ kind: 'shutdown' })
   })
 
