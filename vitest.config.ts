@@ -43,8 +43,10 @@ function guestProject(name: string, include: string[], exclude: string[] = []) {
       server: { deps: { external: [/\/dist\/bundle\//] } },
       include,
       exclude,
-      // A guest in an emulated host shares its processor with everything else.
+      // A guest in an emulated host shares its processor with everything else, and a process that has loaded what is built
+      // takes seconds of it.
       fileParallelism: false,
+      isolate: false,
     },
   }
 }

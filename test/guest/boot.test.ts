@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
 import { FileDisk, Tap } from '../../lib/index.js'
-import { INIT_MARKER, KERNEL_SERIES } from '../../lib/testing.js'
+import { KERNEL_SERIES } from '../../lib/testing.js'
 import { slow } from '../helpers/process-state.js'
 import { TapInterface } from '../helpers/tap-interface.js'
 import { StockGuest, stockKernel, temporaryDisk } from './stock-guest.js'
@@ -45,10 +45,4 @@ describe.each(KERNEL_SERIES)('a stock %s kernel', (series) => {
     }
     expect(sha256(disk.path)).not.toBe(before)
   })
-})
-
-it('a guest that reboots ends as reset', async () => {
-  await using guest = await StockGuest.start('nodekvm.mode=reboot', { series: '6.1' })
-  expect(await guest.ended()).toEqual({ kind: 'reset' })
-  expect(guest.log).toContain(INIT_MARKER)
 })
