@@ -113,3 +113,8 @@ export function describe(value: unknown): string {
     return Array.isArray(value) ? 'an array' : 'an object'
   return String(value)
 }
+
+/** What was thrown, which need not be an Error. */
+export function asError(thrown: unknown): Error {
+  return thrown instanceof Error ? thrown : new Error(String(thrown))
+}

@@ -1,5 +1,5 @@
 import type { Duplex } from 'node:stream'
-import { VmmError } from '../errors.js'
+import { asError, VmmError } from '../errors.js'
 import { ChannelStream } from './channel-stream.js'
 import { errorForm, errorFromForm } from './error-form.js'
 import {
@@ -286,7 +286,7 @@ export class Channel {
 /** Whatever came of a peer's message is its fault. */
 function blamed(error: unknown): VmmError {
   if (error instanceof VmmError && error.code === 'ERR_ISOLATION') return error
-  return violation(error instanceof Error ? error.message : String(error))
+  return violation(asError(error).message)
 }
 
 function gone(): VmmError {

@@ -1,5 +1,5 @@
 import { getSystemErrorName } from 'node:util'
-import { KvmError, VmmError } from '../errors.js'
+import { asError, KvmError, VmmError } from '../errors.js'
 import type { VcpuExit } from '../kvm/exit.js'
 import { hex } from '../util/bits.js'
 
@@ -115,7 +115,7 @@ export function endingOfErrno(vcpu: number, errno: number): RunEnding {
 
 /** A device's method threw `cause`; `access` is what it was asked: `'uart0: write of 1 byte at offset 0x0'`. */
 export function endingOfDeviceError(access: string, cause: unknown): RunEnding {
-  const message = cause instanceof Error ? cause.message : String(cause)
+  const message = asError(cause).message
   const error = new VmmError('ERR_DEVICE', `${access}: ${message}`, { cause })
   return { kind: 'device-error', error, detail: error.message }
 }

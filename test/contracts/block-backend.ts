@@ -2,6 +2,7 @@ import fc from 'fast-check'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { BlockBackend, BlockChannel } from '../../lib/backends/block/block-backend.js'
 import type { GuestMemory } from '../../lib/memory/guest-memory.js'
+import { idleAttachment } from '../helpers/block-driver.js'
 import { until } from '../helpers/virtio-driver.js'
 
 const RAM = 0x200000
@@ -176,16 +177,7 @@ export function blockBackendContract(name: string, contract: BlockContract): voi
     })
 
     it('serves one device at a time', () => {
-      const attachment = {
-        memory,
-        tags: 1,
-        segments: 1,
-        complete() {},
-        completed() {},
-        resized() {},
-        failed() {},
-      }
-      expect(() => backend.attach(attachment)).toThrow(
+      expect(() => backend.attach(idleAttachment(memory))).toThrow(
         expect.objectContaining({ code: 'ERR_STATE' }),
       )
     })

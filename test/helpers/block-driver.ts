@@ -1,4 +1,4 @@
-import type { BlockBackend } from '../../lib/backends/block/block-backend.js'
+import type { BlockAttachment, BlockBackend } from '../../lib/backends/block/block-backend.js'
 import { FileDisk, type FileDiskOptions } from '../../lib/backends/block/file-disk.js'
 import {
   VirtioBlock,
@@ -7,6 +7,12 @@ import {
 import { VirtioMmioTransport } from '../../lib/devices/virtio/transport/virtio-mmio.js'
 import type { GuestMemory } from '../../lib/memory/guest-memory.js'
 import { CountingIrq, type DriverQueue, MmioDriver, type Segment, until } from './virtio-driver.js'
+
+/** What attaches a disk to `memory` for one request at a time, and listens to nothing. */
+export const idleAttachment = (memory: GuestMemory): BlockAttachment => ({
+  ...{ memory, tags: 1, segments: 1 },
+  ...{ complete() {}, completed() {}, resized() {}, failed() {} },
+})
 
 /** A guest's block driver and the device that it drives. */
 export class BlockRig {

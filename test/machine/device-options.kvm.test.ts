@@ -3,14 +3,10 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, describe, expect, it } from 'vitest'
 import * as mmio from '../../lib/devices/virtio/transport/virtio-mmio.js'
-import {
-  MemoryDisk,
-  VirtualMachine,
-  type VirtualMachineOptions,
-  VirtualSwitch,
-} from '../../lib/index.js'
+import { MemoryDisk, VirtualMachine, VirtualSwitch } from '../../lib/index.js'
 import { le32 } from '../../lib/util/bits.js'
 import { until } from '../helpers/virtio-driver.js'
+import { says } from './says.js'
 import * as guest from './tiny-guest.js'
 
 const folder = mkdtempSync(join(tmpdir(), 'node-kvm-device-options-'))
@@ -18,21 +14,6 @@ afterAll(() => rmSync(folder, { recursive: true }))
 
 const KERNEL = guest.kernel(guest.powerOff)
 const SPINNER = guest.kernel(guest.spin)
-
-/** The bytes that a guest says with a device in its first slot. */
-async function says(options: Partial<VirtualMachineOptions>, ...code: number[][]) {
-  const kernel = guest.kernel(...code, guest.powerOff)
-  await using vm = await VirtualMachine.create({
-    kernel,
-    memory: '32M',
-    transport: 'mmio',
-    ...options,
-  })
-  await vm.start()
-  const bytes: number[] = []
-  for await (const chunk of vm.console.output) bytes.push(...(chunk as Buffer))
-  return bytes
-}
 
 const at = (offset: number) => guest.register(0, offset)
 

@@ -2,7 +2,6 @@ import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, describe, expect, it } from 'vitest'
-import { VIRTIO_MMIO_START, VIRTIO_MMIO_STRIDE } from '../../lib/arch/x86-64/layout.js'
 import {
   VIRTIO_ID_BALLOON,
   VIRTIO_ID_CONSOLE,
@@ -11,38 +10,19 @@ import {
 } from '../../lib/devices/virtio/abi.js'
 import * as mmio from '../../lib/devices/virtio/transport/virtio-mmio.js'
 import { VirtualMachine, type VirtualMachineOptions } from '../../lib/index.js'
-import { le32 } from '../../lib/util/bits.js'
 import { until } from '../helpers/virtio-driver.js'
+import { says } from './says.js'
 import * as guest from './tiny-guest.js'
 
 const folder = mkdtempSync(join(tmpdir(), 'node-kvm-devices-'))
 afterAll(() => rmSync(folder, { recursive: true }))
 
-/** Says the device ID in a slot, as a byte. */
-function sayDeviceId(slot: number): number[] {
-  const address = VIRTIO_MMIO_START + slot * VIRTIO_MMIO_STRIDE + mmio.VIRTIO_MMIO_DEVICE_ID
-  const bytes = le32(address)
-  return [
-    ...[0xbb, ...bytes], // mov $address, %ebx
-    ...[0x8b, 0x03], // mov (%rbx), %eax
-    ...[0xba, 0xf8, 0x03, 0, 0], // mov $COM1, %edx
-    0xee, // out %al, %dx
-  ]
-}
-
-async function deviceIds(options: Partial<VirtualMachineOptions>, slots: number) {
-  const code = Array.from({ length: slots }, (_, slot) => sayDeviceId(slot))
-  const kernel = guest.kernel(...code, guest.powerOff)
-  await using vm = await VirtualMachine.create({
-    kernel,
-    memory: '32M',
-    transport: 'mmio',
-    ...options,
-  })
-  await vm.start()
-  const ids: number[] = []
-  for await (const chunk of vm.console.output) ids.push(...(chunk as Buffer))
-  return ids
+/** What is in the slots, from the first on. */
+function deviceIds(options: Partial<VirtualMachineOptions>, slots: number): Promise<number[]> {
+  const ids = Array.from({ length: slots }, (_, slot) =>
+    guest.say(guest.register(slot, mmio.VIRTIO_MMIO_DEVICE_ID)),
+  )
+  return says(options, ...ids)
 }
 
 describe('devices that are asked for', () => {

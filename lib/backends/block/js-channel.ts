@@ -1,5 +1,5 @@
 import { constants } from 'node:os'
-import { VmmError } from '../../errors.js'
+import { asError, VmmError } from '../../errors.js'
 import type { GuestMemory } from '../../memory/guest-memory.js'
 import { holdMemory } from '../native-memory.js'
 import type { BlockAttachment, BlockChannel } from './block-backend.js'
@@ -204,7 +204,7 @@ export class JsChannel implements BlockChannel {
       for (const { tag, error } of done) this.#attachment.complete(tag, error)
       this.#attachment.completed()
     } catch (error) {
-      this.#attachment.failed(error instanceof Error ? error : new Error(String(error)))
+      this.#attachment.failed(asError(error))
     }
     if (this.inFlight > 0) return
     clearTimeout(this.#timer)

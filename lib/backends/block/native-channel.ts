@@ -1,4 +1,5 @@
 import { binding, type NativeAddressSpace, type NativeBlockEngine } from '../../binding.js'
+import { asError } from '../../errors.js'
 import type { BlockAttachment, BlockChannel } from './block-backend.js'
 import { CLOSE_PATIENCE, DrainWait } from './drain-wait.js'
 import type { FlushGate } from './flush-gate.js'
@@ -179,7 +180,7 @@ export class NativeChannel implements BlockChannel {
       this.#flushes.refuse(attachment)
       attachment.completed()
     } catch (error) {
-      attachment.failed(error instanceof Error ? error : new Error(String(error)))
+      attachment.failed(asError(error))
     }
     if (flushed) {
       this.#begin(OP_FLUSH, this.#flushTag, 0, 0)

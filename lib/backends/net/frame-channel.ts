@@ -1,4 +1,5 @@
 import { constants } from 'node:os'
+import { asError } from '../../errors.js'
 import type { GuestMemory } from '../../memory/guest-memory.js'
 import type { NetAgreement, NetAttachment, NetChannel, ReceiveFilter } from './net-backend.js'
 import type { CapturePoint } from './pcap-capture.js'
@@ -206,7 +207,7 @@ export class FrameChannel implements NetChannel {
       this.#attachment.completed()
       this.#tellDrained()
     } catch (error) {
-      this.#attachment.failed(error instanceof Error ? error : new Error(String(error)))
+      this.#attachment.failed(asError(error))
     }
   }
 

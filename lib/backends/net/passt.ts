@@ -1,5 +1,5 @@
 import { EventEmitter } from 'node:events'
-import { VmmError } from '../../errors.js'
+import { asError, VmmError } from '../../errors.js'
 import { FrameChannel } from './frame-channel.js'
 import { checkMac, randomMac } from './mac-address.js'
 import {
@@ -156,7 +156,7 @@ export class Passt extends EventEmitter<PasstEvents> implements NetBackend {
     } catch (error) {
       if (this.#state !== 'open') return
       this.#restartLater()
-      this.emit('restartFailed', error instanceof Error ? error : new Error(String(error)))
+      this.emit('restartFailed', asError(error))
       return
     }
     if (this.#state !== 'open') return

@@ -1,6 +1,6 @@
 import { createWriteStream, openSync, statSync } from 'node:fs'
 import { finished, Writable } from 'node:stream'
-import { invalidOption, VmmError } from '../../errors.js'
+import { asError, invalidOption, VmmError } from '../../errors.js'
 import type { Capture, CaptureOptions, CaptureTarget } from './net-backend.js'
 
 /** Nanoseconds, in the byte order of the writer, which is that of x86. */
@@ -146,7 +146,7 @@ function openTarget(target: CaptureTarget): Writable {
     return createWriteStream('', { fd: openSync(target, 'w', 0o600) })
   } catch (cause) {
     const expected = 'the path of a file that can be written'
-    const reason = cause instanceof Error ? cause.message : String(cause)
+    const reason = asError(cause).message
     throw new VmmError('ERR_NET', `capture: ${reason}: expected ${expected}`, {
       option: 'target',
       value: target,

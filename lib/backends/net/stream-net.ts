@@ -1,7 +1,7 @@
 import { EventEmitter } from 'node:events'
 import { connect } from 'node:net'
 import type { Duplex } from 'node:stream'
-import { invalidOption, VmmError } from '../../errors.js'
+import { asError, invalidOption, VmmError } from '../../errors.js'
 import { FrameChannel } from './frame-channel.js'
 import { FrameStream } from './frame-stream.js'
 import { checkMac, randomMac } from './mac-address.js'
@@ -95,7 +95,7 @@ export class StreamNet extends EventEmitter<StreamNetEvents> implements NetBacke
       stream = await this.#connect()
     } catch (cause) {
       this.#opened = false
-      const reason = cause instanceof Error ? cause.message : String(cause)
+      const reason = asError(cause).message
       const expected = 'a socket that somebody listens on'
       const details = { option: 'source', value: this.#source, expected, cause }
       throw new VmmError('ERR_NET', `${this.name}: ${reason}: expected ${expected}`, details)

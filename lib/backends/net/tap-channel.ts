@@ -1,6 +1,6 @@
 import { constants } from 'node:os'
 import type { NativeAddressSpace, NativeTap } from '../../binding.js'
-import { KvmError } from '../../errors.js'
+import { asError, KvmError } from '../../errors.js'
 import { Backoff } from '../../util/backoff.js'
 import type {
   NetAgreement,
@@ -280,7 +280,7 @@ export class TapChannel implements NetChannel {
     try {
       return receive()
     } catch (error) {
-      this.#attachment.failed(error instanceof Error ? error : new Error(String(error)))
+      this.#attachment.failed(asError(error))
       return false
     }
   }

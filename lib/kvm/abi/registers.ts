@@ -54,8 +54,8 @@ export type KvmSegment = StructOf<typeof KvmSegment>
 export const KvmDtable = struct('kvm_dtable', 16, { base: u64(0), limit: u16(8) })
 export type KvmDtable = StructOf<typeof KvmDtable>
 
-/** Special registers: KVM_GET_SREGS, KVM_SET_SREGS. */
-export const KvmSregs = struct('kvm_sregs', 312, {
+/** What `kvm_sregs` and `kvm_sregs2` begin with. */
+const SREGS = {
   cs: nested(KvmSegment, 0),
   ds: nested(KvmSegment, 24),
   es: nested(KvmSegment, 48),
@@ -73,29 +73,18 @@ export const KvmSregs = struct('kvm_sregs', 312, {
   cr8: u64(256),
   efer: u64(264),
   apic_base: u64(272),
+}
+
+/** Special registers: KVM_GET_SREGS, KVM_SET_SREGS. */
+export const KvmSregs = struct('kvm_sregs', 312, {
+  ...SREGS,
   interrupt_bitmap: array(u64, 280, 4),
 })
 export type KvmSregs = StructOf<typeof KvmSregs>
 
 /** Special registers with the PDPTRs: KVM_GET_SREGS2, KVM_SET_SREGS2. */
 export const KvmSregs2 = struct('kvm_sregs2', 320, {
-  cs: nested(KvmSegment, 0),
-  ds: nested(KvmSegment, 24),
-  es: nested(KvmSegment, 48),
-  fs: nested(KvmSegment, 72),
-  gs: nested(KvmSegment, 96),
-  ss: nested(KvmSegment, 120),
-  tr: nested(KvmSegment, 144),
-  ldt: nested(KvmSegment, 168),
-  gdt: nested(KvmDtable, 192),
-  idt: nested(KvmDtable, 208),
-  cr0: u64(224),
-  cr2: u64(232),
-  cr3: u64(240),
-  cr4: u64(248),
-  cr8: u64(256),
-  efer: u64(264),
-  apic_base: u64(272),
+  ...SREGS,
   flags: u64(280),
   pdptrs: array(u64, 288, 4),
 })

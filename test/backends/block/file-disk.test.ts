@@ -15,6 +15,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import { FileDisk, type FileDiskOptions } from '../../../lib/backends/block/file-disk.js'
 import { VmmError } from '../../../lib/errors.js'
 import { blockBackendContract } from '../../contracts/block-backend.js'
+import { idleAttachment } from '../../helpers/block-driver.js'
 import { nativeMemory, plainMemory } from '../../helpers/guest-memories.js'
 
 let folder: string
@@ -59,17 +60,8 @@ describe('FileDisk', () => {
     ) => {
       const disk = new FileDisk(image(), options)
       await disk.open()
-      const attachment = {
-        memory,
-        tags: 1,
-        segments: 1,
-        complete() {},
-        completed() {},
-        resized() {},
-        failed() {},
-      }
       try {
-        return disk.attach(attachment).engine
+        return disk.attach(idleAttachment(memory)).engine
       } finally {
         await disk.close()
         memory.close()
@@ -101,16 +93,7 @@ describe('FileDisk', () => {
       for (let round = 0; round < 30; round++) {
         const disk = new FileDisk(path, { engine })
         await disk.open()
-        const attachment = {
-          memory,
-          tags: 1,
-          segments: 1,
-          complete() {},
-          completed() {},
-          resized() {},
-          failed() {},
-        }
-        const channel = disk.attach(attachment)
+        const channel = disk.attach(idleAttachment(memory))
         channel.read(0, 0)
         channel.segment(0, 4096)
         channel.submit()

@@ -1,42 +1,25 @@
 import fc from 'fast-check'
 import { beforeEach, describe, expect, it } from 'vitest'
 import * as esb from '../../../lib/devices/watchdog/i6300esb.js'
+import { ManualTimer } from './manual-timer.js'
 
 const ENABLE = 2
 const LOCK = 1
 
 describe('I6300esb', () => {
-  let now = 0
-  let due: { at: number; callback: () => void } | undefined
+  let timer: ManualTimer
   let expired = 0
   let watchdog: esb.I6300esb
 
   beforeEach(() => {
-    now = expired = 0
-    due = undefined
+    timer = new ManualTimer()
+    expired = 0
     watchdog = new esb.I6300esb({
       onExpire: () => expired++,
-      clock: () => now,
-      schedule: (callback, milliseconds) => {
-        const mine = { at: now + milliseconds, callback }
-        due = mine
-        return () => {
-          if (due === mine) due = undefined
-        }
-      },
+      clock: timer.clock,
+      schedule: timer.schedule,
     })
   })
-
-  function advance(milliseconds: number): void {
-    const end = now + milliseconds
-    while (due && due.at <= end) {
-      now = due.at
-      const { callback } = due
-      due = undefined
-      callback()
-    }
-    now = end
-  }
 
   const registers = () => watchdog.bars[0]!.device
   const write = (register: number, value: number) => {
@@ -55,11 +38,11 @@ describe('I6300esb', () => {
 
   it.each([1, 10, 30])('gives %i seconds, and is fed', (seconds) => {
     start(seconds)
-    advance(seconds * 900)
+    timer.advance(seconds * 900)
     feed()
-    advance(seconds * 1000)
+    timer.advance(seconds * 1000)
     expect([expired, watchdog.running]).toEqual([0, true])
-    advance(seconds * 20)
+    timer.advance(seconds * 20)
     expect([expired, watchdog.running]).toEqual([1, false])
     expect(registers().read(esb.ESB_RELOAD_REG, 2)).toBe(esb.ESB_WDT_TIMEOUT)
     write(esb.ESB_RELOAD_REG, esb.ESB_WDT_TIMEOUT | esb.ESB_WDT_RELOAD)
@@ -68,11 +51,11 @@ describe('I6300esb', () => {
 
   it('takes nothing without the two words before it', () => {
     start(10)
-    advance(9000)
+    timer.advance(9000)
     registers().write(esb.ESB_RELOAD_REG, 2, esb.ESB_WDT_RELOAD)
     registers().write(esb.ESB_RELOAD_REG, 2, esb.ESB_UNLOCK2)
     registers().write(esb.ESB_RELOAD_REG, 2, esb.ESB_WDT_RELOAD)
-    advance(1500)
+    timer.advance(1500)
     expect(expired).toBe(1)
   })
 
@@ -89,17 +72,17 @@ describe('I6300esb', () => {
 
   it('stands still while the machine is paused, and ends with it', () => {
     start(10)
-    advance(4000)
+    timer.advance(4000)
     watchdog.pause()
-    advance(100_000)
+    timer.advance(100_000)
     watchdog.resume()
-    advance(5000)
+    timer.advance(5000)
     expect(expired).toBe(0)
-    advance(1500)
+    timer.advance(1500)
     expect(expired).toBe(1)
     start(10)
     watchdog.close()
-    advance(100_000)
+    timer.advance(100_000)
     expect(expired).toBe(1)
   })
 
@@ -116,7 +99,8 @@ describe('I6300esb', () => {
           if (config) watchdog.writeConfig(offset, width, value)
           else registers().write(offset, width, value)
           expect(registers().read(offset, width)).toBeLessThan(2 ** (8 * width))
-          if (due) expect(due.at).toBeGreaterThanOrEqual(now + 1)
+          const { now, dueAt = Infinity } = timer
+          expect(dueAt).toBeGreaterThanOrEqual(now + 1)
         }
         watchdog.reset()
       }),

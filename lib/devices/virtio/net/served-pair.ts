@@ -1,4 +1,5 @@
 import type { NetChannel, RingServer, ServedRing } from '../../../backends/net/net-backend.js'
+import { asError } from '../../../errors.js'
 import type { DeviceContext, QueueHandle } from '../virtio-device.js'
 import { receiveQueue, transmitQueue } from './abi.js'
 
@@ -110,7 +111,7 @@ export class ServedPair {
       this.#rings.start(side, ring, served.next)
       served.running = true
     } catch (error) {
-      context.fail(error instanceof Error ? error : new Error(String(error)))
+      context.fail(asError(error))
     }
   }
 

@@ -1,3 +1,4 @@
+import { asError } from '../../../errors.js'
 import type { GuestMemory } from '../../../memory/guest-memory.js'
 import { readLittleEndian } from '../../../util/bits.js'
 import {
@@ -423,8 +424,4 @@ export class DeviceControl {
       return undefined
     }
   }
-}
-
-function asError(error: unknown): Error {
-  return error instanceof Error ? error : new Error(String(error))
 }

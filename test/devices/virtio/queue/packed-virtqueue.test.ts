@@ -12,6 +12,7 @@ import {
 import { EchoDevice } from '../../../helpers/echo-device.js'
 import { EchoRig, RAM } from '../../../helpers/echo-rig.js'
 import { PackedDriverQueue } from '../../../helpers/packed-driver.js'
+import { ringStep } from './ring-steps.js'
 
 const AVAIL = 1 << 7
 
@@ -28,22 +29,6 @@ function started(
   return { rig, queue }
 }
 
-const segment = fc.record({
-  address: fc.integer({ min: 0x8000, max: 0xf0000 }),
-  length: fc.integer({ min: 0, max: 70_000 }),
-})
-const chain = fc.tuple(
-  fc.array(segment, { maxLength: 3 }),
-  fc.array(segment, { maxLength: 3 }),
-  fc.boolean(),
-)
-const step = fc.oneof(
-  { weight: 4, arbitrary: fc.record({ kind: fc.constant('add' as const), chain }) },
-  { weight: 2, arbitrary: fc.record({ kind: fc.constant('kick' as const) }) },
-  { weight: 3, arbitrary: fc.record({ kind: fc.constant('finish' as const), pick: fc.nat() }) },
-  { weight: 2, arbitrary: fc.record({ kind: fc.constant('reap' as const) }) },
-)
-
 describe('a packed virtqueue', () => {
   it.each([
     ['plain', [], 8],
@@ -53,7 +38,7 @@ describe('a packed virtqueue', () => {
     'gives every chain once, whole and in order, and takes each back once, %s',
     (_name, features, size) => {
       fc.assert(
-        fc.property(fc.array(step, { maxLength: 120 }), (steps) => {
+        fc.property(fc.array(ringStep, { maxLength: 120 }), (steps) => {
           const { rig, queue } = started([VIRTIO_F_INDIRECT_DESC, ...features], size)
           rig.device.hold = true
           const offered: unknown[] = []

@@ -3,22 +3,7 @@ import { describe, expect, it } from 'vitest'
 import { VIRTIO_F_EVENT_IDX, VIRTIO_F_INDIRECT_DESC } from '../../../../lib/devices/virtio/abi.js'
 import { EchoRig } from '../../../helpers/echo-rig.js'
 import type { Segment } from '../../../helpers/virtio-driver.js'
-
-const segment = fc.record({
-  address: fc.integer({ min: 0x8000, max: 0xf0000 }),
-  length: fc.integer({ min: 0, max: 70_000 }),
-})
-const chain = fc.tuple(
-  fc.array(segment, { maxLength: 3 }),
-  fc.array(segment, { maxLength: 3 }),
-  fc.boolean(),
-)
-const step = fc.oneof(
-  { weight: 4, arbitrary: fc.record({ kind: fc.constant('add' as const), chain }) },
-  { weight: 2, arbitrary: fc.record({ kind: fc.constant('kick' as const) }) },
-  { weight: 2, arbitrary: fc.record({ kind: fc.constant('finish' as const), pick: fc.nat() }) },
-  { weight: 1, arbitrary: fc.record({ kind: fc.constant('reap' as const) }) },
-)
+import { ringStep } from './ring-steps.js'
 
 describe('a split virtqueue against a model', () => {
   it.each([
@@ -28,7 +13,7 @@ describe('a split virtqueue against a model', () => {
     'gives every chain once, whole and in order, and takes each back once, %s',
     (_name, features) => {
       fc.assert(
-        fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
+        fc.property(fc.array(ringStep, { maxLength: 60 }), (steps) => {
           const rig = new EchoRig()
           const size = 8
           const [queue] = rig.driver.start([VIRTIO_F_INDIRECT_DESC, ...features], size)
