@@ -156,7 +156,7 @@ describe('runInEmulatedHost', { timeout: LIMIT_MS }, () => {
   it('tells an emulator that stalls from a command that is silent', async () => {
     const reports: string[] = []
     const running = run('touch $SHARE/up; sleep 1000', {
-      ...{ stallSeconds: 10, repeat: false, report: (text: string) => reports.push(text) },
+      ...{ stallSeconds: 30, repeat: false, report: (text: string) => reports.push(text) },
     })
     const settled = expect(running).rejects.toMatchObject({
       code: 'ERR_EMULATED_HOST',
