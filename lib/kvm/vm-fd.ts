@@ -44,9 +44,9 @@ export interface PmuEventFilter {
   action: number
   /** At most 300 of them. */
   events: readonly bigint[]
-  /** Which of the fixed counters it holds for. */
+  /** Which of the fixed counters it holds for, a bit for each: none unless told. */
   fixedCounterBitmap?: number
-  /** KVM_PMU_EVENT_FLAG_MASKED_EVENTS. */
+  /** KVM_PMU_EVENT_FLAG_MASKED_EVENTS, or 0, as it is unless told. */
   flags?: number
 }
 

@@ -44,14 +44,17 @@ export interface VirtualMachineOptions {
    * unpacking. Kernels packed by anything but gzip, LZ4 and Zstandard are left to the guest. `'guest'` unless told.
    */
   decompress?: 'guest' | 'host' | 'once'
-  /** The initial RAM disk: a path or the bytes. */
+  /** The initial RAM disk: a path or the bytes. None unless told. */
   initrd?: string | Uint8Array
   /**
    * Files that are loaded besides the kernel, in this order, for kernels that are started by Multiboot or PVH. With
    * Multiboot an initrd is the first of them.
    */
   modules?: readonly (string | Uint8Array | ModuleOptions)[]
-  /** The kernel's command line: ASCII without NUL and newline, as long as the kernel allows (2047 bytes for today's). */
+  /**
+   * The kernel's command line: ASCII without NUL and newline, as long as the kernel allows (2047 bytes for today's). Empty
+   * unless told.
+   */
   commandLine?: string
   /**
    * Bytes, or text such as `'256M'`; a multiple of 4096 from 16 MiB to the host's memory. `'256M'` unless told. As an
@@ -87,9 +90,12 @@ export interface VirtualMachineOptions {
    * and not after. Other programs of the same control group come before them as well.
    */
   cpuNice?: number
-  /** Disks in the order the guest sees them: the first is `/dev/vda`. Opened by `create`, closed with the machine. */
+  /**
+   * Disks in the order the guest sees them: the first is `/dev/vda`. Opened by `create`, closed with the machine. None
+   * unless told.
+   */
   disks?: readonly (BlockBackend | DiskOptions)[]
-  /** Network backends in the order the guest sees them: the first is `eth0`. */
+  /** Network backends in the order the guest sees them: the first is `eth0`. None unless told. */
   nets?: readonly (NetBackend | NetOptions)[]
   /**
    * How the guest reaches its devices. `'pci'`: by a PCI bus, as on any PC, where they can be plugged in and out while it
@@ -141,7 +147,7 @@ export interface VirtualMachineOptions {
   irqchip?: 'kernel' | 'split'
   /** Devices that a PC may have besides: a debug console, a watchdog and the like. None unless told. */
   devices?: PlatformDeviceOptions
-  /** Devices of the program's own. */
+  /** Devices of the program's own. None unless told. */
   attach?: readonly AttachedDevice[]
   /**
    * What a guest's reboot does: ends the machine as `{ kind: 'reset' }`, or starts it anew as {@link VirtualMachine.reset}
@@ -158,8 +164,10 @@ export interface VirtualMachineOptions {
    * `virtio_mmio.device=` parameters, and a guest has to know by itself how to power off. `true` unless told.
    */
   acpi?: boolean
-  /** How the guest learns of its virtio devices. `'auto'`, the default: by ACPI, or, if `commandLine` has `acpi=off`, by
-   * `virtio_mmio.device=` parameters, for kernels that are built to take them. */
+  /**
+   * How the guest learns of its virtio devices. `'auto'`, the default: by ACPI, or, if `commandLine` has `acpi=off`, by
+   * `virtio_mmio.device=` parameters, for kernels that are built to take them.
+   */
   discovery?: 'auto' | 'acpi' | 'command-line'
   /**
    * Where the machine runs. `'none'`: in this process. `'process'`: in a process of its own, in a jail, which has the
@@ -167,7 +175,7 @@ export interface VirtualMachineOptions {
    * `NODE_KVM_ISOLATION` says, or `'none'`, unless told.
    */
   isolation?: 'none' | 'process'
-  /** A name for errors and logs. */
+  /** A name for errors and logs. `'vm'` unless told. */
   name?: string
   /** Gives up creating the machine when aborted; once it is created, ends it as `stop()` does. */
   signal?: AbortSignal

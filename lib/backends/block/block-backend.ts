@@ -69,16 +69,16 @@ export interface BlockChannel {
   read(tag: number, offset: number): void
   /** The segments that follow, to byte `offset` of the disk and on. `durable`: done when it would survive a power cut. */
   write(tag: number, offset: number, durable: boolean): void
-  /** The next piece of guest memory of the request begun last. */
+  /** The next piece of guest memory of the request begun last: a guest-physical address, and bytes. */
   segment(address: number, length: number): void
   /**
    * Makes every write that has completed survive a power cut. Once a flush has failed, so do all later ones:
    * the kernel may have dropped the data, and would not say so again.
    */
   flush(tag: number): void
-  /** Gives a range up: it reads as anything until written. */
+  /** Gives `length` bytes from byte `offset` on up: they read as anything until written. */
   discard(tag: number, offset: number, length: number): void
-  /** Zeroes a range; `unmap`: giving its space back is welcome. */
+  /** Zeroes `length` bytes from byte `offset` on; `unmap`: giving their space back is welcome. */
   writeZeroes(tag: number, offset: number, length: number, unmap: boolean): void
   /** Starts what has been put into the batch. */
   submit(): void

@@ -4,7 +4,7 @@ import { areaOf, type GuestAccess, guestAddress, readU32 } from './guest-access.
 import type { QueueGeometry } from './queue-geometry.js'
 import { type BatchSink, UsedOrder } from './used-order.js'
 import {
-  chainLengthMax,
+  CHAIN_LENGTH_MAX,
   type RingFeatures,
   type Virtqueue,
   type VirtqueueEvents,
@@ -262,7 +262,7 @@ export class PackedVirtqueue implements Virtqueue {
       return this.#refuse(`2.8.5: a chain of more than ${this.#chainCountMax} descriptors`)
     }
     chain.append(guestAddress(low, high), length, writable)
-    if (chain.readableLength + chain.writableLength > chainLengthMax) {
+    if (chain.readableLength + chain.writableLength > CHAIN_LENGTH_MAX) {
       return this.#refuse('2.8.5: a chain of more than 2^32 bytes')
     }
     return true

@@ -67,7 +67,7 @@ export interface RingFeatures {
  * Bytes in one chain: 2^32 by 2.7.5, and a little more, so that the longest single descriptor between a header and a
  * status is the device's to answer with an error instead of the end of the queue.
  */
-export const chainLengthMax = 2 ** 32 + 4096
+export const CHAIN_LENGTH_MAX = 2 ** 32 + 4096
 
 /** Chains, descriptors and bytes handled in one turn of the event loop, per kick. */
 export const CHAIN_BUDGET = 256
