@@ -4,6 +4,17 @@ import * as rtc from '../../../lib/devices/legacy/cmos-rtc.js'
 
 const START = Date.UTC(2026, 1, 28, 23, 59, 58)
 
+/** The registers of a time, the century first. */
+const TIME = [
+  rtc.RTC_CENTURY,
+  rtc.RTC_YEAR,
+  rtc.RTC_MONTH,
+  rtc.RTC_DAY_OF_MONTH,
+  rtc.RTC_HOURS,
+  rtc.RTC_MINUTES,
+  rtc.RTC_SECONDS,
+]
+
 function setup(start = START) {
   const host = { now: start }
   const cmos = new rtc.CmosRtc({ clock: () => host.now })
@@ -15,16 +26,7 @@ function setup(start = START) {
     cmos.write(0, 1, index)
     cmos.write(1, 1, value)
   }
-  const time = () =>
-    [
-      rtc.RTC_CENTURY,
-      rtc.RTC_YEAR,
-      rtc.RTC_MONTH,
-      rtc.RTC_DAY_OF_MONTH,
-      rtc.RTC_HOURS,
-      rtc.RTC_MINUTES,
-      rtc.RTC_SECONDS,
-    ].map(read)
+  const time = () => TIME.map(read)
   return { host, cmos, read, write, time }
 }
 
@@ -105,16 +107,7 @@ describe('setting the time', () => {
   ])('takes %s as Linux writes it: stop, write, go', (_name, mode, values) => {
     const { host, cmos, time, write } = setup()
     write(rtc.RTC_REG_B, rtc.RTC_SET | mode)
-    const indices = [
-      rtc.RTC_CENTURY,
-      rtc.RTC_YEAR,
-      rtc.RTC_MONTH,
-      rtc.RTC_DAY_OF_MONTH,
-      rtc.RTC_HOURS,
-      rtc.RTC_MINUTES,
-      rtc.RTC_SECONDS,
-    ]
-    for (const [i, index] of indices.entries()) write(index, values[i]!)
+    for (const [i, index] of TIME.entries()) write(index, values[i]!)
     host.now += 5000
     expect(time()).toEqual(values)
     write(rtc.RTC_REG_B, mode)
