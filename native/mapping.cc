@@ -49,66 +49,58 @@ Registry& registry() {
 
 }  // namespace
 
-std::shared_ptr<MappedMemory> MappedMemory::Create(size_t size, const Options& options, int* error,
-                                                   const char** syscall) {
-  auto fail = [&](const char* name) {
-    *error = errno;
-    *syscall = name;
-    return nullptr;
-  };
-  std::shared_ptr<MappedMemory> memory(new MappedMemory);
+// A memfd that shrank would turn an access into SIGBUS.
+const char* MappedMemory::OpenFile(size_t size, const Options& options) {
   if (options.fd >= 0) {
-    memory->fd_.reset(fcntl(options.fd, F_DUPFD_CLOEXEC, 0));
-    if (!memory->fd_) return fail("fcntl");
-    // A memfd that shrank would turn an access into SIGBUS.
+    fd_.reset(fcntl(options.fd, F_DUPFD_CLOEXEC, 0));
+    if (!fd_) return "fcntl";
     struct stat status = {};
     int seals = fcntl(options.fd, F_GET_SEALS);
-    if (fstat(options.fd, &status) < 0) return fail("fstat");
+    if (fstat(options.fd, &status) < 0) return "fstat";
     if (seals < 0 || !(seals & F_SEAL_SHRINK) || static_cast<uint64_t>(status.st_size) < size) {
       errno = EINVAL;
-      return fail("fcntl");
+      return "fcntl";
     }
   } else if (options.shared) {
     unsigned flags = MFD_CLOEXEC | MFD_ALLOW_SEALING;
     if (options.huge_page_size) flags |= MFD_HUGETLB | HugeFlags(options.huge_page_size);
-    memory->fd_.reset(memfd_create(options.name.c_str(), flags));
-    if (!memory->fd_) return fail("memfd_create");
-    if (ftruncate(memory->fd_.get(), static_cast<off_t>(size)) < 0) return fail("ftruncate");
-    // A memfd that shrank would turn an access into SIGBUS.
-    fcntl(memory->fd_.get(), F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL);
+    fd_.reset(memfd_create(options.name.c_str(), flags));
+    if (!fd_) return "memfd_create";
+    if (ftruncate(fd_.get(), static_cast<off_t>(size)) < 0) return "ftruncate";
+    fcntl(fd_.get(), F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL);
   }
+  return nullptr;
+}
 
-  // Aligned so that transparent or real huge pages can back it from the first byte.
+// Aligned so that transparent or real huge pages can back it from the first byte.
+const char* MappedMemory::Map(size_t size, const Options& options) {
   size_t alignment = options.huge_page_size ? options.huge_page_size
                      : size >= kHuge2M      ? kHuge2M
                                             : kPage;
   if (size > SIZE_MAX - 2 * alignment - 2 * kPage) {
     errno = ENOMEM;
-    return fail("mmap");
+    return "mmap";
   }
   size_t reserved_size = size + alignment + 2 * kPage;
   void* reserved =
       mmap(nullptr, reserved_size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  if (reserved == MAP_FAILED) return fail("mmap");
-  memory->reserved_ = static_cast<uint8_t*>(reserved);
-  memory->reserved_size_ = reserved_size;
+  if (reserved == MAP_FAILED) return "mmap";
+  reserved_ = static_cast<uint8_t*>(reserved);
+  reserved_size_ = reserved_size;
   auto start = reinterpret_cast<uintptr_t>(reserved) + kPage;
   auto* data = reinterpret_cast<uint8_t*>((start + alignment - 1) & ~(alignment - 1));
 
-  int map_flags = MAP_FIXED | (options.shared ? MAP_SHARED : MAP_PRIVATE | MAP_ANONYMOUS);
-  if (options.huge_page_size) {
-    if (!options.shared)
-      map_flags |= MAP_HUGETLB | static_cast<int>(HugeFlags(options.huge_page_size));
-  } else {
-    map_flags |= MAP_NORESERVE;
+  int flags = MAP_FIXED | (options.shared ? MAP_SHARED : MAP_PRIVATE | MAP_ANONYMOUS);
+  if (!options.huge_page_size) {
+    flags |= MAP_NORESERVE;
+  } else if (!options.shared) {
+    flags |= MAP_HUGETLB | static_cast<int>(HugeFlags(options.huge_page_size));
   }
-  if (mmap(data, size, PROT_READ | PROT_WRITE, map_flags, memory->fd_.get(), 0) == MAP_FAILED) {
-    return fail("mmap");
-  }
-  memory->data_ = data;
-  memory->size_ = size;
+  if (mmap(data, size, PROT_READ | PROT_WRITE, flags, fd_.get(), 0) == MAP_FAILED) return "mmap";
+  data_ = data;
+  size_ = size;
   if (madvise(data, size, MADV_DONTFORK) < 0 || madvise(data, size, MADV_DONTDUMP) < 0) {
-    return fail("madvise");
+    return "madvise";
   }
   if (!options.shared) {
     // Neither is in every kernel, and nothing but speed and a line in /proc/PID/maps depends on
@@ -116,17 +108,32 @@ std::shared_ptr<MappedMemory> MappedMemory::Create(size_t size, const Options& o
     if (!options.huge_page_size && size >= kHuge2M) madvise(data, size, MADV_HUGEPAGE);
     prctl(PR_SET_VMA, PR_SET_VMA_ANON_NAME, data, size, options.name.c_str());
   }
-  if (options.canaries) {
-    for (uint8_t* page : {data - kPage, data + size}) {
-      if (mmap(page, kPage, PROT_READ | PROT_WRITE, MAP_FIXED | MAP_PRIVATE | MAP_ANONYMOUS, -1,
-               0) == MAP_FAILED) {
-        return fail("mmap");
-      }
-      std::memset(page, kCanary, kPage);
-    }
-    memory->canaries_ = true;
-  }
+  return nullptr;
+}
 
+const char* MappedMemory::PlaceCanaries() {
+  for (uint8_t* page : {data_ - kPage, data_ + size_}) {
+    if (mmap(page, kPage, PROT_READ | PROT_WRITE, MAP_FIXED | MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) ==
+        MAP_FAILED) {
+      return "mmap";
+    }
+    std::memset(page, kCanary, kPage);
+  }
+  canaries_ = true;
+  return nullptr;
+}
+
+std::shared_ptr<MappedMemory> MappedMemory::Create(size_t size, const Options& options, int* error,
+                                                   const char** syscall) {
+  std::shared_ptr<MappedMemory> memory(new MappedMemory);
+  const char* failed = memory->OpenFile(size, options);
+  if (!failed) failed = memory->Map(size, options);
+  if (!failed && options.canaries) failed = memory->PlaceCanaries();
+  if (failed) {
+    *error = errno;
+    *syscall = failed;
+    return nullptr;
+  }
   std::lock_guard lock(registry().mutex);
   memory->id_ = registry().next_id++;
   registry().live.emplace(memory->id_, memory);

@@ -50,6 +50,10 @@ class MappedMemory {
 
  private:
   MappedMemory() = default;
+  // Steps of Create. Each returns the system call that failed, with its errno; nullptr if none has.
+  const char* OpenFile(size_t size, const Options& options);
+  const char* Map(size_t size, const Options& options);
+  const char* PlaceCanaries();
 
   UniqueFd fd_;
   uint8_t* data_ = nullptr;
