@@ -46,6 +46,11 @@ export class Guest implements AsyncDisposable {
     })
   }
 
+  /** What a shell in the guest prints, which comes over vsock; the machine has the option `agent`. */
+  async shell(script: string): Promise<string> {
+    return (await this.vm.exec(['/bin/sh', '-c', script])).stdout
+  }
+
   /** How it has ended, after all that it said has come. */
   async ended(): Promise<StopReason> {
     const reason = await this.vm.stopped

@@ -1,10 +1,11 @@
 import { createHash, randomBytes } from 'node:crypto'
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
-import { expect, it, onTestFailed } from 'vitest'
-import { FileDisk, MemoryDisk, Tap, VirtualMachine } from '../../lib/index.js'
+import { expect, it } from 'vitest'
+import { FileDisk, MemoryDisk, Tap } from '../../lib/index.js'
 import { guestInitramfs } from '../../lib/testing.js'
 import { TapInterface } from '../helpers/tap-interface.js'
 import { temporaryFolder } from '../helpers/temporary-folder.js'
+import { Guest } from './guest.js'
 import { ping, stockKernel, temporaryDisk, waitFor } from './stock-guest.js'
 
 const sha256 = (bytes: Uint8Array) => createHash('sha256').update(bytes).digest('hex')
@@ -17,12 +18,8 @@ it('a Linux guest in a process of its own has its disks, network, files and prog
   const { asset, kernel } = await stockKernel()
   const tap = new TapInterface()
   const { host, guest, prefix } = tap.network
-  let log = ''
-  onTestFailed(() => {
-    process.stdout.write(`The guest's last words:\n${log.slice(-8000)}\n`)
-  })
   try {
-    await using vm = await VirtualMachine.create({
+    await using machine = await Guest.start({
       kernel,
       initrd: await guestInitramfs(asset, { agent: true }),
       commandLine: 'console=ttyS0 quiet nodekvm.mode=none',
@@ -33,11 +30,8 @@ it('a Linux guest in a process of its own has its disks, network, files and prog
       nets: [new Tap(tap.name)],
       shares: [{ tag: 'work', path: folder.path('shared') }],
     })
-    vm.console.output.setEncoding('latin1').on('data', (text: string) => {
-      log += text
-    })
-    await vm.start()
-    const shell = async (script: string) => (await vm.exec(['/bin/sh', '-c', script])).stdout
+    const { vm } = machine
+    const shell = (script: string) => machine.shell(script)
     expect(vm.pid).not.toBe(process.pid)
 
     const network = `ip address add ${guest}/${prefix} dev eth0; ip link set eth0 up`

@@ -1,13 +1,13 @@
-import { expect, it, onTestFailed } from 'vitest'
-import { VirtualMachine } from '../../lib/index.js'
+import { expect, it } from 'vitest'
 import { guestInitramfs, kernelAsset } from '../../lib/testing.js'
+import { Guest } from './guest.js'
 
 const MIB = 2 ** 20
 const limits = { timeout: 100_000 }
 
 it('a stock kernel has nodes, memory that comes and goes, and what KVM offers its guests', async () => {
   const asset = await kernelAsset('6.12')
-  await using vm = await VirtualMachine.create({
+  await using machine = await Guest.start({
     kernel: asset.vmlinuz,
     initrd: await guestInitramfs(asset, { agent: true, modules: ['virtio_mem', 'i6300esb'] }),
     commandLine: 'console=ttyS0 memhp_default_state=online_movable nodekvm.mode=none',
@@ -20,18 +20,8 @@ it('a stock kernel has nodes, memory that comes and goes, and what KVM offers it
     virtioMem: { maxSize: '1G', node: 1 },
     devices: { watchdog: { model: 'i6300esb' } },
   })
-  let log = ''
-  onTestFailed(() => {
-    process.stdout.write(`The guest's last words:\n${log.slice(-8000)}\n`)
-  })
-  vm.console.output.setEncoding('latin1').on('data', (text: string) => {
-    log += text
-  })
-  await vm.start()
-  const shell = async (script: string) => {
-    const { stdout } = await vm.exec(['/bin/sh', '-c', script])
-    return stdout.toString()
-  }
+  const { vm } = machine
+  const shell = (script: string) => machine.shell(script)
   const nodes = await shell(`cd /sys/devices/system/node
     for node in node0 node1; do cat $node/cpulist $node/distance; done`)
   expect(nodes).toBe('0\n10 21\n1\n21 10\n')

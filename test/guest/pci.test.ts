@@ -1,7 +1,8 @@
-import { expect, it, onTestFailed } from 'vitest'
-import { FileDisk, MemoryDisk, Tap, VirtualMachine, VirtualSwitch } from '../../lib/index.js'
+import { expect, it } from 'vitest'
+import { FileDisk, MemoryDisk, Tap, type VirtualMachine, VirtualSwitch } from '../../lib/index.js'
 import { guestInitramfs, kernelAsset } from '../../lib/testing.js'
 import { TapInterface } from '../helpers/tap-interface.js'
+import { Guest } from './guest.js'
 import { ping, StockGuest, temporaryDisk, waitFor } from './stock-guest.js'
 
 const VHOST_HOST = '10.211.0.1'
@@ -10,7 +11,7 @@ const VHOST_GUEST = '10.211.0.2'
 it('a stock kernel has disk, network and sockets on PCI, and takes devices and lets them go while it runs', async () => {
   using disk = await temporaryDisk()
   const asset = await kernelAsset('6.12')
-  await using vm = await VirtualMachine.create({
+  await using machine = await Guest.start({
     kernel: asset.vmlinuz,
     initrd: await guestInitramfs(asset, { agent: true }),
     commandLine: 'console=ttyS0 quiet nodekvm.mode=none',
@@ -19,19 +20,8 @@ it('a stock kernel has disk, network and sockets on PCI, and takes devices and l
     disks: [new FileDisk(disk.path)],
     nets: [new VirtualSwitch().port()],
   })
-  let log = ''
-  onTestFailed(() => {
-    process.stdout.write(`The guest's last words:\n${log.slice(-8000)}\n`)
-  })
-  vm.console.output.setEncoding('latin1').on('data', (text: string) => {
-    log += text
-  })
-  await vm.start()
-  /** What a shell in the guest prints, which comes over vsock. */
-  const shell = async (script: string) => {
-    const { stdout } = await vm.exec(['/bin/sh', '-c', script])
-    return stdout.toString()
-  }
+  const { vm } = machine
+  const shell = (script: string) => machine.shell(script)
   const interrupts = await shell(
     'mount /dev/vda /mnt && ls -d /mnt/lost+found; cat /proc/interrupts',
   )
@@ -62,8 +52,8 @@ it('a stock kernel has disk, network and sockets on PCI, and takes devices and l
     expect([vm.disks.length, vm.nets.length]).toEqual([1, 1])
   }
   await pingByVhost(vm, shell)
-  expect(log).not.toMatch(/ACPI Error|ACPI BIOS Error|ACPI Warning|Firmware Bug|BUG:|Oops/)
-  expect(log).not.toMatch(/pci.*(fail|error|can't|no space)|virtio.*(fail|error)/i)
+  expect(machine.log).not.toMatch(/ACPI Error|ACPI BIOS Error|ACPI Warning|Firmware Bug|BUG:|Oops/)
+  expect(machine.log).not.toMatch(/pci.*(fail|error|can't|no space)|virtio.*(fail|error)/i)
 })
 
 /** A card that the host's kernel serves: kicks and messages pass by this process. */
