@@ -4,7 +4,7 @@
  */
 import { join } from 'node:path'
 import { print, quick, rounds } from './lib/cli.js'
-import { type FioJob, fioScript, fixedFioScript } from './lib/fio.js'
+import { FIO_SETTINGS, type FioJob, fioScript, fixedFioScript } from './lib/fio.js'
 import { mountPrograms, programs } from './lib/guest-assets.js'
 import type { GuestProcess } from './lib/guest-process.js'
 import { type Results, session } from './lib/guest-session.js'
@@ -56,6 +56,7 @@ const fixed: FioJob = { name: 'fixed', rw: 'randrw', blockSize: '4k', depth: 8 }
 const warmUp: FioJob = { name: 'warm-up', rw: 'randrw', blockSize: '4k', depth: 32 }
 
 const script = `${mountPrograms('/dev/vdb')}
+${FIO_SETTINGS}
 ${fixedFioScript('/dev/vda', warmUp, OPERATIONS, WARM_UP_SECONDS)}
 ${fioScript('/dev/vda', jobs, SECONDS)}
 echo CPU-BEGIN; sleep 1

@@ -3,7 +3,7 @@ import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { FileDisk, Tap } from '../lib/index.js'
 import { print, quick, rounds } from './lib/cli.js'
 import { figure, interleaveNamed } from './lib/figure.js'
-import { fioScript } from './lib/fio.js'
+import { FIO_SETTINGS, fioScript } from './lib/fio.js'
 import { execParameter, mountPrograms, networkGuest, programs } from './lib/guest-assets.js'
 import { GuestHere } from './lib/guest-here.js'
 import { readResults } from './lib/guest-session.js'
@@ -22,6 +22,7 @@ const script = `${mountPrograms('/dev/vdb')}
 /programs/bin/fio --version; /programs/bin/iperf3 --version | head -n 1
 echo BEGIN
 /programs/bin/iperf3 -c ${HOST_ADDRESS} -p ${IPERF_PORT} -t ${SECONDS + 3} -f m --bidir -P 2 >/tmp/iperf 2>&1 &
+${FIO_SETTINGS}
 ${fioScript('/dev/vda', [job], SECONDS)}
 echo END
 wait; tail -n 3 /tmp/iperf

@@ -14,6 +14,10 @@ const WRITE = { kilobytes: 48, operations: 49 }
 const jobOptions = ({ name, rw, blockSize, depth }: FioJob) =>
   `--name=${name} --rw=${rw} --bs=${blockSize} --iodepth=${depth} --stonewall`
 
+/** Shell that goes before the others: once, as kvmtool cuts a command line off after 2048 bytes. */
+export const FIO_SETTINGS =
+  "fio='/programs/bin/fio --minimal --direct=1 --ioengine=libaio --thread --randrepeat=0 --norandommap'"
+
 /**
  * Shell for a guest that runs the jobs one after the other for `seconds` each and says `RESULT NAME VALUE` for each:
  * operations per second of the 4 KiB jobs, MB/s of the others.
@@ -24,7 +28,7 @@ export function fioScript(device: string, jobs: readonly FioJob[], seconds: numb
     const value = blockSize === '4k' ? `$${field.operations}` : `$${field.kilobytes}*1.024/1000`
     return `$3=="${name}"{print "RESULT",$3,${value}}`
   })
-  return `/programs/bin/fio ${COMMON} --filename=${device} --time_based --runtime=${seconds} --ramp_time=1 ${jobs.map(jobOptions).join(' ')} >/tmp/fio || tail /tmp/fio
+  return `$fio --filename=${device} --time_based --runtime=${seconds} --ramp_time=1 ${jobs.map(jobOptions).join(' ')} >/tmp/fio || tail /tmp/fio
 awk -F';' '${cases.join(';')}' /tmp/fio`
 }
 
@@ -35,6 +39,4 @@ export const fixedFioScript = (
   operations: number,
   seconds = 600,
 ): string =>
-  `/programs/bin/fio ${COMMON} --filename=${device} --number_ios=${operations} --runtime=${seconds} --size=100% ${jobOptions(job)} >/tmp/fio || tail /tmp/fio`
-
-const COMMON = '--minimal --direct=1 --ioengine=libaio --thread --randrepeat=0 --norandommap'
+  `$fio --filename=${device} --number_ios=${operations} --runtime=${seconds} --size=100% ${jobOptions(job)} >/tmp/fio || tail /tmp/fio`
