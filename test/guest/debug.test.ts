@@ -7,7 +7,7 @@ import { expect, it } from 'vitest'
 import { FileDisk } from '../../lib/index.js'
 import { symbolFile } from '../helpers/symbol-file.js'
 import type { Guest } from './guest.js'
-import { exec, StockGuest, temporaryDisk } from './stock-guest.js'
+import { diskRounds, exec, StockGuest, temporaryDisk } from './stock-guest.js'
 
 const PAUSES = 100
 /** Milliseconds of one long pause: the guest's clocks must not show it. */
@@ -22,15 +22,7 @@ const script = `
   grep -m1 '^model name' /proc/cpuinfo
   grep -m1 '^flags' /proc/cpuinfo
   grep -E ' (do_sys_openat2|vfs_read)$' /proc/kallsyms | sed 's/^/symbol: /'
-  ( i=0
-    while [ ! -e /done ]; do
-      dd if=/dev/urandom of=/tmp/a bs=64k count=8 2> /dev/null
-      dd if=/tmp/a of=/dev/vda bs=64k conv=fsync 2> /dev/null || echo "write failed"
-      echo 3 > /proc/sys/vm/drop_caches
-      dd if=/dev/vda bs=64k count=8 2> /dev/null | cmp - /tmp/a || echo "other data"
-      i=$((i + 1))
-    done
-    echo "rounds: $i" ) &
+  ${diskRounds(8)}
   echo ready
   while read line; do
     [ "$line" = stop ] && break

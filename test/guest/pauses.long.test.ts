@@ -2,7 +2,7 @@ import { createServer, type Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, it } from 'vitest'
 import { FileDisk, Tap } from '../../lib/index.js'
-import { exec, StockGuest, temporaryDisk } from './stock-guest.js'
+import { diskRounds, exec, StockGuest, temporaryDisk } from './stock-guest.js'
 
 const PAUSES = 1000
 const HOST = '10.219.0.1'
@@ -19,15 +19,7 @@ const script = (port: number) => `
       if [ $now -lt $last ]; then echo "clock went back: $last $now"; fi
       last=$now
     done ) &
-  ( i=0
-    while [ ! -e /done ]; do
-      dd if=/dev/urandom of=/tmp/a bs=64k count=4 2> /dev/null
-      dd if=/tmp/a of=/dev/vda bs=64k conv=fsync 2> /dev/null || echo "write failed"
-      echo 3 > /proc/sys/vm/drop_caches
-      dd if=/dev/vda bs=64k count=4 2> /dev/null | cmp - /tmp/a || echo "other data"
-      i=$((i + 1))
-    done
-    echo "rounds: $i" ) &
+  ${diskRounds(4)}
   echo ready
   seq 1 2000000000 | nc ${HOST} ${port}
   touch /done

@@ -61,3 +61,15 @@ export async function temporaryDisk(): Promise<{ path: string; folder: string } 
     [Symbol.dispose]: () => rmSync(folder, { recursive: true, force: true }),
   }
 }
+
+/** Shell for a guest: writes blocks of 64 KiB to /dev/vda and reads them back in the background, until there is /done. */
+export const diskRounds = (blocks: number): string => `
+  ( i=0
+    while [ ! -e /done ]; do
+      dd if=/dev/urandom of=/tmp/a bs=64k count=${blocks} 2> /dev/null
+      dd if=/tmp/a of=/dev/vda bs=64k conv=fsync 2> /dev/null || echo "write failed"
+      echo 3 > /proc/sys/vm/drop_caches
+      dd if=/dev/vda bs=64k count=${blocks} 2> /dev/null | cmp - /tmp/a || echo "other data"
+      i=$((i + 1))
+    done
+    echo "rounds: $i" ) &`
