@@ -5,7 +5,7 @@
 import { spawn } from 'node:child_process'
 import { join } from 'node:path'
 import { packageRoot } from './lib/build-addon.mjs'
-import { HeldOutput } from './lib/held-output.mjs'
+import { beside } from './lib/held-output.mjs'
 import { projectArguments } from './lib/vitest.mjs'
 
 const PROJECTS = projectArguments(['kvm', 'hostile', 'load', 'unit'])
@@ -58,13 +58,14 @@ async function inTurn(some, output) {
 }
 
 const isThread = ([kind]) => kind === 'thread'
-const held = new HeldOutput(process.stdout)
-const thread = inTurn(runs.filter(isThread), held)
-const address = await inTurn(
-  runs.filter((run) => !isThread(run)),
-  process.stdout,
+const [address, thread] = await beside(
+  (output) =>
+    inTurn(
+      runs.filter((run) => !isThread(run)),
+      output,
+    ),
+  (output) => inTurn(runs.filter(isThread), output),
 )
-held.release()
-const failed = address + (await thread)
+const failed = address + thread
 console.log(`${runs.length - failed} passed, ${failed} failed`)
 process.exitCode = failed === 0 ? 0 : 1

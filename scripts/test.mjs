@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { bootstrap, main, step } from './bootstrap.mjs'
 import { packageRoot } from './lib/build-addon.mjs'
-import { HeldOutput } from './lib/held-output.mjs'
+import { beside } from './lib/held-output.mjs'
 import { describeGroup } from './lib/processes.mjs'
 import { count, failures, readResults, stalledTests } from './lib/results.mjs'
 import { vitest } from './lib/vitest.mjs'
@@ -119,13 +119,15 @@ async function runAll(names, isEmulated, run) {
     for (const name of some) suites.push(await run(name, output))
     return suites
   }
-  const here = names.filter((name) => !isEmulated(name))
-  const output = new HeldOutput(process.stdout)
-  if (here.length === 0) output.release()
-  const inHost = inTurn(names.filter(isEmulated), output)
-  const suites = await inTurn(here, process.stdout)
-  output.release()
-  return [...suites, ...(await inHost)]
+  const suites = await beside(
+    (output) =>
+      inTurn(
+        names.filter((name) => !isEmulated(name)),
+        output,
+      ),
+    (output) => inTurn(names.filter(isEmulated), output),
+  )
+  return suites.flat()
 }
 
 /**

@@ -24,3 +24,16 @@ export class HeldOutput extends Writable {
     this.#kept = undefined
   }
 }
+
+/**
+ * Two jobs at the same time, of which the second one's output comes after the first one's.
+ * @template A, B
+ * @param {(output: Writable) => Promise<A>} first
+ * @param {(output: Writable) => Promise<B>} second
+ * @param {Writable} [target]
+ * @returns {Promise<[A, B]>}
+ */
+export function beside(first, second, target = process.stdout) {
+  const held = new HeldOutput(target)
+  return Promise.all([first(target).finally(() => held.release()), second(held)])
+}
