@@ -19,7 +19,10 @@ await main(async () => {
   const rounds = Number(values.rounds)
   if (!(rounds > 0)) throw new Error(`--rounds: expected a number, got ${values.rounds}`)
   await bootstrap({ programs: ['stress-ng'] })
-  const stress = spawn('stress-ng', STRESS, { stdio: 'inherit' })
+  // However this process ends, stress-ng is not left behind.
+  const stress = spawn('setpriv', ['--pdeathsig', 'INT', 'stress-ng', ...STRESS], {
+    stdio: 'inherit',
+  })
   await once(stress, 'spawn')
   let failed = 0
   try {
