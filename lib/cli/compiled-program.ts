@@ -1,5 +1,6 @@
 import { readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { Script } from 'node:vm'
+import { lateModules } from './late-modules.js'
 
 /** What the file of a program is: one function, with what a module of CommonJS is given. */
 type Program = (require: NodeJS.Require, filename: string) => void
@@ -53,7 +54,7 @@ function load(filename: string, cachedData?: Buffer): Script {
 
 function start(script: Script, file: string, require: NodeJS.Require): void {
   const program = script.runInThisContext() as Program
-  program(require, file)
+  program(lateModules(require), file)
 }
 
 function readCache(file: string): Buffer | undefined {

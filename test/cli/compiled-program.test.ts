@@ -36,8 +36,8 @@ describe('the compiled program of the CLI', () => {
   afterEach(() => rmSync(folder, { recursive: true }))
 
   const start = () => run(join(folder, 'main.cjs'), '--version')
-  // It ends as a run without a kernel does.
-  const compile = () => expect(() => run(join(folder, 'compile.cjs'))).toThrow(/none/)
+  // There is no addon beside it here, so that it ends where a run opens /dev/kvm, as where there is none.
+  const compile = () => expect(() => run(join(folder, 'compile.cjs'))).toThrow(/addon/)
 
   it('runs without a code cache', () => {
     expect(start()).toBe('unknown')
