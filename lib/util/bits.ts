@@ -14,8 +14,18 @@ export function isPowerOfTwo(value: number): boolean {
 
 /** The low `length` bytes of `value`, the lowest first. */
 export function littleEndian(value: number | bigint, length: number): number[] {
-  const big = BigInt(value)
-  return Array.from({ length }, (_, i) => Number((big >> BigInt(8 * i)) & 0xffn))
+  const bytes: number[] = []
+  if (typeof value === 'bigint') {
+    for (let i = 0; i < length; i++) bytes.push(Number((value >> BigInt(8 * i)) & 0xffn))
+    return bytes
+  }
+  let rest = value
+  for (let i = 0; i < length; i++) {
+    const higher = Math.floor(rest / 256)
+    bytes.push(rest - higher * 256)
+    rest = higher
+  }
+  return bytes
 }
 
 /** The low 16 bits of `value`, the lowest byte first. */

@@ -1,5 +1,5 @@
 import { le16, le32 } from '../../../util/bits.js'
-import { type Aml, buffer, integer, nameString, withLength } from './aml.js'
+import { type Aml, buffer, integer, join, nameString, withLength } from './aml.js'
 
 // What methods are made of (ACPI 6.5, sections 20.2.5 and 20.2.6).
 
@@ -39,60 +39,63 @@ export function reference(path: string): Aml {
 
 /** `Store (value, target)` */
 export function store(value: Aml, target: Aml): Aml {
-  return [STORE_OP, ...value, ...target]
+  return join(STORE_OP, value, target)
 }
 
 /** `And (a, b, target)`; the result is only the term's value without `target`. */
 export function and(a: Aml, b: Aml, target: Aml = integer(0)): Aml {
-  return [AND_OP, ...a, ...b, ...target]
+  return join(AND_OP, a, b, target)
 }
 
 /** `Or (a, b, target)` */
 export function or(a: Aml, b: Aml, target: Aml): Aml {
-  return [OR_OP, ...a, ...b, ...target]
+  return join(OR_OP, a, b, target)
 }
 
 /** `LEqual (a, b)` */
 export function equal(a: Aml, b: Aml): Aml {
-  return [LEQUAL_OP, ...a, ...b]
+  return join(LEQUAL_OP, a, b)
 }
 
 /** `LNot (value)` */
 export function not(value: Aml): Aml {
-  return [LNOT_OP, ...value]
+  return join(LNOT_OP, value)
 }
 
 /** `If (condition) { … }` */
 export function when(condition: Aml, ...terms: Aml[]): Aml {
-  return [IF_OP, ...withLength([...condition, ...terms.flat()])]
+  return join(IF_OP, withLength(join(condition, ...terms)))
 }
 
 /** `Else { … }`, right after `when`. */
 export function otherwise(...terms: Aml[]): Aml {
-  return [ELSE_OP, ...withLength(terms.flat())]
+  return join(ELSE_OP, withLength(join(...terms)))
 }
 
 /** `Notify (path, value)` */
 export function notify(path: string, value: number): Aml {
-  return [NOTIFY_OP, ...nameString(path), ...integer(value)]
+  return join(NOTIFY_OP, nameString(path), integer(value))
 }
 
 /** `CreateDWordField (source, byteIndex, name)` */
 export function createDwordField(source: Aml, byteIndex: number, name: string): Aml {
-  return [CREATE_DWORD_FIELD_OP, ...source, ...integer(byteIndex), ...nameString(name)]
+  return join(CREATE_DWORD_FIELD_OP, source, integer(byteIndex), nameString(name))
 }
 
 /** `OperationRegion (name, SystemIO, port, count)` */
 export function ioRegion(name: string, port: number, count: number): Aml {
-  const region = [...nameString(name), SYSTEM_IO, ...integer(port), ...integer(count)]
-  return [EXT_OP_PREFIX, OP_REGION_OP, ...region]
+  const region = join(nameString(name), SYSTEM_IO, integer(port), integer(count))
+  return join(EXT_OP_PREFIX, OP_REGION_OP, region)
 }
 
 /** `Field (region, DWordAcc, NoLock, Preserve) { names of 32 bits each }` */
 export function dwordField(region: string, names: readonly string[]): Aml {
   const bits = 32 // a length below 64, which counts no byte of its own
-  const fields = names.flatMap((name) => [...nameString(name), bits])
-  return [EXT_OP_PREFIX, FIELD_OP, ...withLength([...nameString(region), DWORD_ACCESS, ...fields])]
+  const fields = names.map((name) => join(nameString(name), bits))
+  return join(
+    ...[EXT_OP_PREFIX, FIELD_OP],
+    withLength(join(nameString(region), DWORD_ACCESS, ...fields)),
+  )
 }
 
 /** `ToUUID ("33db4d5b-…")`: the first three groups have their bytes in reverse (ACPI 6.5, section 19.6.142). */
@@ -101,5 +104,5 @@ export function uuid(text: string): Aml {
   const [a, b, c] = groups as [number, number, number]
   const rest = text.split('-').slice(3).join('')
   const tail = rest.match(/../g)!.map((byte) => Number.parseInt(byte, 16))
-  return buffer([...le32(a), ...le16(b), ...le16(c), ...tail])
+  return buffer(join(le32(a), le16(b), le16(c), tail))
 }

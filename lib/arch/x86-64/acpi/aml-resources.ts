@@ -1,5 +1,5 @@
 import { le16, le32, littleEndian } from '../../../util/bits.js'
-import { type Aml, buffer } from './aml.js'
+import { type Aml, buffer, join } from './aml.js'
 
 // Resource descriptors, what `_CRS` is made of (ACPI 6.5, section 6.4).
 
@@ -24,7 +24,7 @@ const ENTIRE_RANGE = 3
 
 /** `ResourceTemplate () { … }`. The end tag's checksum byte is 0: none. */
 export function resourceTemplate(...descriptors: Aml[]): Aml {
-  return buffer([...descriptors.flat(), END_TAG, 0])
+  return buffer(join(...descriptors, END_TAG, 0))
 }
 
 /** `IO (Decode16, port, port, 0, count)` */
@@ -73,9 +73,9 @@ function addressSpace(width: 2 | 4 | 8, type: number, flags: number, range: Reso
   const granularity = 0
   const translation = 0
   const values = [granularity, start, end - 1, translation, end - start]
-  const body = [
+  const body = join(
     ...[type, MIN_FIXED_MAX_FIXED, flags],
-    ...values.flatMap((value) => littleEndian(value, width)),
-  ]
-  return [ADDRESS_SPACE[width], ...le16(body.length), ...body]
+    ...values.map((value) => littleEndian(value, width)),
+  )
+  return join(ADDRESS_SPACE[width], le16(body.length), body)
 }

@@ -6,6 +6,11 @@ import { le16, le32, le64, littleEndian } from '../../../util/bits.js'
  */
 export type Aml = readonly number[]
 
+/** The bytes of some terms one behind the other. Thousands are joined for each machine: spreading them takes ten times as long. */
+export function join(...parts: readonly (number | Aml)[]): Aml {
+  return ([] as number[]).concat(...parts)
+}
+
 // Opcodes and prefixes (ACPI 6.5, section 20.2 and table 20.2).
 const ZERO_OP = 0x00
 const ONE_OP = 0x01
@@ -29,59 +34,57 @@ const SERIALIZED = 1 << 3
 
 /** `Name (path, value)` */
 export function name(path: string, value: Aml): Aml {
-  return [NAME_OP, ...nameString(path), ...value]
+  return join(NAME_OP, nameString(path), value)
 }
 
 /** `Scope (path) { … }` */
 export function scope(path: string, ...terms: Aml[]): Aml {
-  return [SCOPE_OP, ...withLength([...nameString(path), ...terms.flat()])]
+  return join(SCOPE_OP, withLength(join(nameString(path), ...terms)))
 }
 
 /** `Device (path) { … }` */
 export function device(path: string, ...terms: Aml[]): Aml {
-  return [EXT_OP_PREFIX, DEVICE_OP, ...withLength([...nameString(path), ...terms.flat()])]
+  return join(EXT_OP_PREFIX, DEVICE_OP, withLength(join(nameString(path), ...terms)))
 }
 
 /** `Method (path, argumentCount, NotSerialized) { … }` */
 export function method(path: string, argumentCount: number, ...terms: Aml[]): Aml {
-  return [METHOD_OP, ...withLength([...nameString(path), argumentCount & 7, ...terms.flat()])]
+  return join(METHOD_OP, withLength(join(nameString(path), argumentCount & 7, ...terms)))
 }
 
 /** `Method (path, argumentCount, Serialized) { … }`, as a method that makes names of its own has to be. */
 export function serializedMethod(path: string, argumentCount: number, ...terms: Aml[]): Aml {
   const flags = (argumentCount & 7) | SERIALIZED
-  return [METHOD_OP, ...withLength([...nameString(path), flags, ...terms.flat()])]
+  return join(METHOD_OP, withLength(join(nameString(path), flags, ...terms)))
 }
 
 /** `Return (value)` */
 export function returns(value: Aml): Aml {
-  return [RETURN_OP, ...value]
+  return join(RETURN_OP, value)
 }
 
 /** `Package () { … }` of at most 255 elements. */
 export function pkg(...elements: Aml[]): Aml {
-  return [PACKAGE_OP, ...withLength([elements.length, ...elements.flat()])]
+  return join(PACKAGE_OP, withLength(join(elements.length, ...elements)))
 }
 
 /** `Buffer () { … }` */
 export function buffer(bytes: Aml): Aml {
-  return [BUFFER_OP, ...withLength([...integer(bytes.length), ...bytes])]
+  return join(BUFFER_OP, withLength(join(integer(bytes.length), bytes)))
 }
 
 /** An integer below 2^64, in the shortest form. */
 export function integer(value: number | bigint): Aml {
-  const big = BigInt(value)
-  if (big === 0n) return [ZERO_OP]
-  if (big === 1n) return [ONE_OP]
-  if (big < 1n << 8n) return [BYTE_PREFIX, ...littleEndian(big, 1)]
-  if (big < 1n << 16n) return [WORD_PREFIX, ...le16(big)]
-  if (big < 1n << 32n) return [DWORD_PREFIX, ...le32(big)]
-  return [QWORD_PREFIX, ...le64(big)]
+  if (value < 2) return [Number(value) === 0 ? ZERO_OP : ONE_OP]
+  if (value < 2 ** 8) return [BYTE_PREFIX, Number(value)]
+  if (value < 2 ** 16) return join(WORD_PREFIX, le16(value))
+  if (value < 2 ** 32) return join(DWORD_PREFIX, le32(value))
+  return join(QWORD_PREFIX, le64(value))
 }
 
 /** A string of ASCII without NUL. */
 export function string(text: string): Aml {
-  return [STRING_PREFIX, ...ascii(text), 0]
+  return join(STRING_PREFIX, ascii(text), 0)
 }
 
 /** `EisaId ("PNP0501")`: three letters of five bits each and four hexadecimal digits (ACPI 6.5, section 19.3.4). */
@@ -93,7 +96,9 @@ export function eisaId(id: string): Aml {
 }
 
 export function ascii(text: string): number[] {
-  return [...text].map((character) => character.charCodeAt(0) & 0x7f)
+  const bytes: number[] = []
+  for (let i = 0; i < text.length; i++) bytes.push(text.charCodeAt(i) & 0x7f)
+  return bytes
 }
 
 /** The digits that tell devices of one kind apart by their names. */
@@ -108,8 +113,8 @@ export function nameString(path: string): Aml {
     .slice(isRooted ? 1 : 0)
     .split('.')
     .filter((part) => part !== '')
-  const segments = names.flatMap((part) => ascii(part.padEnd(4, '_')))
-  return [...(isRooted ? [ROOT_CHAR] : []), ...namePrefix(names.length), ...segments]
+  const segments = ascii(names.map((part) => part.padEnd(4, '_')).join(''))
+  return join(isRooted ? [ROOT_CHAR] : [], namePrefix(names.length), segments)
 }
 
 function namePrefix(count: number): Aml {
@@ -122,9 +127,9 @@ function namePrefix(count: number): Aml {
 export function withLength(body: Aml): Aml {
   for (let extra = 0; extra < 4; extra++) {
     const length = body.length + 1 + extra
-    if (extra === 0 && length < 1 << 6) return [length, ...body]
+    if (extra === 0 && length < 1 << 6) return join(length, body)
     if (extra > 0 && length < 2 ** (4 + 8 * extra)) {
-      return [(extra << 6) | (length & 0xf), ...littleEndian(length >>> 4, extra), ...body]
+      return join((extra << 6) | (length & 0xf), littleEndian(length >>> 4, extra), body)
     }
   }
   throw new RangeError(`an AML package of ${body.length} bytes; at most 2^28`)

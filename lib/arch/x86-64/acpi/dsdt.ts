@@ -1,4 +1,15 @@
-import { type Aml, device, eisaId, hexDigits, integer, name, pkg, scope, string } from './aml.js'
+import {
+  type Aml,
+  device,
+  eisaId,
+  hexDigits,
+  integer,
+  join,
+  name,
+  pkg,
+  scope,
+  string,
+} from './aml.js'
 import { edgeInterrupt, ioPorts, isaIrq, memory32Fixed, resourceTemplate } from './aml-resources.js'
 import { PCI_HOTPLUG_PORTS, type PciHostOptions, pciHost } from './pci-host.js'
 import { systemTable } from './sdt.js'
@@ -60,7 +71,7 @@ export function buildDsdt(options: DsdtOptions): Uint8Array {
   ]
   // `\_S5`: the value for PM1a, the value for PM1b, two reserved (section 7.4.2).
   const s5 = name('\\_S5', pkg(integer(s5SleepType), integer(s5SleepType), integer(0), integer(0)))
-  return systemTable('DSDT', 2, [...s5, ...scope('\\_SB', ...devices), ...(host?.events ?? [])])
+  return systemTable('DSDT', 2, join(s5, scope('\\_SB', ...devices), host?.events ?? []))
 }
 
 function cpuDevice(uid: number): Aml {

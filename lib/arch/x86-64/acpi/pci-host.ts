@@ -4,6 +4,7 @@ import {
   eisaId,
   hexDigits,
   integer,
+  join,
   method,
   name,
   pkg,
@@ -122,10 +123,10 @@ function hotplug(port: number, slots: readonly number[]): Aml[] {
   const leaving = code.local(1)
   const tell = (slot: number) => {
     const bit = integer(2 ** slot)
-    return [
-      ...code.when(code.and(arrived, bit), code.notify(slotName(slot), DEVICE_CHECK)),
-      ...code.when(code.and(leaving, bit), code.notify(slotName(slot), EJECT_REQUEST)),
-    ]
+    return join(
+      code.when(code.and(arrived, bit), code.notify(slotName(slot), DEVICE_CHECK)),
+      code.when(code.and(leaving, bit), code.notify(slotName(slot), EJECT_REQUEST)),
+    )
   }
   return [
     code.ioRegion('HPRG', port, PCI_HOTPLUG_PORTS),
