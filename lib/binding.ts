@@ -1,4 +1,5 @@
 import { createRequire } from 'node:module'
+import { addonPath } from './binding/addon-path.js'
 import type { NativeBlockEngine } from './binding/block-engine.js'
 import type { NativeExitChannel } from './binding/exit-channel.js'
 import type { IoctlEntry, NativeEventFd, NativeKvm } from './binding/fds.js'
@@ -74,8 +75,7 @@ export function binding(): Binding {
   }
   const require = createRequire(import.meta.url)
   try {
-    const load = require('node-gyp-build') as (directory: string) => Binding
-    loaded = load(packageRoot())
+    loaded = require(addonPath(packageRoot())) as Binding
   } catch (cause) {
     throw new VmmError(
       'ERR_ADDON',
