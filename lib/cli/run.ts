@@ -63,7 +63,7 @@ async function runGuest(machine: VirtualMachineOptions, options: RunOptions): Pr
     status ??= code
     void vm.stop()
   }
-  const restoreTerminal = attachTerminal(vm.console, () => stop(EXIT_STATUS.killed))
+  let restoreTerminal = () => {}
   const onSignal = () => stop(EXIT_STATUS.killed)
   const signals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
   for (const signal of signals) process.once(signal, onSignal)
@@ -79,6 +79,8 @@ async function runGuest(machine: VirtualMachineOptions, options: RunOptions): Pr
   try {
     if (options.gdb) await listenForGdb(vm, { ...options.gdb, wait: options.gdbWait })
     await vm.start()
+    // What the guest prints meanwhile is kept, and what is typed.
+    restoreTerminal = attachTerminal(vm.console, () => stop(EXIT_STATUS.killed))
     await services.open()
     const reason = await vm.stopped
     await outputEnd(vm)

@@ -55,7 +55,7 @@ export type StructOf<S> = S extends Struct<infer F> ? StructObject<F> : never
 export type InitOfStruct<S> = S extends Struct<infer F> ? StructObject<F> | StructInit<F> : never
 
 /**
- * A view class over the bytes of a C struct, built once, when the layout is declared:
+ * A view class over the bytes of a C struct, whose layout is checked when it is declared:
  * `struct('kvm_dtable', 16, { base: u64(0), limit: u16(8) })`. Little-endian, as all of x86 is.
  */
 export function struct<const F extends Fields>(
@@ -63,6 +63,8 @@ export function struct<const F extends Fields>(
   size: number,
   fields: F,
 ): Struct<F> {
+  // By the first object: there are hundreds of fields in layouts of which a process uses a few.
+  let hasProperties = false
   class View {
     static readonly structName = structName
     static readonly size = size
@@ -73,6 +75,10 @@ export function struct<const F extends Fields>(
     constructor(bytes: Uint8Array = new Uint8Array(size)) {
       if (!(bytes instanceof Uint8Array) || bytes.byteLength < size) {
         throw invalidOption(structName, bytes, `a Uint8Array of at least ${size} bytes`)
+      }
+      if (!hasProperties) {
+        defineProperties(View.prototype, structName, fields)
+        hasProperties = true
       }
       this.bytes = bytes
       this.view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
@@ -107,18 +113,27 @@ export function struct<const F extends Fields>(
         `${structName}.${name} lies outside the struct's ${size} bytes`,
       )
     }
+  }
+  return View as unknown as Struct<F>
+}
+
+function defineProperties(
+  prototype: { readonly view: DataView },
+  structName: string,
+  fields: Fields,
+): void {
+  for (const [name, field] of Object.entries(fields)) {
     const path = `${structName}.${name}`
-    Object.defineProperty(View.prototype, name, {
+    Object.defineProperty(prototype, name, {
       enumerable: true,
-      get(this: View) {
+      get(this: typeof prototype) {
         return field.get(this.view, 0)
       },
-      set(this: View, value: unknown) {
+      set(this: typeof prototype, value: unknown) {
         field.set(this.view, 0, value as never, path)
       },
     })
   }
-  return View as unknown as Struct<F>
 }
 
 function plain(value: unknown): unknown {
