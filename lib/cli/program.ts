@@ -23,17 +23,13 @@ const program = new Command('node-kvm')
   .enablePositionalOptions()
   .exitOverride(({ exitCode }) => process.exit(exitCode === 0 ? 0 : EXIT_STATUS.usage))
 
-const COMMANDS: Readonly<Record<string, () => Command>> = {
-  ...{ run: runCommand, ps: psCommand, exec: execCommand, cp: cpCommand, console: consoleCommand },
-  ...{ inspect: inspectCommand, stop: stopCommand },
-  ...{ doctor: doctorCommand, bench: benchCommand, host: hostCommand },
-  completion: completionCommand,
-}
-const asked = process.argv[2] ?? ''
-// Who asks for one sees none of the others, but in what completes them.
-const isAlone = Object.hasOwn(COMMANDS, asked) && asked !== 'completion'
-for (const make of isAlone ? [COMMANDS[asked]!] : Object.values(COMMANDS)) {
-  program.addCommand(make().copyInheritedSettings(program))
+const commands = [
+  ...[runCommand(), psCommand(), execCommand(), cpCommand(), consoleCommand()],
+  ...[inspectCommand(), stopCommand()],
+  ...[doctorCommand(), benchCommand(), hostCommand(), completionCommand()],
+]
+for (const command of commands) {
+  program.addCommand(command.copyInheritedSettings(program))
 }
 
 /** Ends with the exit status set. */
