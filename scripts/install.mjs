@@ -34,5 +34,9 @@ if (platformSupported && !there()) {
 
 // In a clone scripts/bundle.mjs does it.
 if (platformSupported && !isCheckout) {
-  spawnSync(process.execPath, [join(packageRoot, 'dist/bundle/cli/compile.cjs')])
+  // Of a second or so; a KVM that hangs is not waited for.
+  spawnSync(process.execPath, [join(packageRoot, 'dist/bundle/cli/compile.cjs')], {
+    timeout: 60_000,
+    killSignal: 'SIGKILL',
+  })
 }
