@@ -10,15 +10,10 @@ import {
   TRANSMIT_QUEUE,
   VIRTIO_VSOCK_OP_REQUEST,
   VIRTIO_VSOCK_OP_RST,
+  VIRTIO_VSOCK_OP_RW,
   VIRTIO_VSOCK_TYPE_STREAM,
 } from './abi.js'
-import {
-  formatPacket,
-  type Packet,
-  parsePacket,
-  type ReceivedPacket,
-  resetPacket,
-} from './packet.js'
+import { type Packet, PacketHeader, resetPacket } from './packet.js'
 import { VsockStream } from './vsock-stream.js'
 
 /** What {@link VirtioVsock} takes. */
@@ -59,7 +54,10 @@ export class VirtioVsock implements VirtioDevice {
   /** Streams with data for the guest, in turn. */
   readonly #ready = new Set<VsockStream>()
   readonly #control: Packet[] = []
-  readonly #header = new Uint8Array(HEADER_SIZE)
+  /** The stream that a packet was last for: most are for the same as the one before. */
+  #last: VsockStream | undefined
+  readonly #received = new PacketHeader()
+  readonly #sent = new PacketHeader()
   #context: DeviceContext | undefined
   #nextPort = 2 ** 30
 
@@ -72,6 +70,7 @@ export class VirtioVsock implements VirtioDevice {
     this.name = name
     this.cid = cid
     new DataView(this.config.buffer).setBigUint64(0, BigInt(cid), true)
+    this.#sent.address(HOST_CID, cid)
   }
 
   /**
@@ -143,44 +142,58 @@ export class VirtioVsock implements VirtioDevice {
   }
 
   #takePacket(chain: DescriptorChain): void {
-    if (!chain.read(0, this.#header)) {
+    const header = this.#received
+    if (!chain.read(0, header.bytes) || !header.isBetween(this.cid, HOST_CID)) {
       this.counters.dropped++
       return
     }
-    const packet = parsePacket(this.#header)
-    const data = Buffer.allocUnsafe(Math.min(packet.length, DATA_MAX))
-    const whole =
-      packet.length <= DATA_MAX && (packet.length === 0 || chain.read(HEADER_SIZE, data))
-    const ours = packet.sourceCid === BigInt(this.cid) && packet.destinationCid === BigInt(HOST_CID)
-    if (!whole || !ours) {
+    const { length } = header
+    if (length > DATA_MAX || length > chain.readableLength - HEADER_SIZE) {
       this.counters.dropped++
       return
+    }
+    const stream = this.#find(header.destinationPort, header.sourcePort)
+    let data: Buffer | undefined
+    if (stream !== undefined && length > 0 && header.op === VIRTIO_VSOCK_OP_RW) {
+      data = Buffer.allocUnsafe(length)
+      if (!chain.read(HEADER_SIZE, data)) {
+        this.counters.dropped++
+        return
+      }
     }
     this.counters.txPackets++
-    const stream = this.#streams.get(key(packet.destinationPort, packet.sourcePort))
-    if (packet.type !== VIRTIO_VSOCK_TYPE_STREAM) this.#refuse(packet)
-    else if (stream) stream.receive(packet, data)
-    else if (packet.op === VIRTIO_VSOCK_OP_REQUEST) this.#accept(packet)
-    else if (packet.op !== VIRTIO_VSOCK_OP_RST) this.#refuse(packet)
+    if (header.type !== VIRTIO_VSOCK_TYPE_STREAM)
+      this.#refuse(header.destinationPort, header.sourcePort)
+    else if (stream) stream.receive(header, data)
+    else if (header.op === VIRTIO_VSOCK_OP_REQUEST) this.#accept(header)
+    else if (header.op !== VIRTIO_VSOCK_OP_RST)
+      this.#refuse(header.destinationPort, header.sourcePort)
   }
 
-  #accept(packet: ReceivedPacket): void {
-    const { destinationPort, sourcePort } = packet
+  #find(localPort: number, remotePort: number): VsockStream | undefined {
+    const last = this.#last
+    if (last?.localPort === localPort && last.remotePort === remotePort) return last
+    this.#last = this.#streams.get(key(localPort, remotePort))
+    return this.#last
+  }
+
+  #accept({ destinationPort, sourcePort, bufferAllocation, forwardCount }: Packet): void {
     const listener = this.#listeners.get(destinationPort)
     const accept = () => {
       const stream = this.#add(destinationPort, sourcePort, false)
-      stream.receive(packet, Buffer.alloc(0))
+      stream.takeCredit(bufferAllocation, forwardCount)
       return stream
     }
-    if (this.#streams.size >= CONNECTIONS_MAX) this.#refuse(packet)
+    const refuse = () => this.#refuse(destinationPort, sourcePort)
+    if (this.#streams.size >= CONNECTIONS_MAX) refuse()
     else if (listener) {
       const stream = accept()
       queueMicrotask(() => listener(stream)) // what it throws is not the device's fault
-    } else if (!this.#fallback?.(destinationPort, accept)) this.#refuse(packet)
+    } else if (!this.#fallback?.(destinationPort, accept)) refuse()
   }
 
-  #refuse({ destinationPort, sourcePort }: Packet): void {
-    this.#send(resetPacket(destinationPort, sourcePort, VIRTIO_VSOCK_OP_RST))
+  #refuse(localPort: number, remotePort: number): void {
+    this.#send(resetPacket(localPort, remotePort, VIRTIO_VSOCK_OP_RST))
   }
 
   #add(localPort: number, remotePort: number, connecting: boolean): VsockStream {
@@ -193,6 +206,7 @@ export class VirtioVsock implements VirtioDevice {
       },
       closed: () => {
         this.#ready.delete(stream)
+        if (this.#last === stream) this.#last = undefined
         if (this.#streams.get(name) === stream) this.#streams.delete(name)
       },
     })
@@ -217,27 +231,29 @@ export class VirtioVsock implements VirtioDevice {
   }
 
   #givePacket(queue: Virtqueue, chain: DescriptorChain): void {
-    const room = chain.writableLength - HEADER_SIZE
-    if (room < 1) {
-      this.counters.dropped++
-      queue.push(chain.id, 0)
-      return
-    }
-    const control = this.#control.shift()
-    const stream = control ? undefined : this.#nextReady()!
-    const { packet, data } = stream?.next(Math.min(room, DATA_MAX)) ?? {
-      packet: control!,
-      data: new Uint8Array(0),
-    }
-    if (stream) {
-      this.#ready.delete(stream) // to the end of the line
-      if (stream.hasData) this.#ready.add(stream)
-    }
-    const bytes = formatPacket(packet, BigInt(HOST_CID), BigInt(this.cid), data)
-    const written = chain.write(0, bytes)
-    if (written) this.counters.rxPackets++
+    const room = Math.min(chain.writableLength - HEADER_SIZE, DATA_MAX)
+    const written = room < 1 ? 0 : this.#fill(chain, room)
+    if (written > 0) this.counters.rxPackets++
     else this.counters.dropped++
-    queue.push(chain.id, written ? bytes.length : 0)
+    queue.push(chain.id, written)
+  }
+
+  /** @returns the packet's bytes, 0 if the chain lies outside guest memory */
+  #fill(chain: DescriptorChain, room: number): number {
+    const header = this.#sent
+    const control = this.#control.shift()
+    if (control !== undefined) {
+      header.fill(control, 0)
+      return chain.write(0, header.bytes) ? HEADER_SIZE : 0
+    }
+    const stream = this.#nextReady()!
+    const written = stream.put(chain, header, room)
+    if (!stream.hasData) this.#ready.delete(stream)
+    else if (this.#ready.size > 1) {
+      this.#ready.delete(stream) // to the end of the line
+      this.#ready.add(stream)
+    }
+    return written
   }
 
   #nextReady(): VsockStream | undefined {

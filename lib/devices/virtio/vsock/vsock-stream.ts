@@ -1,5 +1,7 @@
 import { Duplex } from 'node:stream'
+import type { DescriptorChain } from '../queue/descriptor-chain.js'
 import {
+  HEADER_SIZE,
   VIRTIO_VSOCK_OP_CREDIT_REQUEST,
   VIRTIO_VSOCK_OP_CREDIT_UPDATE,
   VIRTIO_VSOCK_OP_REQUEST,
@@ -11,10 +13,13 @@ import {
   VIRTIO_VSOCK_SHUTDOWN_SEND,
   VIRTIO_VSOCK_TYPE_STREAM,
 } from './abi.js'
-import type { Packet } from './packet.js'
+import { Outbound } from './outbound.js'
+import type { Packet, PacketHeader } from './packet.js'
 
 /** Bytes that we buffer for one connection: what the guest may send before we have read any. */
 export const BUFFER_ALLOCATION = 262144
+/** Bytes that a program may have written before it is asked to wait: what Linux buffers for a connection. */
+const WRITTEN_MAX = 262144
 
 /** How a stream reaches its device. */
 export interface VsockStreamEvents {
@@ -37,7 +42,7 @@ export class VsockStream extends Duplex {
   /** Whether the guest has not answered yet. */
   connecting: boolean
   readonly #events: VsockStreamEvents
-  #chunk: Buffer | undefined
+  readonly #outbound = new Outbound()
   #done: Done | undefined
   #received = 0
   #announced = 0
@@ -53,7 +58,11 @@ export class VsockStream extends Duplex {
     connecting: boolean,
     events: VsockStreamEvents,
   ) {
-    super({ allowHalfOpen: true, readableHighWaterMark: BUFFER_ALLOCATION / 2 })
+    super({
+      allowHalfOpen: true,
+      readableHighWaterMark: BUFFER_ALLOCATION / 2,
+      writableHighWaterMark: WRITTEN_MAX,
+    })
     this.localPort = localPort
     this.remotePort = remotePort
     this.connecting = connecting
@@ -61,11 +70,16 @@ export class VsockStream extends Duplex {
     this.#send(connecting ? VIRTIO_VSOCK_OP_REQUEST : VIRTIO_VSOCK_OP_RESPONSE)
   }
 
-  /** The guest's packet about this connection. `data` is the stream's own. */
-  receive(packet: Packet, data: Buffer): void {
-    this.#peerAllocation = packet.bufferAllocation
-    this.#peerForwarded = packet.forwardCount
+  /** What the guest can buffer, and what its program has taken so far, modulo 2^32: bytes. */
+  takeCredit(allocation: number, forwarded: number): void {
+    this.#peerAllocation = allocation
+    this.#peerForwarded = forwarded
     this.#creditAsked = false
+  }
+
+  /** The guest's packet about this connection. `data` is the stream's own. */
+  receive(packet: Packet, data: Buffer | undefined): void {
+    this.takeCredit(packet.bufferAllocation, packet.forwardCount)
     switch (packet.op) {
       case VIRTIO_VSOCK_OP_RESPONSE:
         if (this.connecting) {
@@ -84,7 +98,7 @@ export class VsockStream extends Duplex {
         if (packet.flags & VIRTIO_VSOCK_SHUTDOWN_RCV) this.#endWriting()
         break
       case VIRTIO_VSOCK_OP_RW:
-        this.#takeData(data)
+        if (data !== undefined) this.#takeData(data)
         break
       case VIRTIO_VSOCK_OP_CREDIT_REQUEST:
         this.#send(VIRTIO_VSOCK_OP_CREDIT_UPDATE)
@@ -98,19 +112,22 @@ export class VsockStream extends Duplex {
     return !this.connecting && this.#sendable > 0
   }
 
-  /** The next data packet, of at most `room` bytes of data. */
-  next(room: number): { packet: Packet; data: Uint8Array } {
-    const chunk = this.#chunk!
-    const data = chunk.subarray(0, Math.min(this.#sendable, room))
-    this.#sent = (this.#sent + data.length) >>> 0
-    const rest = chunk.subarray(data.length)
-    this.#chunk = rest.length > 0 ? rest : undefined
-    if (rest.length === 0) {
+  /**
+   * Puts the next data packet, of at most `room` bytes of data, into a chain that has room for it.
+   * @returns the packet's bytes, 0 if the chain lies outside guest memory: the data is lost then
+   */
+  put(chain: DescriptorChain, header: PacketHeader, room: number): number {
+    const length = Math.min(this.#sendable, room)
+    header.fill(this.#packet(VIRTIO_VSOCK_OP_RW), length)
+    this.#sent = (this.#sent + length) >>> 0
+    const written =
+      chain.write(0, header.bytes) && this.#outbound.moveTo(chain, HEADER_SIZE, length)
+    if (this.#outbound.length === 0) {
       const done = this.#done
       this.#done = undefined
       done?.()
     }
-    return { packet: this.#packet(VIRTIO_VSOCK_OP_RW), data }
+    return written ? HEADER_SIZE + length : 0
   }
 
   override _read(): void {}
@@ -127,18 +144,13 @@ export class VsockStream extends Duplex {
   }
 
   override _write(chunk: Buffer, _encoding: BufferEncoding, done: Done): void {
-    if (this.#over) {
-      done(reset(this.remotePort))
-      return
-    }
-    this.#chunk = chunk.length > 0 ? chunk : undefined
-    this.#done = chunk.length > 0 ? done : undefined
-    if (chunk.length === 0) done()
-    else if (this.#sendable > 0) this.#events.ready()
-    else if (!this.connecting && !this.#creditAsked) {
-      this.#creditAsked = true
-      this.#send(VIRTIO_VSOCK_OP_CREDIT_REQUEST)
-    }
+    this.#outbound.add(chunk)
+    this.#written(done)
+  }
+
+  override _writev(chunks: { chunk: Buffer }[], done: Done): void {
+    for (const { chunk } of chunks) this.#outbound.add(chunk)
+    this.#written(done)
   }
 
   override _final(done: Done): void {
@@ -151,7 +163,7 @@ export class VsockStream extends Duplex {
     this.#over = true
     const done = this.#done
     this.#done = undefined
-    this.#chunk = undefined
+    this.#outbound.clear()
     this.#events.closed()
     done?.(error ?? reset(this.remotePort))
     callback(error)
@@ -165,7 +177,7 @@ export class VsockStream extends Duplex {
 
   get #sendable(): number {
     const credit = (this.#peerAllocation - ((this.#sent - this.#peerForwarded) >>> 0)) | 0
-    return Math.max(0, Math.min(this.#chunk?.length ?? 0, credit))
+    return Math.max(0, Math.min(this.#outbound.length, credit))
   }
 
   /** Bytes that the reader has taken. */
@@ -173,8 +185,26 @@ export class VsockStream extends Duplex {
     return (this.#received - this.readableLength) >>> 0
   }
 
+  #written(done: Done): void {
+    if (this.#over) {
+      this.#outbound.clear()
+      done(reset(this.remotePort))
+      return
+    }
+    if (this.#outbound.length === 0) {
+      done()
+      return
+    }
+    this.#done = done
+    if (this.#sendable > 0) this.#events.ready()
+    else if (!this.connecting && !this.#creditAsked) {
+      this.#creditAsked = true
+      this.#send(VIRTIO_VSOCK_OP_CREDIT_REQUEST)
+    }
+  }
+
   #takeData(data: Buffer): void {
-    if (this.readableEnded || data.length === 0) return
+    if (this.readableEnded) return
     // 5.10.6.3: no more than we have said that we can buffer.
     if (data.length > BUFFER_ALLOCATION - this.readableLength) {
       this.destroy() // without an error: what a guest does must not end a program that listens for none

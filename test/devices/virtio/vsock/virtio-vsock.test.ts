@@ -5,12 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import * as abi from '../../../../lib/devices/virtio/vsock/abi.js'
-import {
-  formatPacket,
-  type Packet,
-  parsePacket,
-  type ReceivedPacket,
-} from '../../../../lib/devices/virtio/vsock/packet.js'
+import type { Packet } from '../../../../lib/devices/virtio/vsock/packet.js'
 import { UnixVsockBridge } from '../../../../lib/devices/virtio/vsock/unix-vsock-bridge.js'
 import { VirtioVsock } from '../../../../lib/devices/virtio/vsock/virtio-vsock.js'
 import {
@@ -19,6 +14,7 @@ import {
 } from '../../../../lib/devices/virtio/vsock/vsock-stream.js'
 import { DeviceRig } from '../../../helpers/device-rig.js'
 import { turns, until } from '../../../helpers/virtio-driver.js'
+import { formatPacket, parsePacket, type ReceivedPacket } from '../../../helpers/vsock-packets.js'
 
 const CID = 7
 
