@@ -55,15 +55,15 @@ export class DescriptorChain {
    * @returns `false` if the part is shorter or lies outside guest memory; `into` is then undefined
    */
   read(offset: number, into: Uint8Array): boolean {
-    return this.#copy(0, this.readableCount, offset, into, false)
+    return this.#copy(0, this.readableCount, offset, into, 0, into.length, false)
   }
 
   /**
-   * Copies `bytes` to `offset` of the writable part.
+   * Copies `bytes`, or those from `start` to before `end` of them, to `offset` of the writable part.
    * @returns `false` if the part is shorter or lies outside guest memory; some bytes may have been written
    */
-  write(offset: number, bytes: Uint8Array): boolean {
-    return this.#copy(this.readableCount, this.count, offset, bytes, true)
+  write(offset: number, bytes: Uint8Array, start = 0, end = bytes.length): boolean {
+    return this.#copy(this.readableCount, this.count, offset, bytes, start, end, true)
   }
 
   /** The guest address of byte `offset` of the writable part, which must be shorter than `writableLength`. */
@@ -77,17 +77,25 @@ export class DescriptorChain {
     throw new RangeError('offset is not below writableLength')
   }
 
-  #copy(first: number, end: number, offset: number, bytes: Uint8Array, toGuest: boolean): boolean {
+  #copy(
+    firstSegment: number,
+    endSegment: number,
+    offset: number,
+    bytes: Uint8Array,
+    start: number,
+    end: number,
+    toGuest: boolean,
+  ): boolean {
     let skip = offset
-    let done = 0
-    for (let i = first; i < end && done < bytes.length; i++) {
+    let done = start
+    for (let i = firstSegment; i < endSegment && done < end; i++) {
       const length = this.lengths[i]!
       if (skip >= length) {
         skip -= length
         continue
       }
       const address = this.addresses[i]! + skip
-      const count = Math.min(length - skip, bytes.length - done)
+      const count = Math.min(length - skip, end - done)
       const region = this.#access.find(address, count)
       if (region === undefined) return false
       const at = address - region.guestAddress
@@ -96,7 +104,7 @@ export class DescriptorChain {
       done += count
       skip = 0
     }
-    return done === bytes.length
+    return done === end
   }
 }
 

@@ -27,7 +27,7 @@ export class Outbound {
       const chunk = this.#chunks[this.#first]!
       const run = Math.min(chunk.length - this.#gone, count - done)
       const end = this.#gone + run
-      written &&= chain.write(offset + done, chunk.subarray(this.#gone, end))
+      written &&= chain.write(offset + done, chunk, this.#gone, end)
       done += run
       this.#gone = end
       if (end < chunk.length) continue

@@ -20,6 +20,8 @@ import type { Packet, PacketHeader } from './packet.js'
 export const BUFFER_ALLOCATION = 262144
 /** Bytes that a program may have written before it is asked to wait: what Linux buffers for a connection. */
 const WRITTEN_MAX = 262144
+/** Milliseconds for which the guest may leave us without credit until we ask: Linux tells of new room by itself. */
+const CREDIT_PATIENCE = 50
 
 /** How a stream reaches its device. */
 export interface VsockStreamEvents {
@@ -49,7 +51,9 @@ export class VsockStream extends Duplex {
   #sent = 0
   #peerAllocation = 0
   #peerForwarded = 0
+  /** Since the guest's last packet. */
   #creditAsked = false
+  #creditTimer: NodeJS.Timeout | undefined
   #over = false
 
   constructor(
@@ -126,6 +130,8 @@ export class VsockStream extends Duplex {
       const done = this.#done
       this.#done = undefined
       done?.()
+    } else if (this.#sendable === 0) {
+      this.#askForCredit()
     }
     return written ? HEADER_SIZE + length : 0
   }
@@ -164,6 +170,7 @@ export class VsockStream extends Duplex {
     const done = this.#done
     this.#done = undefined
     this.#outbound.clear()
+    clearTimeout(this.#creditTimer)
     this.#events.closed()
     done?.(error ?? reset(this.remotePort))
     callback(error)
@@ -197,10 +204,17 @@ export class VsockStream extends Duplex {
     }
     this.#done = done
     if (this.#sendable > 0) this.#events.ready()
-    else if (!this.connecting && !this.#creditAsked) {
+    else if (!this.connecting) this.#askForCredit()
+  }
+
+  #askForCredit(): void {
+    this.#creditTimer ??= setTimeout(() => {
+      this.#creditTimer = undefined
+      if (this.#over || this.#creditAsked || this.#outbound.length === 0 || this.#sendable > 0)
+        return
       this.#creditAsked = true
       this.#send(VIRTIO_VSOCK_OP_CREDIT_REQUEST)
-    }
+    }, CREDIT_PATIENCE).unref()
   }
 
   #takeData(data: Buffer): void {

@@ -170,6 +170,54 @@ describe('virtio-vsock', () => {
     )
   })
 
+  it('sends what several writes left in one turn, with one interrupt', async () => {
+    const guest = new Guest()
+    const stream = await accepted(guest)
+    const pieces = [1, 5000, 0, 7, 9001].map((length, i) => Buffer.alloc(length, 65 + i))
+    const before = guest.rig.irq.pulses
+    for (const piece of pieces) expect(stream.write(piece)).toBe(true)
+    const sent = Buffer.concat(pieces)
+    const got: Buffer[] = []
+    for (let count = 0; count < sent.length; ) {
+      const { data } = await guest.nextOf(abi.VIRTIO_VSOCK_OP_RW)
+      got.push(data)
+      count += data.length
+    }
+    expect(Buffer.concat(got).equals(sent)).toBe(true)
+    // The first write has a packet of its own: it had gone to the device before the others came.
+    expect(got.map(({ length }) => length)).toEqual([1, 4052, 4052, 4052, 1852])
+    expect(guest.rig.irq.pulses - before).toBe(1)
+  })
+
+  it('lets a program write as much as a connection buffers before it is to wait', async () => {
+    const guest = new Guest(0)
+    const stream = guest.rig.device.connect(22)
+    expect(stream.write(Buffer.alloc(BUFFER_ALLOCATION - 1))).toBe(true)
+    expect(stream.write(Buffer.alloc(1))).toBe(false)
+    stream.destroy()
+  })
+
+  it('loses what was not sent with the connection', async () => {
+    const guest = new Guest()
+    const stream = await accepted(guest)
+    const failed = new Promise<unknown>((resolve) => {
+      stream.write(Buffer.alloc(200_000), resolve)
+    })
+    await guest.nextOf(abi.VIRTIO_VSOCK_OP_RW)
+    await guest.send({ op: abi.VIRTIO_VSOCK_OP_RST })
+    expect(await failed).toMatchObject({ code: 'ECONNRESET' })
+    expect(guest.rig.errors).toEqual([])
+  })
+
+  it('asks a guest for room that does not tell of it', async () => {
+    const guest = new Guest()
+    const stream = await accepted(guest)
+    stream.write(Buffer.alloc(65537, 'r'))
+    await guest.nextOf(abi.VIRTIO_VSOCK_OP_CREDIT_REQUEST)
+    await guest.send({ op: abi.VIRTIO_VSOCK_OP_CREDIT_UPDATE, forwardCount: 65536 })
+    expect((await guest.nextOf(abi.VIRTIO_VSOCK_OP_RW)).data.length).toBe(1)
+  })
+
   it('tells the guest of new room as the reader takes data, and not before', async () => {
     const guest = new Guest()
     const stream = await accepted(guest)
