@@ -12,6 +12,7 @@ const SECTIONS: Readonly<Record<string, string>> = {
   BLK: 'virtio-blk',
   NET: 'virtio-net',
   MEM: 'virtio-mem',
+  VSOCK: 'virtio-vsock',
   PORT: 'Ports, other memory, the run loop',
   FILE: 'Kernel, initrd, command line',
   IMAGE: 'Disk images',

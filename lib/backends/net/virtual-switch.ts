@@ -1,5 +1,6 @@
 import { EventEmitter } from 'node:events'
 import { VmmError } from '../../errors.js'
+import { throwLater } from '../../util/throw-later.js'
 import { FrameChannel } from './frame-channel.js'
 import { checkMac, randomMac } from './mac-address.js'
 import {
@@ -76,9 +77,7 @@ export class VirtualSwitch extends EventEmitter<VirtualSwitchEvents> {
     try {
       this.emit('frame', frame, from)
     } catch (error) {
-      queueMicrotask(() => {
-        throw error
-      })
+      throwLater(error)
     }
   }
 

@@ -1,4 +1,4 @@
-import { Duplex } from 'node:stream'
+import { throwLater } from '../../../util/throw-later.js'
 import type { DescriptorChain } from '../queue/descriptor-chain.js'
 import {
   HEADER_SIZE,
@@ -13,6 +13,7 @@ import {
   VIRTIO_VSOCK_SHUTDOWN_SEND,
   VIRTIO_VSOCK_TYPE_STREAM,
 } from './abi.js'
+import { JoiningDuplex } from './joining-duplex.js'
 import { Outbound } from './outbound.js'
 import type { Packet, PacketHeader } from './packet.js'
 
@@ -36,7 +37,7 @@ export interface VsockStreamEvents {
 type Done = (error?: Error | null) => void
 
 /** A connection with a program in the guest, as a Node stream. Emits `connect` when the guest has accepted it. */
-export class VsockStream extends Duplex {
+export class VsockStream extends JoiningDuplex {
   /** The port on the host's side, and on the guest's. */
   readonly localPort: number
   /** The guest's port. */
@@ -88,17 +89,21 @@ export class VsockStream extends Duplex {
       case VIRTIO_VSOCK_OP_RESPONSE:
         if (this.connecting) {
           this.connecting = false
-          this.emit('connect')
+          try {
+            this.emit('connect')
+          } catch (error) {
+            throwLater(error)
+          }
         }
         break
       case VIRTIO_VSOCK_OP_RST:
         this.#over = true
-        this.#endReading()
+        this.deliverEnd()
         if (this.connecting) this.destroy(refused(this.remotePort))
         else this.destroy()
         return
       case VIRTIO_VSOCK_OP_SHUTDOWN:
-        if (packet.flags & VIRTIO_VSOCK_SHUTDOWN_SEND) this.#endReading()
+        if (packet.flags & VIRTIO_VSOCK_SHUTDOWN_SEND) this.deliverEnd()
         if (packet.flags & VIRTIO_VSOCK_SHUTDOWN_RCV) this.#endWriting()
         break
       case VIRTIO_VSOCK_OP_RW:
@@ -127,16 +132,12 @@ export class VsockStream extends Duplex {
     const written =
       chain.write(0, header.bytes) && this.#outbound.moveTo(chain, HEADER_SIZE, length)
     if (this.#outbound.length === 0) {
-      const done = this.#done
-      this.#done = undefined
-      done?.()
+      this.#finishWrite()
     } else if (this.#sendable === 0) {
       this.#askForCredit()
     }
     return written ? HEADER_SIZE + length : 0
   }
-
-  override _read(): void {}
 
   /** Every way of reading comes down to this. When Node calls `_read`, what is being read is still counted as kept. */
   override read(size?: number): unknown {
@@ -167,12 +168,11 @@ export class VsockStream extends Duplex {
   override _destroy(error: Error | null, callback: Done): void {
     if (!this.#over) this.#send(VIRTIO_VSOCK_OP_RST)
     this.#over = true
-    const done = this.#done
-    this.#done = undefined
     this.#outbound.clear()
+    this.dropUnread()
     clearTimeout(this.#creditTimer)
     this.#events.closed()
-    done?.(error ?? reset(this.remotePort))
+    this.#finishWrite(error ?? reset(this.remotePort))
     callback(error)
   }
 
@@ -207,6 +207,16 @@ export class VsockStream extends Duplex {
     else if (!this.connecting) this.#askForCredit()
   }
 
+  #finishWrite(error?: Error): void {
+    const done = this.#done
+    this.#done = undefined
+    try {
+      done?.(error)
+    } catch (thrown) {
+      throwLater(thrown)
+    }
+  }
+
   #askForCredit(): void {
     this.#creditTimer ??= setTimeout(() => {
       this.#creditTimer = undefined
@@ -218,18 +228,14 @@ export class VsockStream extends Duplex {
   }
 
   #takeData(data: Buffer): void {
-    if (this.readableEnded) return
+    if (this.ended) return
     // 5.10.6.3: no more than we have said that we can buffer.
     if (data.length > BUFFER_ALLOCATION - this.readableLength) {
       this.destroy() // without an error: what a guest does must not end a program that listens for none
       return
     }
     this.#received = (this.#received + data.length) >>> 0
-    this.push(data)
-  }
-
-  #endReading(): void {
-    if (!this.readableEnded) this.push(null)
+    this.deliver(data)
   }
 
   #endWriting(): void {

@@ -340,6 +340,19 @@ describe('virtio-vsock', () => {
     await until(() => ring.deviceUsedIdx > 256, 'more packets taken')
   })
 
+  it('refuses connection 1,025 of a guest, until one of the others is over', async () => {
+    const guest = new Guest()
+    guest.rig.device.listen(80, () => {})
+    const request = async (sourcePort: number) => {
+      await guest.send({ op: abi.VIRTIO_VSOCK_OP_REQUEST, sourcePort })
+      return (await guest.next()).packet.op
+    }
+    for (let i = 1; i <= 1024; i++) expect(await request(i)).toBe(abi.VIRTIO_VSOCK_OP_RESPONSE)
+    expect(await request(1025)).toBe(abi.VIRTIO_VSOCK_OP_RST)
+    await guest.send({ op: abi.VIRTIO_VSOCK_OP_RST, sourcePort: 7 })
+    expect(await request(1025)).toBe(abi.VIRTIO_VSOCK_OP_RESPONSE)
+  })
+
   it('is reached by Unix sockets', async () => {
     const folder = mkdtempSync(join(tmpdir(), 'nk-vsock-'))
     const guest = new Guest()
