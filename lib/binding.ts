@@ -1,5 +1,4 @@
 import { createRequire } from 'node:module'
-import { addonPath } from './binding/addon-path.js'
 import type { NativeBlockEngine } from './binding/block-engine.js'
 import type { NativeExitChannel } from './binding/exit-channel.js'
 import type { IoctlEntry, NativeEventFd, NativeKvm } from './binding/fds.js'
@@ -75,7 +74,8 @@ export function binding(): Binding {
   }
   const require = createRequire(import.meta.url)
   try {
-    loaded = require(addonPath(packageRoot())) as Binding
+    const load = require('node-gyp-build') as (directory: string) => Binding
+    loaded = load(packageRoot())
   } catch (cause) {
     throw new VmmError(
       'ERR_ADDON',

@@ -43,8 +43,8 @@ const COMMON = {
   bundle: true,
   platform: 'node',
   target: 'node20',
-  // It has no licence file to pass on, and only guest assets need it.
-  external: ['xz-decompress'],
+  // The first is loaded by require(); the second has no licence file to pass on, and only guest assets need it.
+  external: ['node-gyp-build', 'xz-decompress'],
   metafile: true,
   logLevel: 'error',
 }

@@ -8,7 +8,11 @@ const layers: Record<string, { files: RegExp; imports: string[]; packages?: stri
   entry: { files: /^lib\/(index|kvm|devices|rootfs|testing|vitest)\.ts$/, imports: ['*'] },
   util: { files: /^lib\/util\//, imports: ['errors'] },
   errors: { files: /^lib\/errors\.ts$/, imports: [] },
-  binding: { files: /^lib\/binding[./]/, imports: ['util', 'errors'] },
+  binding: {
+    files: /^lib\/binding[./]/,
+    imports: ['util', 'errors'],
+    packages: ['node-gyp-build'],
+  },
   'kvm/abi': { files: /^lib\/kvm\/abi\//, imports: ['util', 'errors'] },
   kvm: { files: /^lib\/kvm\//, imports: ['util', 'errors', 'binding', 'kvm/abi'] },
   mapping: {

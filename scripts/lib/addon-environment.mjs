@@ -11,7 +11,7 @@ const JAILED_ADDON = join(packageRoot, 'scripts/lib/jailed-addon.mjs')
  *   processes of isolated machines get too, and what those may open for it, as flags of node-kvm-jail
  */
 export function addonEnvironment(directory, { variables = {}, jailFlags }) {
-  // See lib/binding/addon-path.ts.
+  // node-gyp-build looks below NODE_KVM_PREBUILD first.
   const given = { ...variables, NODE_KVM_PREBUILD: directory }
   return {
     ...given,

@@ -1,5 +1,6 @@
 // Builds the native addon with node-gyp, without fetching anything. Shared by the package's install script, which runs
-// before anything is compiled, and by the developers' scripts; so plain JavaScript, and nothing but Node's own modules.
+// before anything is compiled, and by the developers' scripts; so plain JavaScript, and nothing but Node's own modules
+// and node-gyp-build.
 import { spawn, spawnSync } from 'node:child_process'
 import {
   closeSync,
@@ -27,13 +28,13 @@ export const isCheckout = existsSync(join(packageRoot, 'tsconfig.json'))
 
 export const platformSupported = process.platform === 'linux' && process.arch === 'x64'
 
-/** The file that `binding()` would load, or undefined: see lib/binding/addon-path.ts. */
+/** The file that `binding()` would load, or undefined. */
 export function findAddon() {
-  const folder = process.env.NODE_KVM_PREBUILD ?? packageRoot
-  const libc = existsSync('/etc/alpine-release') ? 'musl' : 'glibc'
-  return ['build/Release/node_kvm.node', `prebuilds/linux-x64/node-kvm.${libc}.node`]
-    .map((place) => join(folder, place))
-    .find((path) => existsSync(path))
+  try {
+    return require('node-gyp-build').resolve(packageRoot)
+  } catch {
+    return undefined
+  }
 }
 
 /** Whether there is an addon that is no older than its sources. Those of an installed package never change. */

@@ -1,7 +1,6 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
-import { addonPath } from '../../lib/binding/addon-path.js'
 
 /** Whether this processor is emulated: everything takes some thirty times as long. */
 export const slow = readFileSync('/proc/cpuinfo', 'utf8').includes('QEMU TCG')
@@ -66,7 +65,7 @@ export async function collect(done: () => boolean, rounds = 50): Promise<boolean
 /** JavaScript for a Worker (`eval: true`): the addon as `binding`, ioctl numbers by name as `ioctls`. */
 export const workerPrelude = `
   const { parentPort, workerData } = require('node:worker_threads')
-  const binding = require(${JSON.stringify(addonPath(fileURLToPath(new URL('../..', import.meta.url))))})
+  const binding = require('node-gyp-build')(${JSON.stringify(fileURLToPath(new URL('../..', import.meta.url)))})
   const ioctls = Object.fromEntries(binding.ioctls().map((entry) => [entry.name, entry.request]))
 `
 

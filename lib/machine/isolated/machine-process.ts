@@ -1,5 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { readFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
 import type { Socket } from 'node:net'
 import { dirname, join } from 'node:path'
 import { VmmError } from '../../errors.js'
@@ -100,6 +101,7 @@ export class MachineProcess {
 /** What Node, the library and its addon need to be loaded. Nothing but Node may be executed. */
 function nodeFiles(read: readonly string[]): Pick<JailOptions, 'read' | 'exec'> {
   const root = packageRoot()
+  const require = createRequire(import.meta.url)
   const libraries = ['/usr/lib', '/usr/local/lib', '/lib', '/lib64']
   const system = [
     ...[
@@ -113,9 +115,10 @@ function nodeFiles(read: readonly string[]): Pick<JailOptions, 'read' | 'exec'> 
     ...['/sys/devices/system/cpu', '/sys/kernel/mm', '/sys/module'],
   ]
   const own = ['package.json', 'dist/bundle', 'build', 'prebuilds'].map((name) => join(root, name))
+  const loader = dirname(require.resolve('node-gyp-build'))
   const node = join(dirname(dirname(process.execPath)), 'lib')
   return {
-    read: [...own, ...libraries, node, ...system, ...read],
+    read: [...own, loader, ...libraries, node, ...system, ...read],
     exec: [process.execPath, '/lib64/ld-linux-x86-64.so.2', '/lib/ld-musl-x86_64.so.1'],
   }
 }
