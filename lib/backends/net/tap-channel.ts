@@ -30,7 +30,7 @@ const FILTER_BROADCAST = 2
 const FILTER_ALL_UNICAST = 4
 const FILTER_ALL_MULTICAST = 8
 const BATCH_WORDS = 8192
-/** Frames, and bytes of them, taken in one turn of the event loop: long ones are copied in it. */
+/** Frames, and bytes of them, taken at a time: long ones are copied in that time. */
 const RECEIVE_BUDGET = 64
 const RECEIVE_BYTES = 2 ** 20
 
@@ -206,7 +206,7 @@ export class TapChannel implements NetChannel {
   poll(): void {
     if (!this.#sent || this.#closed || !this.#watching || this.posted === 0) return
     this.#sent = false
-    if (this.#answers.due()) this.#answers.tried(this.#guarded(() => this.#take()))
+    if (this.#answers.due()) this.#answers.tried(this.#guarded(() => this.#take(RECEIVE_BUDGET)))
   }
 
   post(): void {
@@ -261,14 +261,17 @@ export class TapChannel implements NetChannel {
   #receive(): void {
     if (this.#closed) return
     this.#guarded(() => {
+      // The guest goes on with the first frame meanwhile: nothing that is not for it comes before.
+      const first = this.posted > 0 && this.#take(1)
+      if (this.#closed) return first
       this.#attachment.readable()
-      return this.#take()
+      return (!this.#held && this.#take(RECEIVE_BUDGET)) || first
     })
   }
 
-  /** What is there, as far as it may be taken. @returns whether any was */
-  #take(): boolean {
-    const count = this.#native.receive(RECEIVE_BUDGET, RECEIVE_BYTES)
+  /** What is there, up to `budget` frames. @returns whether any was */
+  #take(budget: number): boolean {
+    const count = this.#native.receive(budget, RECEIVE_BYTES)
     this.#give(count)
     if (this.#sink) this.#handOver(this.#sink)
     this.#attachment.completed()

@@ -5,6 +5,7 @@ import { CHAIN_BUDGET, drainQueue, type QueueService, type Virtqueue } from '../
 import type { RateLimiter } from '../rate-limiter.js'
 import type { DeviceContext } from '../virtio-device.js'
 import { FRAME_SIZE_MAX, receiveQueue, transmitQueue, VIRTIO_NET_HEADER_SIZE } from './abi.js'
+import { ModeratedInterrupt } from './moderated-interrupt.js'
 import type { VirtioNetCounters } from './virtio-net.js'
 
 /** What the pairs of one device share. */
@@ -28,6 +29,7 @@ export class QueuePair {
   #receiveQueue: Virtqueue | undefined
   #transmitQueue: Virtqueue | undefined
   #transmitService: QueueService | undefined
+  #transmitInterrupt: ModeratedInterrupt | undefined
   /** The most receive buffers that we have had of the driver's at a time: all, in a driver that keeps its ring full. */
   #mostBuffers = 0
 
@@ -65,7 +67,10 @@ export class QueuePair {
     this.#context = context
     this.#receiveQueue = context.queues[receiveQueue(this.#index)]
     this.#transmitQueue = context.queues[transmitQueue(this.#index)]
-    this.#transmitService = this.#transmitQueue && this.#service(context, this.#transmitQueue)
+    const queue = this.#transmitQueue
+    if (queue === undefined || this.#transmitService !== undefined) return
+    this.#transmitInterrupt = new ModeratedInterrupt(queue)
+    this.#transmitService = this.#service(context, queue, this.#transmitInterrupt)
   }
 
   /** The driver has reset one of the two queues. What it had sent is done with already. */
@@ -77,6 +82,8 @@ export class QueuePair {
     } else {
       this.#transmitQueue = undefined
       this.#transmitService = undefined
+      this.#transmitInterrupt?.stop()
+      this.#transmitInterrupt = undefined
     }
   }
 
@@ -119,7 +126,7 @@ export class QueuePair {
     return budget === 0
   }
 
-  #service(context: DeviceContext, queue: Virtqueue): QueueService {
+  #service(context: DeviceContext, queue: Virtqueue, interrupt: ModeratedInterrupt): QueueService {
     // Whichever pair had to wait, all may have something to go on with.
     const resume = () => {
       for (let at = transmitQueue(0); at < context.queues.length; at += 2)
@@ -127,17 +134,19 @@ export class QueuePair {
     }
     return {
       admit: () => this.#owner.transmitLimiter.admit(resume),
-      handle: (chain: DescriptorChain) => this.#send(queue, chain),
+      handle: (chain: DescriptorChain) => this.#send(queue, chain, interrupt),
       submit: () => {
         this.channel.transmit()
         // Before the driver has its chains back: it waits for an answer, if for anything.
         this.channel.poll?.()
       },
+      publish: () => interrupt.publish(),
     }
   }
 
-  #send(queue: Virtqueue, chain: DescriptorChain): void {
+  #send(queue: Virtqueue, chain: DescriptorChain, interrupt: ModeratedInterrupt): void {
     const length = chain.readableLength - VIRTIO_NET_HEADER_SIZE
+    interrupt.sent(length)
     if (length <= 0 || length > FRAME_SIZE_MAX || !this.#owner.linked()) {
       this.#owner.counters.txDropped++
       queue.push(chain.id, 0)

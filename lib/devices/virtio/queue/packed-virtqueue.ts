@@ -56,8 +56,10 @@ export class PackedVirtqueue implements Virtqueue {
   #availWrap = 1
   #nextUsed = 0
   #usedWrap = 1
-  /** Ring entries pushed and not yet published; the flags of the first of them are written last. */
-  #unpublished = 0
+  /** Ring entries pushed and not yet shown; the flags of the first of them are written last. */
+  #unshown = 0
+  /** Ring entries shown that the driver has not been asked about, whether it wants an interrupt for them. */
+  #unnotified = 0
   #firstSlot = 0
   #firstFlags = 0
 
@@ -152,13 +154,41 @@ export class PackedVirtqueue implements Virtqueue {
   }
 
   publish(): void {
+    this.show()
+    this.notify()
+  }
+
+  show(): void {
     if (this.stopped) return
     this.#order?.release(this.#sink)
-    const count = this.#unpublished
-    if (count === 0) return
-    this.#unpublished = 0
+    if (this.#unshown === 0) return
+    this.#unnotified += this.#unshown
+    this.#unshown = 0
     Atomics.store(this.#halves, 8 * this.#firstSlot + 7, this.#firstFlags)
-    if (this.#driverWants(count)) this.#events.interrupt(this.index)
+  }
+
+  wantsInterrupt(): boolean {
+    if (this.stopped || this.#unnotified === 0) return false
+    const flags = Atomics.load(this.#driverEvent, 1) & 3
+    if (flags !== RING_EVENT_FLAGS_DESC || !this.#eventIdx)
+      return flags !== RING_EVENT_FLAGS_DISABLE
+    let shown = this.#nextUsed - this.#unshown
+    let wrap = this.#usedWrap
+    if (shown < 0) {
+      shown += this.size
+      wrap ^= 1
+    }
+    const event = Atomics.load(this.#driverEvent, 0)
+    let at = event & 0x7fff
+    if (event >>> 15 !== wrap) at -= this.size
+    return ((shown - at - 1) & 0xffff) < this.#unnotified
+  }
+
+  notify(): boolean {
+    const wanted = this.wantsInterrupt()
+    this.#unnotified = 0
+    if (wanted) this.#events.interrupt(this.index)
+    return wanted
   }
 
   disableNotifications(): void {
@@ -193,13 +223,13 @@ export class PackedVirtqueue implements Virtqueue {
     const flags = (this.#usedWrap ? AVAIL | USED : 0) | (written > 0 ? VIRTQ_DESC_F_WRITE : 0)
     this.#words[4 * slot + 2] = written
     this.#halves[8 * slot + 6] = id
-    if (this.#unpublished === 0) {
+    if (this.#unshown === 0) {
       this.#firstSlot = slot
       this.#firstFlags = flags
     } else {
       Atomics.store(this.#halves, 8 * slot + 7, flags)
     }
-    this.#unpublished += entries
+    this.#unshown += entries
     this.#nextUsed += entries
     if (this.#nextUsed >= this.size) {
       this.#nextUsed -= this.size
@@ -212,16 +242,6 @@ export class PackedVirtqueue implements Virtqueue {
     const flags = Atomics.load(this.#halves, 8 * this.#nextAvail + 7)
     const avail = (flags & AVAIL) !== 0
     return avail === (this.#availWrap === 1) && avail !== ((flags & USED) !== 0)
-  }
-
-  #driverWants(count: number): boolean {
-    const flags = Atomics.load(this.#driverEvent, 1) & 3
-    if (flags !== RING_EVENT_FLAGS_DESC || !this.#eventIdx)
-      return flags !== RING_EVENT_FLAGS_DISABLE
-    const event = Atomics.load(this.#driverEvent, 0)
-    let at = event & 0x7fff
-    if (event >>> 15 !== this.#usedWrap) at -= this.size
-    return ((this.#nextUsed - at - 1) & 0xffff) < count
   }
 
   #take(low: number, high: number, length: number, flags: number): boolean {

@@ -58,7 +58,9 @@ export class SplitVirtqueue implements Virtqueue {
   /** What we know the driver to have made available. */
   #availIdx = 0
   #nextUsed = 0
-  #publishedUsed = 0
+  #shownUsed = 0
+  /** What the driver has been asked about, whether it wants an interrupt for it. */
+  #notifiedUsed = 0
 
   /** @param geometry checked by `brokenGeometryRule` */
   constructor(
@@ -131,15 +133,33 @@ export class SplitVirtqueue implements Virtqueue {
   }
 
   publish(): void {
+    this.show()
+    this.notify()
+  }
+
+  show(): void {
     if (this.stopped) return
     this.#order?.release(this.#sink)
-    const before = this.#publishedUsed
-    const now = this.#nextUsed
-    if (now === before) return
-    this.#publishedUsed = now
+    if (this.#nextUsed === this.#shownUsed) return
+    this.#shownUsed = this.#nextUsed
     // A sequentially consistent store: the entries are seen before it, and it before what follows is read (2.7.13.4.1).
-    Atomics.store(this.#used, 1, now)
-    if (this.#driverWants(before, now)) this.#events.interrupt(this.index)
+    Atomics.store(this.#used, 1, this.#shownUsed)
+  }
+
+  wantsInterrupt(): boolean {
+    const before = this.#notifiedUsed
+    const now = this.#shownUsed
+    if (this.stopped || now === before) return false
+    if (!this.#eventIdx) return (Atomics.load(this.#avail, 0) & VIRTQ_AVAIL_F_NO_INTERRUPT) === 0
+    const usedEvent = Atomics.load(this.#avail, 2 + this.size)
+    return ((now - usedEvent - 1) & 0xffff) < ((now - before) & 0xffff) // 2.7.7.2
+  }
+
+  notify(): boolean {
+    const wanted = this.wantsInterrupt()
+    this.#notifiedUsed = this.#shownUsed
+    if (wanted) this.#events.interrupt(this.index)
+    return wanted
   }
 
   disableNotifications(): void {
@@ -182,12 +202,6 @@ export class SplitVirtqueue implements Virtqueue {
     }
     this.#availIdx = idx
     return more > 0
-  }
-
-  #driverWants(before: number, now: number): boolean {
-    if (!this.#eventIdx) return (Atomics.load(this.#avail, 0) & VIRTQ_AVAIL_F_NO_INTERRUPT) === 0
-    const usedEvent = Atomics.load(this.#avail, 2 + this.size)
-    return ((now - usedEvent - 1) & 0xffff) < ((now - before) & 0xffff) // 2.7.7.2
   }
 
   /** Walks a chain into `#chain`. `false` if it breaks a rule, and so the queue. */

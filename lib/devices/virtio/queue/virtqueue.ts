@@ -32,8 +32,14 @@ export interface Virtqueue {
    * The driver sees it after `publish`.
    */
   push(id: number, written: number): void
-  /** Shows the driver everything pushed, and interrupts it if it asked for that: once per batch. */
+  /** {@link show} and {@link notify}: once per batch. */
   publish(): void
+  /** Lets the driver see everything pushed. */
+  show(): void
+  /** Whether the driver asks for an interrupt for what was shown since `notify` was called. */
+  wantsInterrupt(): boolean
+  /** Interrupts the driver for what was shown, if it asks for that. @returns whether it does */
+  notify(): boolean
   /** Asks the driver, as far as the layout can, not to kick while the device is looking anyway. */
   disableNotifications(): void
   /** Asks for a kick at the next chain. `true` if a chain has become available meanwhile: look again. */
@@ -83,6 +89,8 @@ export interface QueueService {
   handle(chain: DescriptorChain): void
   /** Starts what was taken up. Called after each run of chains; what was pushed by then is published. */
   submit(): void
+  /** In place of the queue's {@link Virtqueue.publish}. */
+  publish?(): void
   /** Looks for more before the turn ends. */
   readonly poller?: RingPoller | undefined
 }
@@ -111,7 +119,8 @@ export function drainQueue(queue: Virtqueue, service: QueueService): boolean {
       spent = chains >= CHAIN_BUDGET || descriptors >= DESCRIPTOR_BUDGET || bytes >= BYTE_BUDGET
     }
     service.submit()
-    queue.publish()
+    if (service.publish === undefined) queue.publish()
+    else service.publish()
   } while (!spent && !held && (service.poller?.wait(queue) || queue.enableNotifications()))
   return spent
 }

@@ -128,6 +128,37 @@ describe('a packed virtqueue', () => {
     expect(rig.irq.pulses).toBe(3)
   })
 
+  it('tells whether the driver asks for what was shown, whatever has been pushed since', () => {
+    for (let start = 0; start < 8; start++) {
+      const { rig, queue } = started([VIRTIO_F_EVENT_IDX])
+      rig.device.hold = true
+      const turn = () => {
+        queue.add([{ address: 0x8000, length: 16 }])
+        rig.driver.kick(0)
+        return rig.device.seen.at(-1)!.id
+      }
+      queue.setDriverEvent(0, 1)
+      const device = rig.device.context!.queues[0]!
+      for (let i = 0; i < start; i++) {
+        device.push(turn(), 0)
+        device.publish()
+        queue.used()
+      }
+      const place = (entry: number) => (entry % 8) | (entry < 8 ? 0x8000 : 0)
+      queue.setDriverEvent(place(start + 1), 2) // the second from here
+      const [first, second] = [turn(), turn()]
+      device.push(first, 0)
+      device.show()
+      device.push(second, 0)
+      expect(device.wantsInterrupt(), `from ${start} on`).toBe(false)
+      device.show()
+      expect(device.wantsInterrupt(), `from ${start} on`).toBe(true)
+      expect(rig.irq.pulses).toBe(0)
+      expect([device.notify(), device.notify()]).toEqual([true, false])
+      expect(rig.irq.pulses).toBe(1)
+    }
+  })
+
   it('asks for a kick at the next entry, with event indices', () => {
     const { rig, queue } = started([VIRTIO_F_EVENT_IDX])
     for (let i = 1; i <= 10; i++) {
