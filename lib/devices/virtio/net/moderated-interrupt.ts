@@ -2,7 +2,7 @@ import { Backoff } from '../../../util/backoff.js'
 import type { Virtqueue } from '../queue/virtqueue.js'
 
 /** The most milliseconds by which an interrupt comes late. */
-const DELAY_MILLISECONDS = 1
+const DELAY_MILLISECONDS = 2
 /** Bytes of a frame that may be a question or an answer: of a longer one more are likely to follow. */
 const SHORT = 1024
 
