@@ -117,12 +117,16 @@ napi_value Tap::Reopen(napi_env env, const Args&) {
   int error = OpenPoll(env);
   if (error < 0) return ThrowKvmError(env, -error, "epoll_ctl");
   WatchIfUseful(true);
+  Tell();
   return nullptr;
 }
 
 int Tap::OpenPoll(napi_env env) {
   // The raw pointer is safe: the destructor, detach() and close() end the watch first.
-  return poll_.Open(env, fd_.get(), [this] { callback_.Call(); });
+  return poll_.Open(env, fd_.get(), [this] {
+    Tell();
+    callback_.Call();
+  });
 }
 
 Tap::~Tap() {
@@ -159,15 +163,18 @@ napi_value Tap::Counters(napi_env env) {
   return result;
 }
 
-// Whether the interface has been deleted under us.
-napi_value Tap::Gone(napi_env env) { return MakeBool(env, gone_ || (enabled_ && poll_.failed())); }
+void Tap::Tell() {
+  if (!results_) return;
+  results_[results_size_] = (gone() ? kGone : 0) | (waiting_.empty() ? 0 : kStarved);
+}
 
 // look(): whether the interface has been deleted, if nobody reads or writes that would be told.
 napi_value Tap::Look(napi_env env, const Args&) {
   if (!fd_) return ThrowClosed(env, "TAP");
   ifreq request = {};
   if (ioctl(fd_.get(), TUNGETIFF, &request) < 0) Note(errno);
-  return Gone(env);
+  Tell();
+  return nullptr;
 }
 
 void Tap::Note(int error) {
@@ -191,6 +198,7 @@ napi_value Tap::Enable(napi_env env, const Args& args) {
   if (ioctl(fd_.get(), TUNSETQUEUE, &request) < 0) return ThrowKvmError(env, errno, "TUNSETQUEUE");
   enabled_ = on;
   WatchIfUseful(on);
+  Tell();
   return nullptr;
 }
 
@@ -296,6 +304,11 @@ napi_value Tap::Attach(napi_env env, const Args& args) {
     Unshare();
     return nullptr;
   }
+  if (results_size_ == 0) {
+    Unshare();
+    return ThrowInvalidOption(env, "results", args[2], "room for the state");
+  }
+  results_size_--;
   batch_ = static_cast<double*>(batch);
   results_ = static_cast<int32_t*>(results);
   if (!callback_.Set(env, args.self, args[3], "node-kvm:tap")) {
@@ -314,9 +327,10 @@ napi_value Tap::Attach(napi_env env, const Args& args) {
 
 napi_value Tap::Detach(napi_env, const Args&) {
   poll_.Close();
-  Unshare();
   posted_.clear();
   waiting_.clear();
+  Tell();
+  Unshare();
   spare_.clear();
   memory_.reset();
   return nullptr;
@@ -342,6 +356,7 @@ napi_value Tap::Reset(napi_env, const Args&) {
   posted_.clear();
   waiting_.clear();
   poll_.Watch(false);
+  Tell();
   return nullptr;
 }
 
@@ -365,8 +380,6 @@ bool DefineTap(napi_env env, napi_value exports) {
       Getter<&Tap::Fd>("fd"),
       Getter<&Tap::Name>("name"),
       Getter<&Tap::Counters>("counters"),
-      Getter<&Tap::Gone>("gone"),
-      Getter<&Tap::Starved>("starved"),
       Method<&Tap::Look>("look"),
       Method<&Tap::SetOffload>("setOffload"),
       Method<&Tap::Attach>("attach"),

@@ -25,7 +25,8 @@ namespace node_kvm {
 // Batches are runs of numbers in a shared Float64Array, one frame or receive buffer after the
 // other:
 //   tag, count, then `count` pairs of guest address and length
-// and results are [tag, number] by turns in a shared Int32Array.
+// and results are [tag, number] by turns in a shared Int32Array, whose last element is kGone and
+// kStarved.
 class Tap {
  public:
   static constexpr char kName[] = "Tap";
@@ -33,6 +34,10 @@ class Tap {
   static constexpr size_t kHeaderSize = 12;
   // Ethernet header, and the longest IP packet or the longest that segmentation offload makes.
   static constexpr size_t kFrameMax = 14 + 65535;
+  // The interface has been deleted under us.
+  static constexpr int32_t kGone = 1;
+  // A frame waits for more buffers to be posted: until then none is taken after it.
+  static constexpr int32_t kStarved = 2;
 
   Tap(UniqueFd fd, std::string name, bool multi_queue)
       : fd_(std::move(fd)), name_(std::move(name)), multi_queue_(multi_queue) {}
@@ -46,9 +51,7 @@ class Tap {
   napi_value Name(napi_env env);
   napi_value Fd(napi_env env);
   napi_value Counters(napi_env env);
-  napi_value Gone(napi_env env);
   napi_value Look(napi_env env, const Args& args);
-  napi_value Starved(napi_env env);
   napi_value SetOffload(napi_env env, const Args& args);
   napi_value Attach(napi_env env, const Args& args);
   napi_value Detach(napi_env env, const Args& args);
@@ -103,6 +106,9 @@ class Tap {
   int OpenPoll(napi_env env);
   // Takes note of an interface that has been deleted.
   void Note(int error);
+  bool gone() const { return gone_ || (enabled_ && poll_.failed()); }
+  // Brings the shared state up to date.
+  void Tell();
 
   UniqueFd fd_;
   std::string name_;
@@ -115,7 +121,7 @@ class Tap {
   double* batch_ = nullptr;
   size_t batch_size_ = 0;
   int32_t* results_ = nullptr;
-  size_t results_size_ = 0;
+  size_t results_size_ = 0;  // without the state
   size_t result_count_ = 0;
   size_t received_bytes_ = 0;  // by the last receive()
 

@@ -116,6 +116,7 @@ napi_value Tap::Transmit(napi_env env, const Args& args) {
     }
     Report(tag, error != 0 ? error : Send(&scratch_, length));
   }
+  Tell();
   return MakeInt32(env, static_cast<int32_t>(result_count_));
 }
 
@@ -191,6 +192,7 @@ napi_value Tap::Post(napi_env env, const Args& args) {
       posted_.push_back(std::move(buffer));
     }
   }
+  Tell();
   return MakeInt32(env, static_cast<int32_t>(result_count_));
 }
 
@@ -210,6 +212,7 @@ napi_value Tap::Receive(napi_env env, const Args& args) {
     if (ReceiveFrame() < 0) break;
   }
   WatchIfUseful(true);
+  Tell();
   return MakeInt32(env, static_cast<int32_t>(result_count_));
 }
 
@@ -300,13 +303,11 @@ int Tap::ReceiveFrame() {
   return static_cast<int>(used);
 }
 
-// Whether a frame waits for more buffers to be posted: until then none is taken after it.
-napi_value Tap::Starved(napi_env env) { return MakeBool(env, !waiting_.empty()); }
-
 // giveUp(): drops the frame that waits.
 napi_value Tap::GiveUp(napi_env, const Args&) {
   if (!waiting_.empty()) oversized_++;
   waiting_.clear();
+  Tell();
   return nullptr;
 }
 

@@ -7,16 +7,13 @@ export interface NativeTap {
   readonly fd: number
   /** Frames too long for the buffers, receive errors, the last one's errno, frames filtered out, frames lost to the capture. */
   readonly counters: readonly [number, number, number, number, number]
-  /** The interface has been deleted. */
-  readonly gone: boolean
-  /** Looks whether it has, for whoever neither reads nor writes. */
-  look(): boolean
-  /** A frame waits for more buffers to be posted. */
-  readonly starved: boolean
+  /** Looks whether the interface has been deleted, for whoever neither reads nor writes. */
+  look(): void
   /** Drops the frame that waits. */
   giveUp(): void
   /** TUN_F_* bits; false if the kernel refuses them. */
   setOffload(bits: number): boolean
+  /** @param results its last element: 1 if the interface has been deleted, 2 if a frame waits for more buffers */
   attach(
     memory: NativeAddressSpace,
     batch: Float64Array,

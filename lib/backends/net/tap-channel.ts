@@ -29,6 +29,9 @@ const FILTER_ACTIVE = 1
 const FILTER_BROADCAST = 2
 const FILTER_ALL_UNICAST = 4
 const FILTER_ALL_MULTICAST = 8
+// See `native/tap.h`.
+const GONE = 1
+const STARVED = 2
 const BATCH_WORDS = 8192
 /** Frames, and bytes of them, taken at a time: long ones are copied in that time. */
 const RECEIVE_BUDGET = 64
@@ -79,9 +82,14 @@ export class TapChannel implements NetChannel {
     this.#batch = new Float64Array(BATCH_WORDS + 2 + 2 * attachment.segments)
     // A batch holds no more items than this, and a received frame no more buffers than there are tags.
     this.#results = new Int32Array(
-      2 * Math.max(BATCH_WORDS / 2 + 1, 2 * attachment.tags + RECEIVE_BUDGET),
+      2 * Math.max(BATCH_WORDS / 2 + 1, 2 * attachment.tags + RECEIVE_BUDGET) + 1,
     )
     native.attach(memory, this.#batch, this.#results, () => this.#receive())
+  }
+
+  /** The interface has been deleted. */
+  get gone(): boolean {
+    return (this.#state & GONE) !== 0
   }
 
   get overruns(): number {
@@ -219,7 +227,7 @@ export class TapChannel implements NetChannel {
   }
 
   get starved(): boolean {
-    return this.#native.starved
+    return (this.#state & STARVED) !== 0
   }
 
   giveUp(): void {
@@ -288,6 +296,11 @@ export class TapChannel implements NetChannel {
     }
   }
 
+  /** In memory that the addon writes: asking it takes longer than all else that is done for a short frame. */
+  get #state(): number {
+    return this.#results.at(-1)!
+  }
+
   get #watching(): boolean {
     return !this.#held && !this.#linkDown
   }
@@ -300,7 +313,7 @@ export class TapChannel implements NetChannel {
   /** The interface may have been deleted by its administrator, or set down. */
   #lookAfter(down = false): void {
     if (this.#closed || this.#lost) return
-    if (!this.#native.gone && !(down && !this.#interface.up())) return
+    if (!this.gone && !(down && !this.#interface.up())) return
     this.#lost = true
     this.#attachment.linkChanged(false)
     this.#interface.lost()

@@ -291,7 +291,7 @@ export class Tap implements NetBackend {
   #regain(): boolean {
     try {
       // All of them: queues that are not in use do not tell that they are gone.
-      if (this.#natives.some(({ gone }) => gone))
+      if (this.#channels.some(({ gone }) => gone))
         for (const native of this.#natives) native.reopen()
       return isUp(this.#name)
     } catch (error) {
