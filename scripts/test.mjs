@@ -15,7 +15,7 @@ import { vitest } from './lib/vitest.mjs'
 const PROGRAMS = [
   ...['qemu-system-x86_64', 'ip', 'mkfs.ext4', 'dpkg-deb'],
   // What some tests compare with.
-  ...['passt', 'tcpdump', 'iasl', 'lz4', 'zstd', 'gdb', 'zsh'],
+  ...['cpio', 'passt', 'tcpdump', 'iasl', 'lz4', 'zstd', 'gdb', 'zsh'],
 ]
 const SUITES = ['unit', 'kvm', 'hostile', 'load', 'guest']
 /** Run only when asked for: firmware, whole Debians and whatever else takes minutes where KVM is emulated. */

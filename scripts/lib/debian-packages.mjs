@@ -10,6 +10,7 @@ const PROGRAMS = {
   ip: 'iproute2',
   'mkfs.ext4': 'e2fsprogs',
   'dpkg-deb': 'dpkg',
+  cpio: 'cpio',
   gdb: 'gdb',
   iasl: 'acpica-tools',
   lz4: 'lz4',
