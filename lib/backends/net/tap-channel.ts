@@ -33,9 +33,12 @@ const FILTER_ALL_MULTICAST = 8
 const GONE = 1
 const STARVED = 2
 const BATCH_WORDS = 8192
-/** Frames, and bytes of them, taken at a time: long ones are copied in that time. */
+/** Frames, and bytes of them, taken in one turn of the event loop: long ones are copied in it. */
 const RECEIVE_BUDGET = 64
 const RECEIVE_BYTES = 2 ** 20
+/** What the first of them leaves of that: none is longer than 128 KiB. */
+const REST_BUDGET = RECEIVE_BUDGET - 1
+const REST_BYTES = RECEIVE_BYTES - 2 ** 17
 
 /** The interface that a channel belongs to. */
 export interface TapInterface {
@@ -214,7 +217,7 @@ export class TapChannel implements NetChannel {
   poll(): void {
     if (!this.#sent || this.#closed || !this.#watching || this.posted === 0) return
     this.#sent = false
-    if (this.#answers.due()) this.#answers.tried(this.#guarded(() => this.#take(RECEIVE_BUDGET)))
+    if (this.#answers.due()) this.#answers.tried(this.#guarded(() => this.#take(RECEIVE_BUDGET, RECEIVE_BYTES)))
   }
 
   post(): void {
@@ -270,16 +273,16 @@ export class TapChannel implements NetChannel {
     if (this.#closed) return
     this.#guarded(() => {
       // The guest goes on with the first frame meanwhile: nothing that is not for it comes before.
-      const first = this.posted > 0 && this.#take(1)
+      const first = this.posted > 0 && this.#take(1, RECEIVE_BYTES)
       if (this.#closed) return first
       this.#attachment.readable()
-      return (!this.#held && this.#take(RECEIVE_BUDGET)) || first
+      return (!this.#held && this.#take(REST_BUDGET, REST_BYTES)) || first
     })
   }
 
-  /** What is there, up to `budget` frames. @returns whether any was */
-  #take(budget: number): boolean {
-    const count = this.#native.receive(budget, RECEIVE_BYTES)
+  /** What is there, up to `budget` frames, and no more once they have `bytes` bytes. @returns whether any was */
+  #take(budget: number, bytes: number): boolean {
+    const count = this.#native.receive(budget, bytes)
     this.#give(count)
     if (this.#sink) this.#handOver(this.#sink)
     this.#attachment.completed()
