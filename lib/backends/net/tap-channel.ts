@@ -217,7 +217,8 @@ export class TapChannel implements NetChannel {
   poll(): void {
     if (!this.#sent || this.#closed || !this.#watching || this.posted === 0) return
     this.#sent = false
-    if (this.#answers.due()) this.#answers.tried(this.#guarded(() => this.#take(RECEIVE_BUDGET, RECEIVE_BYTES)))
+    if (this.#answers.due())
+      this.#answers.tried(this.#guarded(() => this.#take(RECEIVE_BUDGET, RECEIVE_BYTES)))
   }
 
   post(): void {
