@@ -3,7 +3,6 @@ import type { GuestMemory } from '../../../memory/guest-memory.js'
 import { readLittleEndian } from '../../../util/bits.js'
 import {
   type FeatureBits,
-  featureBits,
   hasFeature,
   VIRTIO_CONFIG_S_ACKNOWLEDGE,
   VIRTIO_CONFIG_S_DRIVER,
@@ -11,18 +10,15 @@ import {
   VIRTIO_CONFIG_S_FAILED,
   VIRTIO_CONFIG_S_FEATURES_OK,
   VIRTIO_CONFIG_S_NEEDS_RESET,
-  VIRTIO_F_EVENT_IDX,
-  VIRTIO_F_IN_ORDER,
-  VIRTIO_F_INDIRECT_DESC,
-  VIRTIO_F_RING_PACKED,
   VIRTIO_F_RING_RESET,
-  VIRTIO_F_VERSION_1,
 } from '../abi.js'
 import { GuestAccess } from '../queue/guest-access.js'
-import type { Virtqueue, VirtqueueEvents } from '../queue/virtqueue.js'
-import type { DeviceContext, QueueHandle, VirtioDevice } from '../virtio-device.js'
+import type { VirtioDevice } from '../virtio-device.js'
+import { ActiveDevice } from './active-device.js'
+import { ConfigGeneration } from './config-generation.js'
 import { statusStep } from './device-status.js'
-import { activateQueue, brokenQueueRule } from './queue-activation.js'
+import { FeatureNegotiation, offeredFeatures } from './feature-negotiation.js'
+import { brokenQueueRule } from './queue-activation.js'
 import type { QueueLines } from './queue-lines.js'
 import { QueueSetup } from './queue-setup.js'
 
@@ -48,9 +44,6 @@ export interface DeviceControlOptions {
   readonly inOrder?: boolean
 }
 
-/** Ring features, offered for every device alike. */
-const RING_FEATURES = featureBits(VIRTIO_F_VERSION_1, VIRTIO_F_INDIRECT_DESC, VIRTIO_F_EVENT_IDX)
-
 /**
  * What every transport's registers act on: device status, feature negotiation, queue setup and configuration space
  * (virtio 1.2, chapters 2 and 3). Knows no register layout. No method throws for what a driver writes.
@@ -66,18 +59,12 @@ export class DeviceControl {
   readonly #memory: GuestMemory
   readonly #access: GuestAccess
   readonly #events: DeviceControlEvents
-  readonly #queueEvents: VirtqueueEvents
-  #configGeneration = 0
-  /** The configuration space when its generation was last asked for. */
-  #configSeen: Uint8Array
+  readonly #features: FeatureNegotiation
+  readonly #generation: ConfigGeneration
   #status = 0
-  #driverFeatures: FeatureBits = 0n
-  #virtqueues: (Virtqueue | undefined)[] = []
-  /** Queues that the driver has reset by themselves: `true` while that is waiting for I/O, `false` until they are ready again. */
-  readonly #queueResets = new Map<number, boolean>()
-  #context: DeviceContext | undefined
+  /** From DRIVER_OK to the reset. */
+  #active: ActiveDevice | undefined
   #resetting: Promise<void> | undefined
-  #scheduled = new Set<number>()
   #closed = false
 
   constructor(
@@ -88,23 +75,13 @@ export class DeviceControl {
   ) {
     device.attach?.(memory)
     this.device = device
-    const ringFeatures =
-      RING_FEATURES |
-      (options.packed ? featureBits(VIRTIO_F_RING_PACKED) : 0n) |
-      (options.inOrder && device.inOrder ? featureBits(VIRTIO_F_IN_ORDER) : 0n)
-    this.deviceFeatures =
-      device.features |
-      (ringFeatures & (device.ringFeatures ?? ringFeatures)) |
-      (device.resetQueue ? featureBits(VIRTIO_F_RING_RESET) : 0n)
+    this.#features = new FeatureNegotiation(offeredFeatures(device, options))
+    this.deviceFeatures = this.#features.offered
     this.queues = device.queueSizes.map((maxSize) => new QueueSetup(maxSize))
     this.#memory = memory
     this.#access = new GuestAccess(memory)
     this.#events = events
-    this.#configSeen = device.config.slice()
-    this.#queueEvents = {
-      interrupt: (queueIndex) => events.queueInterrupt(queueIndex),
-      broken: (queueIndex, reason) => this.#needsReset(`queue ${queueIndex}: ${reason}`),
-    }
+    this.#generation = new ConfigGeneration(device.config)
   }
 
   /** VIRTIO_CONFIG_S_*. */
@@ -114,12 +91,7 @@ export class DeviceControl {
 
   /** Another number whenever the configuration space has changed since it was last asked for (2.5.1). */
   get configGeneration(): number {
-    const { config } = this.device
-    if (!config.every((byte, i) => byte === this.#configSeen[i])) {
-      this.#configGeneration = (this.#configGeneration + 1) >>> 0
-      this.#configSeen = config.slice()
-    }
-    return this.#configGeneration
+    return this.#generation.of(this.device.config)
   }
 
   /** Whether the driver has set VIRTIO_CONFIG_S_DRIVER_OK. */
@@ -138,7 +110,7 @@ export class DeviceControl {
    */
   queueOpen(queueIndex: number): boolean {
     if (this.#resetting !== undefined || this.queues[queueIndex] === undefined) return false
-    return this.driverOk ? this.#queueResets.get(queueIndex) === false : true
+    return !this.driverOk || this.#active?.queueOpen(queueIndex) === true
   }
 
   /** QueueReady and queue_enable. Ignored for a queue that is not open. */
@@ -146,7 +118,7 @@ export class DeviceControl {
     const setup = this.queues[queueIndex]
     if (setup === undefined || !this.queueOpen(queueIndex)) return
     setup.setReady(ready)
-    if (setup.ready && this.driverOk) this.#activateAgain(queueIndex)
+    if (setup.ready && !this.#broken) this.#active?.activateQueue(queueIndex)
   }
 
   /**
@@ -155,28 +127,13 @@ export class DeviceControl {
    * @returns `false`, and does nothing, without VIRTIO_F_RING_RESET and for a queue that is not active
    */
   resetQueue(queueIndex: number): boolean {
-    const context = this.#context
-    const queue = this.#virtqueues[queueIndex]
-    if (context === undefined || queue === undefined) return false
-    if (!hasFeature(this.#driverFeatures, VIRTIO_F_RING_RESET)) return false
-    queue.stop()
-    this.#virtqueues[queueIndex] = undefined
-    this.#scheduled.delete(queueIndex)
-    this.queues[queueIndex]!.reset()
-    const draining = this.#guard(() => this.device.resetQueue?.(queueIndex))
-    this.#queueResets.set(queueIndex, draining instanceof Promise)
-    if (!(draining instanceof Promise)) return true
-    void draining
-      .catch((error: unknown) => context.fail(asError(error)))
-      .then(() => {
-        if (this.#context === context) this.#queueResets.set(queueIndex, false)
-      })
-    return true
+    if (!hasFeature(this.#features.accepted, VIRTIO_F_RING_RESET)) return false
+    return this.#active?.resetQueue(queueIndex) ?? false
   }
 
   /** A queue's reset is waiting for I/O that may still write guest memory: QueueReset reads 1 until it is done. */
   queueResetting(queueIndex: number): boolean {
-    return this.#queueResets.get(queueIndex) === true
+    return this.#active?.queueResetting(queueIndex) ?? false
   }
 
   /** A queue whose size and addresses the driver may write now: not while it is enabled (4.2.2.2, 4.1.4.3.2). */
@@ -199,7 +156,7 @@ export class DeviceControl {
         this.#status |= VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER
         break
       case 'features-ok':
-        if (this.#featuresAcceptable()) this.#status |= VIRTIO_CONFIG_S_FEATURES_OK
+        if (this.#features.acceptable) this.#status |= VIRTIO_CONFIG_S_FEATURES_OK
         break
       case 'driver-ok':
         this.#status |= VIRTIO_CONFIG_S_DRIVER_OK
@@ -215,12 +172,12 @@ export class DeviceControl {
 
   /** 32 bits of the offered features; 0 for a selector beyond 1. */
   deviceFeaturesWord(select: number): number {
-    return select > 1 ? 0 : Number(BigInt.asUintN(32, this.deviceFeatures >> BigInt(32 * select)))
+    return this.#features.offeredWord(select)
   }
 
   /** The same of what the driver has accepted. */
   driverFeaturesWord(select: number): number {
-    return select > 1 ? 0 : Number(BigInt.asUintN(32, this.#driverFeatures >> BigInt(32 * select)))
+    return this.#features.acceptedWord(select)
   }
 
   /** 32 bits of what the driver wants: the lower ones for `select` 0, the upper ones for 1. */
@@ -228,10 +185,7 @@ export class DeviceControl {
     const open =
       (this.#status & VIRTIO_CONFIG_S_DRIVER) !== 0 &&
       (this.#status & VIRTIO_CONFIG_S_FEATURES_OK) === 0
-    if (select > 1 || !open || this.#resetting !== undefined) return
-    const shift = BigInt(32 * select)
-    this.#driverFeatures =
-      (this.#driverFeatures & ~(0xffff_ffffn << shift)) | (BigInt(value >>> 0) << shift)
+    if (open && this.#resetting === undefined) this.#features.accept(select, value)
   }
 
   /** A read of the configuration space; 0 beyond its end. */
@@ -248,9 +202,7 @@ export class DeviceControl {
 
   /** The driver kicked a queue, by a register or an ioeventfd. Kicks of queues that are not there or not active do nothing. */
   notify(queueIndex: number): void {
-    if (this.#context === undefined || this.#memory.closed) return
-    if (this.#virtqueues[queueIndex] === undefined) return
-    if (this.#guard(() => this.device.notify(queueIndex))) this.#schedule(queueIndex)
+    this.#active?.notify(queueIndex)
   }
 
   /** The vCPUs stand: what works by itself is to stand too, until `resume`. */
@@ -260,8 +212,7 @@ export class DeviceControl {
 
   /** Undoes `pause`, unless the device needs a reset. */
   resume(): void {
-    if ((this.#status & VIRTIO_CONFIG_S_NEEDS_RESET) === 0)
-      this.#guard(() => this.device.resume?.())
+    if (!this.#broken) this.#guard(() => this.device.resume?.())
   }
 
   /**
@@ -269,8 +220,9 @@ export class DeviceControl {
    * @returns what resolves when no I/O of its can touch guest memory any more, unless that is so at once
    */
   reset(): Promise<void> | undefined {
-    this.#deactivate()
-    this.#driverFeatures = 0n
+    this.#active?.end()
+    this.#active = undefined
+    this.#features.reset()
     if (this.#resetting !== undefined) return this.#resetting
     const draining = this.#guard(() => this.device.reset())
     if (!(draining instanceof Promise)) {
@@ -301,111 +253,34 @@ export class DeviceControl {
     for (const queue of this.queues) queue.reset()
   }
 
-  #featuresAcceptable(): boolean {
-    return (
-      (this.#driverFeatures & ~this.deviceFeatures) === 0n &&
-      hasFeature(this.#driverFeatures, VIRTIO_F_VERSION_1)
-    )
-  }
-
   #activate(): void {
-    const rule = brokenQueueRule(this.queues, this.#driverFeatures, this.#memory)
+    const rule = brokenQueueRule(this.queues, this.#features.accepted, this.#memory)
     if (rule !== undefined) {
       this.#needsReset(rule)
       return
     }
-    const virtqueues = this.queues.map((_, index) => this.#openQueue(index))
-    this.#virtqueues = virtqueues
-    const context: DeviceContext = {
+    this.#active = new ActiveDevice({
+      device: this.device,
+      setups: this.queues,
+      driverFeatures: this.#features.accepted,
       memory: this.#memory,
-      features: this.#driverFeatures & this.device.features,
-      driverFeatures: this.#driverFeatures,
-      queues: virtqueues,
-      handOver: (queueIndex, moved) => this.#handOver(context, queueIndex, moved),
-      configChanged: () => this.#configChanged(context),
-      schedule: (queueIndex) => this.#schedule(queueIndex),
-      needsReset: (reason) => {
-        if (this.#context === context) this.#needsReset(reason)
-      },
-      fail: (error) => {
-        if (this.#context === context) this.#fail(error)
-        else this.#events.failed?.(error)
-      },
-    }
-    this.#context = context
-    this.#guard(() => this.device.activate(context))
-    // Chains made available before DRIVER_OK have had their kick, or never get one.
-    for (const queue of virtqueues) if (queue) this.#schedule(queue.index)
-  }
-
-  #activateAgain(queueIndex: number): void {
-    if ((this.#status & VIRTIO_CONFIG_S_NEEDS_RESET) !== 0) return
-    this.#queueResets.delete(queueIndex)
-    const rule = brokenQueueRule(this.queues, this.#driverFeatures, this.#memory)
-    if (rule !== undefined) {
-      this.#needsReset(`queue ${queueIndex}: ${rule}`)
-      return
-    }
-    this.#virtqueues[queueIndex] = this.#openQueue(queueIndex)
-    this.#guard(() => this.device.activateQueue?.(queueIndex))
-    this.#schedule(queueIndex)
-  }
-
-  #openQueue(index: number): Virtqueue | undefined {
-    const setup = this.queues[index]!
-    return activateQueue(index, setup, this.#driverFeatures, this.#access, this.#queueEvents)
-  }
-
-  #deactivate(): void {
-    this.#context = undefined
-    this.#queueResets.clear()
-    this.#scheduled.clear()
-    for (const queue of this.#virtqueues) queue?.stop()
-    this.#virtqueues = []
-  }
-
-  #schedule(queueIndex: number): void {
-    const context = this.#context
-    if (context === undefined || this.#scheduled.has(queueIndex)) return
-    this.#scheduled.add(queueIndex)
-    setImmediate(() => {
-      if (this.#context !== context || !this.#scheduled.delete(queueIndex)) return
-      this.notify(queueIndex)
+      access: this.#access,
+      events: this.#events,
+      guard: (call) => this.#guard(call),
+      needsReset: (reason) => this.#needsReset(reason),
+      fail: (error) => this.#fail(error),
     })
+    this.#active.start()
   }
 
-  #handOver(
-    context: DeviceContext,
-    queueIndex: number,
-    moved: () => void,
-  ): QueueHandle | undefined {
-    const queue = this.#virtqueues[queueIndex]
-    if (this.#context !== context || queue === undefined) return undefined
-    const lines = this.#events.takeLines?.(queueIndex, moved)
-    return {
-      index: queueIndex,
-      geometry: this.queues[queueIndex]!.geometry(),
-      get kick() {
-        return lines?.kick
-      },
-      get call() {
-        return lines?.call
-      },
-      interrupt: () => {
-        if (this.#virtqueues[queueIndex] === queue) this.#events.queueInterrupt(queueIndex)
-      },
-      release: () => lines?.release(),
-    }
-  }
-
-  #configChanged(context: DeviceContext): void {
-    if (this.#context === context) this.#events.configInterrupt()
+  get #broken(): boolean {
+    return (this.#status & VIRTIO_CONFIG_S_NEEDS_RESET) !== 0
   }
 
   #needsReset(reason: string): void {
-    if ((this.#status & VIRTIO_CONFIG_S_NEEDS_RESET) !== 0) return
+    if (this.#broken) return
     this.#status |= VIRTIO_CONFIG_S_NEEDS_RESET
-    for (const queue of this.#virtqueues) queue?.stop()
+    this.#active?.stopQueues()
     this.#guard(() => this.device.pause?.())
     this.#events.needsReset?.(reason)
     if (this.driverOk) this.#events.configInterrupt() // 2.1.2
@@ -416,9 +291,10 @@ export class DeviceControl {
     this.#events.failed?.(error)
   }
 
-  #guard<T>(action: () => T): T | undefined {
+  /** Calls the device; what it throws is its failure. */
+  #guard<T>(call: () => T): T | undefined {
     try {
-      return action()
+      return call()
     } catch (error) {
       this.#fail(asError(error))
       return undefined
