@@ -7,37 +7,21 @@ import type {
 } from '../../../backends/net/net-backend.js'
 import { invalidOption, VmmError } from '../../../errors.js'
 import type { GuestMemory } from '../../../memory/guest-memory.js'
-import { type FeatureBits, featureBits, hasFeature, VIRTIO_ID_NET } from '../abi.js'
+import { type FeatureBits, hasFeature, VIRTIO_ID_NET } from '../abi.js'
 import { checkCount, checkQueueSize } from '../queue/queue-size.js'
 import { drainQueue, type QueueService, type Virtqueue } from '../queue/virtqueue.js'
 import { type RateLimit, RateLimiter, setRateLimits } from '../rate-limiter.js'
 import type { DeviceContext, VirtioDevice } from '../virtio-device.js'
 import {
-  CONFIG_MAC,
-  CONFIG_MAX_VIRTQUEUE_PAIRS,
-  CONFIG_MTU,
-  CONFIG_SIZE,
-  CONFIG_STATUS,
-  VIRTIO_NET_F_CTRL_GUEST_OFFLOADS,
-  VIRTIO_NET_F_CTRL_MAC_ADDR,
-  VIRTIO_NET_F_CTRL_RX,
-  VIRTIO_NET_F_CTRL_RX_EXTRA,
-  VIRTIO_NET_F_CTRL_VLAN,
   VIRTIO_NET_F_CTRL_VQ,
   VIRTIO_NET_F_GUEST_ANNOUNCE,
-  VIRTIO_NET_F_MAC,
   VIRTIO_NET_F_MQ,
-  VIRTIO_NET_F_MRG_RXBUF,
-  VIRTIO_NET_F_MTU,
   VIRTIO_NET_F_STATUS,
-  VIRTIO_NET_S_ANNOUNCE,
-  VIRTIO_NET_S_LINK_UP,
 } from './abi.js'
-import { type ControlActions, ControlQueue, macNumber } from './control-queue.js'
-import { agreement, guestOffloads, offloadFeatures } from './offload-features.js'
-import { type PairOwner, QueuePair } from './queue-pair.js'
-import { ReceiveFilterState } from './receive-filter.js'
-import { ServedPair } from './served-pair.js'
+import { ControlEffects } from './control-effects.js'
+import { ControlQueue } from './control-queue.js'
+import { NetConfig, netFeatures } from './net-config.js'
+import { QueuePairs } from './queue-pairs.js'
 
 /** What {@link VirtioNet} takes. */
 export interface VirtioNetOptions {
@@ -85,15 +69,6 @@ export interface VirtioNetCounters {
   controlErrors: number
 }
 
-const CONTROL_FEATURES = featureBits(
-  VIRTIO_NET_F_CTRL_VQ,
-  VIRTIO_NET_F_CTRL_RX,
-  VIRTIO_NET_F_CTRL_RX_EXTRA,
-  VIRTIO_NET_F_CTRL_VLAN,
-  VIRTIO_NET_F_CTRL_MAC_ADDR,
-  VIRTIO_NET_F_GUEST_ANNOUNCE,
-)
-
 /** A virtio network device (virtio 1.3, section 5.1) in front of a {@link NetBackend} that is open. */
 export class VirtioNet implements VirtioDevice {
   readonly name: string
@@ -115,18 +90,17 @@ export class VirtioNet implements VirtioDevice {
 
   readonly #backend: NetBackend
   readonly #mtu: number | undefined
-  readonly #maxPairs: number
   readonly #transmitLimiter: RateLimiter
   readonly #receiveLimiter: RateLimiter
   readonly #onLink: ((up: boolean) => void) | undefined
   readonly #onBackendLink: ((up: boolean) => void) | undefined
   /** Whether the backend serves the rings. */
   readonly #served: boolean
-  #pairs: readonly (QueuePair | ServedPair)[] = []
-  #activePairs = 1
-  #context: DeviceContext | undefined
+  readonly #configuration: NetConfig
+  readonly #pairs: QueuePairs
+  /** From DRIVER_OK to the reset. */
+  #active: { readonly context: DeviceContext; readonly effects: ControlEffects } | undefined
   #control: { readonly queue: Virtqueue; readonly service: QueueService } | undefined
-  #filter = new ReceiveFilterState(false)
   #linkWanted: boolean
   #backendLink = true
 
@@ -138,32 +112,33 @@ export class VirtioNet implements VirtioDevice {
     this.name = name
     this.#backend = backend
     this.#mtu = mtu === undefined ? undefined : checkMtu(mtu)
-    this.#maxPairs = checkCount('queuePairs', backend.queuePairs ?? 1, 64)
+    const queuePairs = checkCount('queuePairs', backend.queuePairs ?? 1, 64)
     this.#transmitLimiter = new RateLimiter('transmitLimit', options.transmitLimit)
     this.#receiveLimiter = new RateLimiter('receiveLimit', options.receiveLimit)
     this.#linkWanted = link
     this.#onLink = options.onLink
     this.#onBackendLink = options.onBackendLink
-    this.queueSizes = Array(2 * this.#maxPairs + 1).fill(queueSize)
+    this.queueSizes = Array(2 * queuePairs + 1).fill(queueSize)
     const server = usableServer(backend.ringServer, options)
     this.#served = server !== undefined
     this.ringFeatures = server?.features
-    const mergeable = featureBits(VIRTIO_NET_F_MRG_RXBUF)
-    const offloads = offloadFeatures(backend)
-    this.features =
-      offloads |
-      CONTROL_FEATURES |
-      featureBits(VIRTIO_NET_F_MAC, VIRTIO_NET_F_STATUS) |
-      (mergeable & (server?.features ?? mergeable)) |
-      (guestOffloads(offloads) === 0n ? 0n : featureBits(VIRTIO_NET_F_CTRL_GUEST_OFFLOADS)) |
-      (this.#maxPairs > 1 ? featureBits(VIRTIO_NET_F_MQ) : 0n) |
-      (this.#mtu === undefined ? 0n : featureBits(VIRTIO_NET_F_MTU))
-    this.config = new Uint8Array(CONFIG_SIZE)
-    const view = new DataView(this.config.buffer)
-    view.setUint16(CONFIG_MAX_VIRTQUEUE_PAIRS, this.#maxPairs, true)
-    view.setUint16(CONFIG_MTU, this.#mtu ?? 0, true)
-    this.config[CONFIG_STATUS] = link ? VIRTIO_NET_S_LINK_UP : 0
-    this.#resetMac()
+    const traits = { backend, queuePairs, mtu: this.#mtu }
+    this.features = netFeatures(traits, server?.features)
+    this.#configuration = new NetConfig(traits, link)
+    this.config = this.#configuration.bytes
+    this.#pairs = new QueuePairs({
+      backend,
+      count: queuePairs,
+      queueSize,
+      served: this.#served,
+      owner: {
+        counters: this.#counters,
+        transmitLimiter: this.#transmitLimiter,
+        receiveLimiter: this.#receiveLimiter,
+        linked: () => this.link,
+        linkChanged: (up) => this.#backendLinkChanged(up),
+      },
+    })
   }
 
   /** Where the host's kernel moves the frames, those are its interface's, and `rxBuffers` are frames. */
@@ -186,14 +161,12 @@ export class VirtioNet implements VirtioDevice {
 
   /** The address that the driver has set, or the backend's: `'52:54:00:12:34:56'`. */
   get mac(): string {
-    return Buffer.from(this.config.subarray(CONFIG_MAC, CONFIG_MAC + 6))
-      .toString('hex')
-      .replace(/..(?=.)/g, '$&:')
+    return this.#configuration.mac
   }
 
   /** Queue pairs that the driver uses, from 1 to those of the backend. */
   get queuePairs(): number {
-    return this.#activePairs
+    return this.#pairs.inUse
   }
 
   /**
@@ -220,8 +193,7 @@ export class VirtioNet implements VirtioDevice {
 
   /** Whether the driver can be asked to {@link announce}. */
   get announces(): boolean {
-    const context = this.#context
-    return context !== undefined && hasFeature(context.features, VIRTIO_NET_F_GUEST_ANNOUNCE)
+    return this.#negotiated(VIRTIO_NET_F_GUEST_ANNOUNCE)
   }
 
   /**
@@ -230,8 +202,8 @@ export class VirtioNet implements VirtioDevice {
    */
   announce(): boolean {
     if (!this.announces) return false
-    this.config[CONFIG_STATUS]! |= VIRTIO_NET_S_ANNOUNCE
-    this.#context?.configChanged()
+    this.#configuration.setAnnounce(true)
+    this.#active?.context.configChanged()
     return true
   }
 
@@ -246,93 +218,69 @@ export class VirtioNet implements VirtioDevice {
   }
 
   attach(memory: GuestMemory): void {
-    const owner: PairOwner = {
-      counters: this.#counters,
-      transmitLimiter: this.#transmitLimiter,
-      receiveLimiter: this.#receiveLimiter,
-      linked: () => this.link,
-      linkChanged: (up) => {
-        if (up === this.#backendLink) return
-        this.#changeLink(() => {
-          this.#backendLink = up
-        })
-        this.#onBackendLink?.(up)
-      },
-      resumeReceiving: () => {
-        for (const { channel } of this.#pairs) channel.hold(false)
-      },
-    }
-    this.#pairs = Array.from({ length: this.#maxPairs }, (_, i) => {
-      const pair = new QueuePair(i, this.#backend, memory, this.queueSizes[0]!, owner)
-      const { rings } = pair.channel
-      return this.#served && rings ? new ServedPair(i, pair.channel, rings, this.link) : pair
-    })
-    if (!this.link) for (const { channel } of this.#pairs) channel.link?.(false)
+    this.#pairs.attach(memory)
   }
 
   activate(context: DeviceContext): void {
     const { features, queues } = context
-    this.#context = context
+    const effects = new ControlEffects(features, this.#configuration, this.#pairs, this.#mtu)
+    this.#active = { context, effects }
     this.#control = undefined
-    this.#filter = new ReceiveFilterState(hasFeature(features, VIRTIO_NET_F_CTRL_VLAN))
-    this.#agree(features)
     for (const index of queues.keys()) this.activateQueue(index)
   }
 
   activateQueue(index: number): void {
-    const context = this.#context
-    if (context === undefined) return
+    if (this.#active === undefined) return
+    const { context, effects } = this.#active
     const { features, queues } = context
     // 5.1.2: the control queue comes after all pairs if several were negotiated, after the first one if not.
-    const pairs = hasFeature(features, VIRTIO_NET_F_MQ) ? this.#maxPairs : 1
+    const pairs = hasFeature(features, VIRTIO_NET_F_MQ) ? this.#pairs.count : 1
     if (index < 2 * pairs) {
-      this.#pairs[index >> 1]!.activate(context)
+      this.#pairs.activate(index, context)
       return
     }
     const negotiated = index === 2 * pairs && hasFeature(features, VIRTIO_NET_F_CTRL_VQ)
     const queue = negotiated ? queues[index] : undefined
-    if (queue) this.#control = { queue, service: this.#controlService(queue, features) }
+    if (queue === undefined) return
+    const control = new ControlQueue(features, effects)
+    this.#control = { queue, service: this.#controlService(queue, control) }
   }
 
   resetQueue(index: number): void {
     if (this.#control?.queue.index === index) this.#control = undefined
-    else this.#pairs[index >> 1]?.resetQueue(index % 2 === 0)
+    else this.#pairs.resetQueue(index)
   }
 
   notify(queueIndex: number): boolean {
     const control = this.#control
     if (control?.queue.index === queueIndex) return drainQueue(control.queue, control.service)
-    const pair = this.#pairs[queueIndex >> 1]
-    if (pair === undefined) return false
-    return queueIndex % 2 === 0 ? pair.refill() : pair.transmit()
+    return this.#pairs.notify(queueIndex)
   }
 
   pause(): void {
-    this.#setServed({ paused: true })
+    this.#pairs.setPaused(true)
   }
 
   resume(): void {
-    this.#setServed({ paused: false })
+    this.#pairs.setPaused(false)
   }
 
   reset(): void {
-    this.#context = undefined
+    this.#active = undefined
     this.#control = undefined
     this.#transmitLimiter.cancel()
     this.#receiveLimiter.cancel()
-    this.#setPairs(1)
-    for (const pair of this.#pairs) pair.reset()
-    this.config[CONFIG_STATUS]! &= ~VIRTIO_NET_S_ANNOUNCE
-    this.#resetMac()
+    this.#pairs.reset()
+    this.#configuration.setAnnounce(false)
+    this.#configuration.resetMac()
   }
 
   async close(): Promise<void> {
-    for (const { channel } of this.#pairs) await channel.close()
+    await this.#pairs.close()
   }
 
-  #controlService(queue: Virtqueue, features: FeatureBits): QueueService {
+  #controlService(queue: Virtqueue, control: ControlQueue): QueueService {
     const counters = this.#counters
-    const control = new ControlQueue(features, this.#actions(features))
     return {
       handle: (chain) => {
         counters.controlCommands++
@@ -344,70 +292,16 @@ export class VirtioNet implements VirtioDevice {
     }
   }
 
-  #actions(features: FeatureBits): ControlActions {
-    const filtered = () => {
-      this.#applyFilter()
-      return true
-    }
-    return {
-      setReceiveMode: (command, on) => {
-        this.#filter.setMode(command, on)
-        return filtered()
-      },
-      setMacTables: (unicast, multicast) => {
-        this.#filter.setTables(unicast, multicast)
-        return filtered()
-      },
-      setVlan: (vlan, on) => {
-        this.#filter.setVlan(vlan, on)
-        return filtered()
-      },
-      setMac: (mac) => {
-        this.config.set(mac, CONFIG_MAC)
-        return filtered()
-      },
-      acknowledgeAnnounce: () => {
-        this.config[CONFIG_STATUS]! &= ~VIRTIO_NET_S_ANNOUNCE
-        return true
-      },
-      setQueuePairs: (pairs) => {
-        if (pairs < 1 || pairs > this.#maxPairs) return false
-        if (!this.#pairs.slice(0, pairs).every(({ usable }) => usable)) return false
-        return this.#setPairs(pairs)
-      },
-      setGuestOffloads: (wanted) => {
-        const negotiated = guestOffloads(features)
-        if ((wanted & ~negotiated) !== 0n) return false
-        this.#agree((features & ~negotiated) | wanted)
-        return true
-      },
-    }
+  #negotiated(feature: number): boolean {
+    return this.#active !== undefined && hasFeature(this.#active.context.features, feature)
   }
 
-  #agree(features: FeatureBits): void {
-    const agreed = {
-      ...agreement(features),
-      mtu: hasFeature(features, VIRTIO_NET_F_MTU) ? this.#mtu : undefined,
-    }
-    for (const { channel } of this.#pairs) channel.agree(agreed)
-  }
-
-  #applyFilter(): void {
-    const filter = this.#filter.filter(macNumber(this.config, CONFIG_MAC))
-    for (const { channel } of this.#pairs) channel.filter?.(filter)
-  }
-
-  #setPairs(pairs: number): boolean {
-    const done = this.#pairs.every(({ channel }, i) => i === 0 || channel.enable?.(i < pairs))
-    if (!done) return false
-    this.#activePairs = pairs
-    for (const [i, pair] of this.#pairs.entries())
-      if (pair instanceof ServedPair) pair.set({ enabled: i < pairs })
-    return true
-  }
-
-  #setServed(on: Parameters<ServedPair['set']>[0]): void {
-    for (const pair of this.#pairs) if (pair instanceof ServedPair) pair.set(on)
+  #backendLinkChanged(up: boolean): void {
+    if (up === this.#backendLink) return
+    this.#changeLink(() => {
+      this.#backendLink = up
+    })
+    this.#onBackendLink?.(up)
   }
 
   #changeLink(change: () => void): void {
@@ -415,18 +309,10 @@ export class VirtioNet implements VirtioDevice {
     change()
     const up = this.link
     if (up === before) return
-    if (up) this.config[CONFIG_STATUS]! |= VIRTIO_NET_S_LINK_UP
-    else this.config[CONFIG_STATUS]! &= ~VIRTIO_NET_S_LINK_UP
-    for (const { channel } of this.#pairs) channel.link?.(up)
-    this.#setServed({ link: up })
-    if (this.#context && hasFeature(this.#context.features, VIRTIO_NET_F_STATUS))
-      this.#context.configChanged()
+    this.#configuration.setLink(up)
+    this.#pairs.setLink(up)
+    if (this.#negotiated(VIRTIO_NET_F_STATUS)) this.#active?.context.configChanged()
     this.#onLink?.(up)
-  }
-
-  #resetMac(): void {
-    const bytes = this.#backend.mac.split(':').map((byte) => Number.parseInt(byte, 16))
-    this.config.set(bytes, CONFIG_MAC)
   }
 }
 
