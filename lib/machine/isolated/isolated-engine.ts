@@ -6,14 +6,11 @@ import type { GuestMemory } from '../../memory/guest-memory.js'
 import type { Cleanup } from '../../util/cleanup.js'
 import { joinStreams } from '../../util/join-streams.js'
 import { Settled } from '../../util/settled.js'
-import type { VmDisk, VmNet } from '../device-handles.js'
-import { checkDisk, checkNet } from '../device-options.js'
 import type { Engine, EngineEvents } from '../engine.js'
-import { notPlugged } from '../hot-plug.js'
 import type { MachineConfig } from '../machine-config.js'
-import { openBackend, openBridge } from '../open-backends.js'
+import { openBridge } from '../open-backends.js'
 import * as check from '../option-checks.js'
-import { awaitStop, type WaitLimits } from '../stop-limits.js'
+import type { WaitLimits } from '../stop-limits.js'
 import { describeStopReason, type StopReason } from '../stop-reason.js'
 import type { GdbStub } from '../vm-gdb.js'
 import type { VmStatistics } from '../vm-stats.js'
@@ -22,7 +19,8 @@ import { checkSnapshot } from './check-snapshot.js'
 import { MachineProcess } from './machine-process.js'
 import { ConsolePorts, openHandles, type RemoteHandles } from './open-handles.js'
 import type { Snapshot } from './protocol.js'
-import { RemoteDisk, type RemoteMachine, RemoteNet } from './remote-handles.js'
+import type { RemoteMachine } from './remote-handles.js'
+import { RemoteHotPlug } from './remote-hot-plug.js'
 import { shipConfig } from './ship-config.js'
 import { stopReasonFromForm } from './stop-reason-form.js'
 import { checkWarning } from './warning-form.js'
@@ -34,11 +32,6 @@ const ANSWER_PATIENCE = 30_000
 const WARNINGS_MAX = 100
 
 const checkOutput = check.object({ from: check.oneOf('console', 'debugcon') })
-const checkName = check.value<string>(
-  'a name',
-  (given) => typeof given === 'string' && /^(block|net)\d{1,6}$/.test(given),
-)
-
 /** A machine in a process of its own. Nothing here waits for that process without a limit, nor believes what it says. */
 export class IsolatedEngine implements Engine, RemoteMachine {
   readonly handles: RemoteHandles
@@ -46,9 +39,7 @@ export class IsolatedEngine implements Engine, RemoteMachine {
   readonly channel: Channel
   readonly #process: MachineProcess
   readonly #events: EngineEvents
-  readonly #servers: BackendServers
-  readonly #plugged: Cleanup
-  readonly #cleanups = new Map<unknown, Cleanup>()
+  readonly #hotPlug: RemoteHotPlug
   readonly #finished = new Settled<void>()
   readonly #memory: GuestMemory | undefined
   #snapshot: Snapshot
@@ -65,10 +56,12 @@ export class IsolatedEngine implements Engine, RemoteMachine {
     this.#memory = memory
     this.#process = process
     this.#events = events
-    this.#servers = servers
-    this.#plugged = plugged
     this.#snapshot = snapshot
     this.handles = openHandles(config, this, ports)
+    this.#hotPlug = new RemoteHotPlug({
+      ...{ machine: this, handles: this.handles, servers, cleanup: plugged },
+      request: (name, value) => this.#request(name, value),
+    })
     this.gdb = {
       serve: async (client) => {
         const remote = channel.open('gdb')
@@ -183,38 +176,16 @@ export class IsolatedEngine implements Engine, RemoteMachine {
     await this.#request('reset')
   }
 
-  async plugDisk(given: unknown): Promise<VmDisk> {
-    const { backend, ...others } = checkDisk(given, 'disk')
-    return await this.#plug('disk', backend, this.handles.disks, async (cleanup) => {
-      const disk = this.#servers.disk(backend, cleanup)
-      const { value } = await this.#request('plugDisk', { ...others, disk })
-      return new RemoteDisk(checkName(value, 'disk'), this)
-    })
+  plugDisk(disk: unknown) {
+    return this.#hotPlug.plugDisk(disk)
   }
 
-  async plugNet(given: unknown): Promise<VmNet> {
-    const { backend, ...others } = checkNet(given, 'net')
-    return await this.#plug('net', backend, this.handles.nets, async (cleanup) => {
-      const net = this.#servers.net(backend, cleanup)
-      const { value } = await this.#request('plugNet', { ...others, net })
-      return new RemoteNet(checkName(value, 'net'), this, backend)
-    })
+  plugNet(net: unknown) {
+    return this.#hotPlug.plugNet(net)
   }
 
-  async unplug(device: unknown, limits: WaitLimits): Promise<void> {
-    const lists: (VmDisk | VmNet)[][] = [this.handles.disks, this.handles.nets]
-    const list = lists.find((each) => each.includes(device as VmDisk | VmNet))
-    if (list === undefined) {
-      throw notPlugged(device)
-    }
-    const handle = device as VmDisk | VmNet
-    const gone = this.#request('unplug', { device: handle.name }).then(async () => {
-      const index = list.indexOf(handle)
-      if (index >= 0) list.splice(index, 1)
-      await this.#cleanups.get(handle)?.run()
-    })
-    gone.catch(() => {}) // whoever waits is told; nobody may be waiting any more
-    await awaitStop(gone, limits, `${handle.name} has not been let go`)()
+  unplug(device: unknown, limits: WaitLimits) {
+    return this.#hotPlug.unplug(device, limits)
   }
 
   end(reason: StopReason): void {
@@ -302,25 +273,6 @@ export class IsolatedEngine implements Engine, RemoteMachine {
     this.#keepAlive()
   }
 
-  async #plug<T extends VmDisk | VmNet>(
-    option: string,
-    backend: Parameters<typeof openBackend>[1],
-    list: T[],
-    plug: (cleanup: Cleanup) => Promise<T>,
-  ): Promise<T> {
-    const cleanup = this.#plugged.child()
-    try {
-      await openBackend(option, backend, cleanup)
-      const handle = await plug(cleanup)
-      list.push(handle)
-      this.#cleanups.set(handle, cleanup)
-      return handle
-    } catch (error) {
-      await cleanup.run().catch(() => {}) // the first error is the one to report
-      throw error
-    }
-  }
-
   /** A request that a machine's process answers in time, whatever its guest does. */
   async #soon(name: string): Promise<void> {
     const timer = setTimeout(() => this.#process.kill(), ANSWER_PATIENCE)
@@ -354,7 +306,7 @@ interface IsolatedParts {
   readonly process: MachineProcess
   readonly events: EngineEvents
   readonly servers: BackendServers
-  /** Of devices that are plugged in later, whose backends outlive the process as the others' do. */
+  /** Of devices that are plugged in later. */
   readonly plugged: Cleanup
   readonly ports: ConsolePorts
   readonly memory: GuestMemory | undefined
