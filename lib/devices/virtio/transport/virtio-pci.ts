@@ -1,8 +1,6 @@
 import type { BusDevice } from '../../../bus/bus-device.js'
 import { invalidOption } from '../../../errors.js'
-import { le32 } from '../../../util/bits.js'
 import { PCI_CAP_ID_VNDR } from '../../pci/abi.js'
-import type { Bar } from '../../pci/address-window.js'
 import type { Msix } from '../../pci/msix.js'
 import { PciDevice } from '../../pci/pci-device.js'
 import type { VirtioDevice } from '../virtio-device.js'
@@ -14,7 +12,10 @@ import {
   type TransportOptions,
 } from './transport-options.js'
 import * as abi from './virtio-pci-abi.js'
+import { structureCapabilities } from './virtio-pci-capabilities.js'
+import { PciCfgAccess, pciCfgCapability } from './virtio-pci-cfg.js'
 import { VirtioPciCommonConfig } from './virtio-pci-common.js'
+import { VirtioPciWindow } from './virtio-pci-window.js'
 
 /** What a PCI transport takes. */
 export interface VirtioPciOptions extends TransportOptions {
@@ -26,12 +27,6 @@ export interface VirtioPciOptions extends TransportOptions {
 }
 
 const WINDOW = abi.VIRTIO_PCI_WINDOW
-const PAGE = 0x1000
-/** 4.1.4.9: in the capability VIRTIO_PCI_CAP_PCI_CFG, from its beginning. */
-const CFG_BAR = 4
-const CFG_OFFSET = 8
-const CFG_LENGTH = 12
-const CFG_DATA = 16
 
 /**
  * Virtio over PCI (virtio 1.2, section 4.1), without the legacy interface, for any {@link VirtioDevice}: plug it into a
@@ -53,10 +48,7 @@ export class VirtioPciTransport extends PciDevice {
   readonly #control: DeviceControl
   readonly #common: VirtioPciCommonConfig
   readonly #vectors: Msix
-  readonly #window: Bar
-  readonly #structures: readonly (BusDevice | undefined)[]
-  /** Of the capability VIRTIO_PCI_CAP_PCI_CFG. */
-  readonly #cfgAccess: number
+  readonly #cfg: PciCfgAccess
   readonly #onKicks: (base: number | undefined) => void
   #base: number | undefined
   /** What `onKicks` was told last. */
@@ -101,30 +93,17 @@ export class VirtioPciTransport extends PciDevice {
       status: () => this.#updateKicks(),
       queueVector: () => this.#callsMoved(),
     })
-    this.#structures = [
-      this.#common,
-      { name: `${this.name}-isr`, read: (offset) => this.#readIsr(offset), write: () => {} },
-      {
-        name: `${this.name}-config`,
-        read: (offset, width) => this.#control.readConfig(offset, width),
-        write: (offset, width, value) => this.#control.writeConfig(offset, width, value),
-      },
-      { name: `${this.name}-notify`, read: () => 0, write: (offset) => this.#kick(offset) },
-      this.#vectors.table,
-      this.#vectors.pendingBits,
-    ]
-    this.#addStructures()
-    this.#cfgAccess = this.addCapability(
-      PCI_CAP_ID_VNDR,
-      vendorCapability(abi.VIRTIO_PCI_CAP_PCI_CFG, { offset: 0, length: 0 }, 4),
-      Uint8Array.from({ length: 18 }, (_, i) =>
-        i + 2 === CFG_BAR || i + 2 >= CFG_OFFSET ? 0xff : 0,
-      ),
-    )
-    this.#window = this.addBar(0, {
+    for (const body of structureCapabilities(this.queueCount)) {
+      this.addCapability(PCI_CAP_ID_VNDR, body)
+    }
+    const window = this.#window()
+    const { body, writable } = pciCfgCapability()
+    const cfg = this.addCapability(PCI_CAP_ID_VNDR, body, writable)
+    this.#cfg = new PciCfgAccess(this.config, cfg, window)
+    this.addBar(0, {
       kind: 'memory32',
       size: WINDOW.size,
-      device: this.#windowDevice(),
+      device: window,
       moved: (base) => {
         this.#base = base
         this.#updateKicks()
@@ -174,84 +153,34 @@ export class VirtioPciTransport extends PciDevice {
   }
 
   override readConfig(offset: number, width: 1 | 2 | 4): number {
-    const access = this.#windowAccess(offset, width)
-    if (access === undefined) return super.readConfig(offset, width)
-    // 4.1.4.9.1: as wide as the length says, whichever part of the field is read.
-    const value = this.#window.device.read(access.offset, access.length)
-    this.config.bytes.set(le32(value), this.#cfgAccess + CFG_DATA)
+    this.#cfg.reading(offset, width)
     return super.readConfig(offset, width)
   }
 
   override isPlainConfig(offset: number): boolean {
-    return offset !== this.#cfgAccess + CFG_DATA
+    return offset !== this.#cfg.dataOffset
   }
 
   override writeConfig(offset: number, width: 1 | 2 | 4, value: number): void {
     super.writeConfig(offset, width, value)
-    const access = this.#windowAccess(offset, width)
-    if (access === undefined) return
-    const { length } = access
-    const data = this.config.get(this.#cfgAccess + CFG_DATA, length)
-    this.#window.device.write(access.offset, length, data)
+    this.#cfg.written(offset, width)
   }
 
-  /** 4.1.4.9: what an access to pci_cfg_data goes to; `undefined` for another register, or for what the driver may not ask. */
-  #windowAccess(offset: number, width: number): { offset: number; length: 1 | 2 | 4 } | undefined {
-    const start = this.#cfgAccess + CFG_DATA
-    if (offset < start || offset + width > start + 4) return undefined
-    const length = this.config.get(this.#cfgAccess + CFG_LENGTH, 4)
-    const target = this.config.get(this.#cfgAccess + CFG_OFFSET, 4)
-    if (this.config.get(this.#cfgAccess + CFG_BAR, 1) !== 0) return undefined
-    if (length !== 1 && length !== 2 && length !== 4) return undefined
-    if (target % length !== 0 || target > WINDOW.size - length) return undefined
-    return { offset: target, length }
-  }
-
-  #addStructures(): void {
-    const types = [
-      [abi.VIRTIO_PCI_CAP_COMMON_CFG, WINDOW.common],
-      [abi.VIRTIO_PCI_CAP_ISR_CFG, WINDOW.isr],
-      [abi.VIRTIO_PCI_CAP_DEVICE_CFG, WINDOW.device],
-    ] as const
-    for (const [type, place] of types) {
-      this.addCapability(PCI_CAP_ID_VNDR, vendorCapability(type, place))
-    }
-    const notify = { ...WINDOW.notify, length: this.queueCount * abi.NOTIFY_OFF_MULTIPLIER }
-    const body = vendorCapability(abi.VIRTIO_PCI_CAP_NOTIFY_CFG, notify, 4)
-    body.set(le32(abi.NOTIFY_OFF_MULTIPLIER), 14)
-    this.addCapability(PCI_CAP_ID_VNDR, body)
-  }
-
-  #windowDevice(): BusDevice {
-    const structure = (offset: number) => this.#structures[Math.floor(offset / PAGE)]
-    const read = (offset: number, width: 1 | 2 | 4): number => {
-      const found = structure(offset)
-      if (found !== undefined) return found.read(offset % PAGE, width)
-      this.counters.ignoredReads++
-      return 2 ** (8 * width) - 1
-    }
-    const write = (offset: number, width: 1 | 2 | 4, value: number): void => {
-      const found = structure(offset)
-      if (found !== undefined) found.write(offset % PAGE, width, value)
-      else this.counters.ignoredWrites++
-    }
-    const queues = Array.from({ length: this.queueCount }, (_, queue) => queue)
-    return {
-      name: this.name,
-      shortcuts: { posted: queues.map((queue) => this.notifyOffset(queue)) },
-      read,
-      write,
-      // PCI 3.0, 6.8.2, allows it for the MSI-X table; elsewhere it is as two accesses too.
-      read64: (offset) =>
-        offset % 8 === 0
-          ? (BigInt(read(offset + 4, 4)) << 32n) | BigInt(read(offset, 4))
-          : 0xffff_ffff_ffff_ffffn,
-      write64: (offset, value) => {
-        if (offset % 8 !== 0) return
-        write(offset, 4, Number(BigInt.asUintN(32, value)))
-        write(offset + 4, 4, Number(value >> 32n))
+  #window(): VirtioPciWindow {
+    const structures: readonly BusDevice[] = [
+      this.#common,
+      { name: `${this.name}-isr`, read: (offset) => this.#readIsr(offset), write: () => {} },
+      {
+        name: `${this.name}-config`,
+        read: (offset, width) => this.#control.readConfig(offset, width),
+        write: (offset, width, value) => this.#control.writeConfig(offset, width, value),
       },
-    }
+      { name: `${this.name}-notify`, read: () => 0, write: (offset) => this.#kick(offset) },
+      this.#vectors.table,
+      this.#vectors.pendingBits,
+    ]
+    const posted = Array.from({ length: this.queueCount }, (_, queue) => this.notifyOffset(queue))
+    return new VirtioPciWindow(this.name, structures, { posted }, this.counters)
   }
 
   #updateKicks(): void {
@@ -307,18 +236,4 @@ export class VirtioPciTransport extends PciDevice {
     this.#isr |= cause
     this.setIntx(true)
   }
-}
-
-/** `struct virtio_pci_cap` after its id and pointer, and `extra` bytes (4.1.4). */
-function vendorCapability(
-  type: number,
-  { offset, length }: { readonly offset: number; readonly length: number },
-  extra = 0,
-): Uint8Array {
-  const body = new DataView(new ArrayBuffer(14 + extra))
-  body.setUint8(0, 16 + extra)
-  body.setUint8(1, type)
-  body.setUint32(6, offset, true)
-  body.setUint32(10, length, true)
-  return new Uint8Array(body.buffer)
 }
