@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "mapping.h"
 #include "support/args.h"
 #include "support/errors.h"
 

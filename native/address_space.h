@@ -6,7 +6,7 @@
 #include <memory>
 #include <vector>
 
-#include "mapping.h"
+#include "mapped_memory.h"
 #include "support/class.h"
 
 namespace node_kvm {

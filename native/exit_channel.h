@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "exit_stats.h"
-#include "mapping.h"
+#include "support/buffer_set.h"
 #include "support/callback.h"
 #include "support/class.h"
 #include "support/loop_handle.h"

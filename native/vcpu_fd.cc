@@ -7,6 +7,7 @@
 #include <cstring>
 #include <string>
 
+#include "mapping.h"
 #include "memory_encryption.h"
 #include "stats_fd.h"
 #include "support/args.h"

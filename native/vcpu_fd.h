@@ -8,7 +8,7 @@
 #include <memory>
 
 #include "kvm_compat.h"
-#include "mapping.h"
+#include "support/buffer_set.h"
 #include "support/class.h"
 #include "support/unique_fd.h"
 #include "vm_resources.h"

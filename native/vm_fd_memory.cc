@@ -13,8 +13,6 @@
 namespace node_kvm {
 namespace {
 
-constexpr uint64_t kPage = 4096;
-
 // What both forms of the ioctl have in common: (slot, flags, guestAddress, size, mapping | null,
 // offset).
 struct Region {
@@ -144,7 +142,7 @@ bool VmFd::DirtyBitmap(napi_env env, uint32_t slot, napi_value bitmap, Bytes* by
     ThrowKvmError(env, ENOENT, "KVM_GET_DIRTY_LOG", "no such slot");
     return false;
   }
-  *pages = found->second.size / kPage;
+  *pages = found->second.size / kPageSize;
   // The kernel writes whole words of 64 pages.
   uint64_t needed = (*pages + 63) / 64 * 8;
   if (bytes->size >= needed) return true;

@@ -125,7 +125,6 @@ napi_value VmFd::HypervEventfd(napi_env env, const Args& args) {
 // code.
 napi_value VmFd::XenHvmConfig(napi_env env, const Args& args) {
   ForIoctl naming("KVM_XEN_HVM_CONFIG");
-  constexpr size_t kPage = 4096;
   kvm_xen_hvm_config config = {};
   if (!CheckOpen(env) || !GetUint32(env, args[0], "flags", &config.flags) ||
       !GetUint32(env, args[1], "msr", &config.msr)) {
@@ -137,13 +136,13 @@ napi_value VmFd::XenHvmConfig(napi_env env, const Args& args) {
     if (IsNullish(env, args[2 + i])) continue;
     Bytes bytes;
     if (!GetBytes(env, args[2 + i], option, &bytes)) return nullptr;
-    if (bytes.size % kPage || bytes.size / kPage > UINT8_MAX) {
+    if (bytes.size % kPageSize || bytes.size / kPageSize > UINT8_MAX) {
       return ThrowInvalidOption(env, option, args[2 + i], "from 1 to 255 pages of 4096 bytes");
     }
     // The kernel reads it each time the guest asks for a page: it must stay as long as the VM.
     auto copy = std::make_shared<std::vector<uint8_t>>(bytes.data, bytes.data + bytes.size);
     auto address = reinterpret_cast<uintptr_t>(copy->data());
-    auto pages = static_cast<__u8>(bytes.size / kPage);
+    auto pages = static_cast<__u8>(bytes.size / kPageSize);
     (i == 0 ? config.blob_addr_32 : config.blob_addr_64) = address;
     (i == 0 ? config.blob_size_32 : config.blob_size_64) = pages;
     pins[i] = std::move(copy);
@@ -158,13 +157,12 @@ napi_value VmFd::XenHvmConfig(napi_env env, const Args& args) {
 // xenSharedInfoHva(mapping, offset): the shared info page, by its place in this process.
 napi_value VmFd::XenSharedInfoHva(napi_env env, const Args& args) {
   ForIoctl naming("KVM_XEN_HVM_SET_ATTR");
-  constexpr size_t kPage = 4096;
   uint64_t offset = 0;
   if (!CheckOpen(env)) return nullptr;
   auto* mapping = Unwrap<Mapping>(env, args[0], "mapping");
   if (!mapping) return nullptr;
   if (!mapping->memory()) return ThrowClosed(env, "mapping");
-  if (!GetInteger(env, args[1], "offset", &offset, mapping->memory()->size() - kPage))
+  if (!GetInteger(env, args[1], "offset", &offset, mapping->memory()->size() - kPageSize))
     return nullptr;
   kvm_xen_hvm_attr attr = {};
   attr.type = KVM_XEN_ATTR_TYPE_SHARED_INFO_HVA;

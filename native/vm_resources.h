@@ -5,7 +5,7 @@
 #include <memory>
 #include <vector>
 
-#include "mapping.h"
+#include "mapped_memory.h"
 
 namespace node_kvm {
 
