@@ -9,7 +9,7 @@ const TIME_OF_DAY: Readonly<Record<string, string>> = {
   'lib/assets/debian-repository.ts': 'the date of a repository',
   'lib/assets/lock.ts': 'the age of files',
   'lib/backends/net/pcap-capture.ts': 'times of packets, from one look on by the monotonic clock',
-  'lib/backends/share/folder-operations.ts': 'times of files',
+  'lib/backends/share/attribute-operations.ts': 'times of files',
   'lib/cli/ps.ts': 'when a machine was started',
   'lib/cli/supervisor/server.ts': 'when a machine was started',
   'lib/devices/legacy/cmos-rtc.ts': "the guest's time of day",

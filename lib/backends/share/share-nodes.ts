@@ -24,6 +24,9 @@ const NAME_MAX = 255
 /** linux/fcntl.h */
 const O_PATH = 0o10000000
 
+/** Never through a link, and never waiting for what is no regular file. */
+export const SAFE_FLAGS = constants.O_NOFOLLOW | constants.O_NONBLOCK | constants.O_NOCTTY
+
 const FOLDER_FLAGS = O_PATH | constants.O_DIRECTORY | constants.O_NOFOLLOW
 
 /**
@@ -132,6 +135,12 @@ export class ShareNodes {
     return `/proc/self/fd/${this.#folder(node)}`
   }
 
+  /** Opens what was looked up, and nothing that has come in its place. */
+  open(node: ShareNode, flags: number): number {
+    const path = node.parent ? this.pathOf(node) : this.folderPath(node)
+    return openSame(node, path, flags | (node.parent ? SAFE_FLAGS : 0))
+  }
+
   #folder(node: ShareNode): number {
     if (!node.parent) return this.#rootFd
     const open = this.#folders.get(node)
@@ -140,13 +149,7 @@ export class ShareNodes {
       this.#folders.set(node, open)
       return open
     }
-    const fd = openSync(this.pathIn(node.parent, node.name), FOLDER_FLAGS)
-    try {
-      if (!isSame(node, fstatSync(fd, { bigint: true }))) throw new FuseError('ESTALE')
-    } catch (error) {
-      closeSync(fd)
-      throw error
-    }
+    const fd = openSame(node, this.pathIn(node.parent, node.name), FOLDER_FLAGS)
     this.#folders.set(node, fd)
     if (this.#folders.size > FOLDERS_MAX) this.#shut(this.#folders.keys().next().value!)
     return fd
@@ -206,4 +209,16 @@ function keyOf({ dev, ino, mode }: BigIntStats): string {
 
 export function isSame(node: ShareNode, status: BigIntStats): boolean {
   return node.key === keyOf(status)
+}
+
+/** @throws FuseError `ESTALE` if another file is there now */
+function openSame(node: ShareNode, path: string | Buffer, flags: number): number {
+  const fd = openSync(path, flags)
+  try {
+    if (!isSame(node, fstatSync(fd, { bigint: true }))) throw new FuseError('ESTALE')
+    return fd
+  } catch (error) {
+    closeSync(fd)
+    throw error
+  }
 }
