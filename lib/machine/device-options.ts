@@ -13,8 +13,9 @@ export interface DiskOptions {
   /** Requests and bytes per second, reads and writes together. No limit unless told. */
   rateLimit?: RateLimit
   /**
-   * How long to look for the guest's next request before waiting for its kick, where that has paid before: 0 (never) to
-   * 1000 microseconds. 20 unless told.
+   * How long at least to look for the guest's next request before waiting for its kick, where that has paid before: 0
+   * (never) to 1000 microseconds. 20 unless told. Where a request takes longer than an eighth of it to serve, as in an
+   * emulator, eight times as long as that, but not longer than 1000 microseconds.
    */
   pollMicroseconds?: number
 }

@@ -8,6 +8,8 @@ import { type Allocator, type Segment, writableLength } from './virtio-driver.js
 
 const AVAIL = 1 << 7
 const USED = 1 << 15
+const EVENT_FLAGS_ENABLE = 0
+const EVENT_FLAGS_DESC = 2
 
 /** The guest's side of a packed virtqueue, in the way of a driver that does what the specification says. */
 export class PackedDriverQueue {
@@ -27,6 +29,8 @@ export class PackedDriverQueue {
   inOrder = false
   #order: { id: number; length: number }[] = []
   entriesRead = 0
+  /** Entries, since it was made. */
+  added = 0
 
   constructor(memory: GuestMemory, allocator: Allocator, size: number) {
     this.#memory = memory
@@ -78,6 +82,7 @@ export class PackedDriverQueue {
     if (entries.length > this.free) throw new Error('no free entries')
     entries.forEach(({ address, length, flags }, i) => {
       const next = i < entries.length - 1 ? VIRTQ_DESC_F_NEXT : 0
+      this.added++
       this.setEntry(this.#next, address, length, id, flags | next | (this.#wrap ? AVAIL : USED))
       if (++this.#next === this.size) {
         this.#next = 0
@@ -88,6 +93,19 @@ export class PackedDriverQueue {
     this.#counts.set(id, entries.length)
     this.#order.push({ id, length: writableLength(segments) })
     return id
+  }
+
+  /** Whether the device asks for a kick for the entries from the `since`th that were added (2.8.10). */
+  wantsKick(since: number): boolean {
+    const view = this.#memory.dataView(this.deviceArea, 4)
+    const flags = view.getUint16(2, true)
+    if (flags !== EVENT_FLAGS_DESC) return flags === EVENT_FLAGS_ENABLE
+    const event = view.getUint16(0, true)
+    for (let i = since; i < this.added; i++) {
+      const wrap = Math.floor(i / this.size) % 2 === 0 ? 1 : 0
+      if (event === ((i % this.size) | (wrap << 15))) return true
+    }
+    return false
   }
 
   used(): { id: number; length: number }[] {

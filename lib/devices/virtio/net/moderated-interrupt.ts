@@ -4,7 +4,7 @@ import type { Virtqueue } from '../queue/virtqueue.js'
 /** The most milliseconds by which an interrupt comes late. */
 const DELAY_MILLISECONDS = 2
 /** Bytes of a frame that may be a question or an answer: of a longer one more are likely to follow. */
-const SHORT = 1024
+export const SHORT_FRAME = 1024
 
 /**
  * Interrupts for frames sent, of which a lone short one's waits for a moment: the answer to it interrupts the driver too,
@@ -27,7 +27,7 @@ export class ModeratedInterrupt {
   /** A frame of `length` bytes goes, to be published. */
   sent(length: number): void {
     this.#frames++
-    this.#long ||= length > SHORT
+    this.#long ||= length > SHORT_FRAME
   }
 
   /** As {@link Virtqueue.publish}. */

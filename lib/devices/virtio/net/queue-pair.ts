@@ -1,10 +1,12 @@
 import type { NetBackend, NetChannel } from '../../../backends/net/net-backend.js'
+import { asError } from '../../../errors.js'
 import type { GuestMemory } from '../../../memory/guest-memory.js'
 import type { DescriptorChain } from '../queue/descriptor-chain.js'
 import { CHAIN_BUDGET, drainQueue, type QueueService, type Virtqueue } from '../queue/virtqueue.js'
 import type { RateLimiter } from '../rate-limiter.js'
 import type { DeviceContext } from '../virtio-device.js'
 import { FRAME_SIZE_MAX, receiveQueue, transmitQueue, VIRTIO_NET_HEADER_SIZE } from './abi.js'
+import { AnswerPoller } from './answer-poller.js'
 import { ModeratedInterrupt } from './moderated-interrupt.js'
 import type { VirtioNetCounters } from './virtio-net.js'
 
@@ -30,6 +32,7 @@ export class QueuePair {
   #transmitQueue: Virtqueue | undefined
   #transmitService: QueueService | undefined
   #transmitInterrupt: ModeratedInterrupt | undefined
+  #answers: AnswerPoller | undefined
   /** The most receive buffers that we have had of the driver's at a time: all, in a driver that keeps its ring full. */
   #mostBuffers = 0
 
@@ -71,6 +74,7 @@ export class QueuePair {
     if (queue === undefined || this.#transmitService !== undefined) return
     this.#transmitInterrupt = new ModeratedInterrupt(queue)
     this.#transmitService = this.#service(context, queue, this.#transmitInterrupt)
+    this.#answers = new AnswerPoller(queue)
   }
 
   /** The driver has reset one of the two queues. What it had sent is done with already. */
@@ -84,6 +88,7 @@ export class QueuePair {
       this.#transmitService = undefined
       this.#transmitInterrupt?.stop()
       this.#transmitInterrupt = undefined
+      this.#answers = undefined
     }
   }
 
@@ -144,6 +149,15 @@ export class QueuePair {
     }
   }
 
+  #lookForAnswer(context: DeviceContext): void {
+    if (this.#context !== context || context.memory.closed) return
+    try {
+      if (this.#answers?.look() && this.transmit()) context.schedule(transmitQueue(this.#index))
+    } catch (error) {
+      context.fail(asError(error))
+    }
+  }
+
   #send(queue: Virtqueue, chain: DescriptorChain, interrupt: ModeratedInterrupt): void {
     const length = chain.readableLength - VIRTIO_NET_HEADER_SIZE
     interrupt.sent(length)
@@ -182,16 +196,19 @@ export class QueuePair {
     else counters.rxBuffers++
     counters.rxBytes += length
     if (length > 0) receiveLimiter.spend(length)
+    this.#answers?.received(length)
     this.#receiveQueue?.push(tag, length)
   }
 
   #completed(): void {
     const queue = this.#receiveQueue
-    if (queue === undefined || this.#context?.memory.closed !== false) return
+    const context = this.#context
+    if (queue === undefined || context?.memory.closed !== false) return
+    if (this.#answers?.expect()) queueMicrotask(() => this.#lookForAnswer(context))
     queue.publish()
     const admitted = this.#owner.receiveLimiter.admit(this.#owner.resumeReceiving)
     this.channel.hold(!admitted)
-    if (this.#wantsBuffers) this.#context.schedule(receiveQueue(this.#index))
+    if (this.#wantsBuffers) context.schedule(receiveQueue(this.#index))
   }
 
   get #wantsBuffers(): boolean {

@@ -163,8 +163,10 @@ export class SplitVirtqueue implements Virtqueue {
   }
 
   disableNotifications(): void {
-    // With event indices a stale avail_event does it: the driver has gone past it (2.7.10).
-    if (!this.stopped && !this.#eventIdx) Atomics.store(this.#used, 0, VIRTQ_USED_F_NO_NOTIFY)
+    if (this.stopped) return
+    // With event indices one that the driver has gone past does it (2.7.10).
+    if (this.#eventIdx) Atomics.store(this.#availEvent, 0, (this.#nextAvail - 1) & 0xffff)
+    else Atomics.store(this.#used, 0, VIRTQ_USED_F_NO_NOTIFY)
   }
 
   enableNotifications(): boolean {

@@ -96,17 +96,17 @@ export interface QueueService {
 }
 
 /**
- * Takes chains off `queue` until it is empty or the turn's budget is used up, with notifications off meanwhile.
- * @returns `true` if the budget ended it, so that chains may be left with no kick to come
+ * Takes chains off `queue` until it is empty or the turn is over, with notifications off meanwhile.
+ * @returns `true` if the turn ended it, so that chains may be left with no kick to come
  */
 export function drainQueue(queue: Virtqueue, service: QueueService): boolean {
   let chains = 0
   let descriptors = 0
   let bytes = 0
-  let spent = false
-  let held = false
   service.poller?.begin()
-  do {
+  for (;;) {
+    let spent = false
+    let held = false
     queue.disableNotifications()
     while (!spent && !held) {
       held = service.admit?.() === false
@@ -121,6 +121,9 @@ export function drainQueue(queue: Virtqueue, service: QueueService): boolean {
     service.submit()
     if (service.publish === undefined) queue.publish()
     else service.publish()
-  } while (!spent && !held && (service.poller?.wait(queue) || queue.enableNotifications()))
-  return spent
+    if (spent || held) return spent
+    const look = service.poller?.look(queue, chains) ?? 'nothing'
+    if (look === 'turn over') return true
+    if (look === 'nothing' && !queue.enableNotifications()) return false
+  }
 }
