@@ -1,4 +1,5 @@
 import { binding, type NativeEventFd } from '../binding.js'
+import { Descriptor } from './descriptor.js'
 
 /** Those whose owner was collected before anything closed them. */
 const orphans = new FinalizationRegistry<NativeEventFd>((native) => native.close())
@@ -7,23 +8,10 @@ const orphans = new FinalizationRegistry<NativeEventFd>((native) => native.close
  * An eventfd: a 64-bit counter that KVM, other threads and other processes can raise, and this event loop can wait on.
  * Every method but `close()` throws `ERR_CLOSED` once it is closed, `fd` is -1 then.
  */
-export class EventFd implements Disposable {
-  /** The addon's object, for the addon's other classes. */
-  readonly native: NativeEventFd
-
+export class EventFd extends Descriptor<NativeEventFd> {
   /** @throws KvmError `EMFILE` when the process is out of descriptors. */
   constructor() {
-    this.native = new (binding().EventFd)()
-  }
-
-  /** The descriptor; -1 once closed. */
-  get fd(): number {
-    return this.native.fd
-  }
-
-  /** Whether `close()` was called. */
-  get closed(): boolean {
-    return this.native.fd < 0
+    super(new (binding().EventFd)())
   }
 
   /** Adds `value` (from 1 to 2^53 - 1) to the counter. A full counter stays full. */
@@ -73,14 +61,5 @@ export class EventFd implements Disposable {
   unref(): this {
     this.native.unref()
     return this
-  }
-
-  /** May be called again. */
-  close(): void {
-    this.native.close()
-  }
-
-  [Symbol.dispose](): void {
-    this.close()
   }
 }

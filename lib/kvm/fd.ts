@@ -1,25 +1,10 @@
 import type { NativeFd } from '../binding.js'
 import { invalidOption } from '../errors.js'
 import { KVM_GET_DEVICE_ATTR, KVM_HAS_DEVICE_ATTR } from './abi/ioctls.js'
+import { Descriptor } from './descriptor.js'
 
 /** What the KVM descriptors have in common. */
-export abstract class Fd<N extends NativeFd> implements Disposable {
-  /** The addon's object, for the addon's other classes. */
-  readonly native: N
-
-  constructor(native: N) {
-    this.native = native
-  }
-
-  /** The file descriptor's number, -1 once closed. */
-  get fd(): number {
-    return this.native.fd
-  }
-
-  get closed(): boolean {
-    return this.native.fd < 0
-  }
-
+export abstract class Fd<N extends NativeFd> extends Descriptor<N> {
   /**
    * Any ioctl of `native/ioctl_table.h` for this kind of descriptor, by number: for what has no method yet.
    * `argument` is a number or the struct's bytes, as the ioctl wants; the kernel's result is returned.
@@ -46,15 +31,6 @@ export abstract class Fd<N extends NativeFd> implements Disposable {
     const bytes = new Uint8Array(checkInteger(length, 'KVM_GET_DEVICE_ATTR length', 0, 4096))
     this.native.deviceAttr(KVM_GET_DEVICE_ATTR, group, attribute, 0, bytes)
     return bytes
-  }
-
-  /** Gives the descriptor back. May be called again. */
-  close(): void {
-    this.native.close()
-  }
-
-  [Symbol.dispose](): void {
-    this.close()
   }
 
   /** Runs an ioctl that fills in `value`, and returns that. */

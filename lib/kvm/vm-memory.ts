@@ -8,6 +8,7 @@ import {
 import * as request from './abi/ioctls.js'
 import { KVM_MEM_GUEST_MEMFD, KvmDirtyGfn, KvmMemoryAttributes } from './abi/memory.js'
 import { KvmEnableCap } from './abi/vm.js'
+import { Descriptor } from './descriptor.js'
 import { checkInteger, Fd } from './fd.js'
 import { bytesOf } from './lists.js'
 
@@ -178,30 +179,4 @@ export abstract class VmMemory extends Fd<NativeVm> {
 }
 
 /** A guest_memfd: {@link VmFd.createGuestMemfd}. Slots keep its memory after `close()`. */
-export class GuestMemfd implements Disposable {
-  /** The addon's object, for the addon's other classes. */
-  readonly native: NativeGuestMemfd
-
-  constructor(native: NativeGuestMemfd) {
-    this.native = native
-  }
-
-  /** The descriptor; -1 once closed. */
-  get fd(): number {
-    return this.native.fd
-  }
-
-  /** Whether `close()` was called. */
-  get closed(): boolean {
-    return this.native.fd < 0
-  }
-
-  /** May be called again. */
-  close(): void {
-    this.native.close()
-  }
-
-  [Symbol.dispose](): void {
-    this.close()
-  }
-}
+export class GuestMemfd extends Descriptor<NativeGuestMemfd> {}
