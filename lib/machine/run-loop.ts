@@ -58,6 +58,12 @@ export interface VcpuCounters {
   full: number
 }
 
+interface Counted {
+  readonly vcpus: VcpuCounters[]
+  readonly exits: ExitCounts
+  readonly coalesced: number
+}
+
 /** What `next()` returns besides an index. */
 const IDLE = -1
 const YIELD = -2
@@ -94,10 +100,8 @@ export class RunLoop implements Disposable {
   #delivering = false
   #ref = true
   #pausing: Settled<void> | undefined
-  /** The counters as they were when the loop was closed. */
-  #finalCounters: VcpuCounters[] | undefined
-  #finalExits: ExitCounts | undefined
-  #finalCoalesced: number | undefined
+  /** What was counted when the loop was closed. */
+  #final: Counted | undefined
 
   /** @throws VmmError `ERR_INVALID_OPTION` for a spin out of range, `ERR_ADDON` or `ERR_PLATFORM` without the addon */
   constructor(options: RunLoopOptions) {
@@ -169,11 +173,13 @@ export class RunLoop implements Disposable {
 
   /** `stop()`, and gives everything back. May be called again, and from within a device's method. */
   close(): void {
-    if (this.#finalCounters !== undefined) return
+    if (this.#final !== undefined) return
     this.stop()
-    this.#finalCounters = this.counters()
-    this.#finalExits = this.exitCounts()
-    this.#finalCoalesced = this.coalesced
+    this.#final = {
+      vcpus: this.counters(),
+      exits: this.exitCounts(),
+      coalesced: this.coalesced,
+    }
     this.#routes.close()
     this.#channel.close()
   }
@@ -196,7 +202,7 @@ export class RunLoop implements Disposable {
   /** One entry for each vCPU, by index. */
   counters(): VcpuCounters[] {
     return (
-      this.#finalCounters ??
+      this.#final?.vcpus ??
       this.#vcpus.map((_vcpu, index) => {
         const [exits, latched, posted, synchronous, kicks, full] = this.#channel.counters(index)
         return {
@@ -213,13 +219,13 @@ export class RunLoop implements Disposable {
 
   /** Writes that reached their device without an exit. */
   get coalesced(): number {
-    return this.#finalCoalesced ?? this.#channel.coalesced
+    return this.#final?.coalesced ?? this.#channel.coalesced
   }
 
   /** What the vCPUs exited for, all together. */
   exitCounts(): ExitCounts {
     return (
-      this.#finalExits ??
+      this.#final?.exits ??
       sumExitCounts(this.#vcpus.map((_vcpu, index) => this.#channel.exitCounts(index)))
     )
   }

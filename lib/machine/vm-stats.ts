@@ -69,7 +69,7 @@ export interface StatsSources {
   readonly vcpuStats: readonly StatsFd[]
 }
 
-export function collectStats(sources: StatsSources): VmStatistics {
+function collectStats(sources: StatsSources): VmStatistics {
   const { exits, coalesced, vcpus, devices, pio, mmio, vmStats, vcpuStats } = sources
   const reasons = [...exits.reasons].map(([reason, tally]) => ({
     reason: exitReasonName(reason),

@@ -92,7 +92,7 @@ export function failedTests(tests: readonly KtapTest[], path = ''): string[] {
 }
 
 /** Every failure, one after another. */
-export function describeFailures(name: string, failures: readonly BootFailure[]): string {
+function describeFailures(name: string, failures: readonly BootFailure[]): string {
   return failures.map(({ kind, message }) => `${name}: ${kind}: ${message}`).join('\n')
 }
 
