@@ -4,8 +4,9 @@ import type { Duplex } from 'node:stream'
 import type { DebugSupport } from './debug-support.js'
 import type { DebugTarget } from './debug-target.js'
 import { Debugger } from './debugger.js'
-import { GdbSession, type Outcome, PACKET_SIZE } from './gdb-session.js'
+import { GdbSession, type Outcome } from './gdb-session.js'
 import { encodePacket, type GdbInput, PacketDecoder } from './packet.js'
+import { PACKET_SIZE } from './replies.js'
 
 export type ListenAddress =
   | { readonly host: string; readonly port: number }

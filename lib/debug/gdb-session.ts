@@ -1,29 +1,14 @@
-import type { HardwareAccess } from './debug-registers.js'
 import type { Debugger, ResumeAction, Stop } from './debugger.js'
 import { parseHex, parseHexBytes, parseHexNumber, toHex } from './hex.js'
+import { changePoint, readMemory, writeMemory } from './memory-packets.js'
 import { monitor } from './monitor.js'
-import {
-  decodeRegister,
-  encodeRegister,
-  REGISTERS,
-  RegisterFile,
-  registerBytes,
-} from './registers.js'
+import { readRegister, readRegisters, writeRegister, writeRegisters } from './register-packets.js'
+import { RegisterFile } from './registers.js'
+import { EINVAL, OK, PACKET_SIZE, UNKNOWN } from './replies.js'
 import { parseActions, parseThreadId, type Threads } from './resume-actions.js'
 import { type StopFeatures, stopReply, threadId } from './stop-reply.js'
 import { TARGET_XML } from './target-description.js'
 import { vcpuState } from './vcpu-state-name.js'
-import { readVirtual, writeVirtual } from './virtual-memory.js'
-
-/** Bytes between `$` and `#` that either side sends at most. */
-export const PACKET_SIZE = 0x4000
-
-const OK = 'OK'
-/** A packet that is not known. */
-const UNKNOWN = ''
-const EINVAL = 'E16'
-const EFAULT = 'E0e'
-const ENOSPC = 'E1c'
 
 /** What to do with the connection after the reply. */
 export type Outcome = 'go-on' | 'no-ack' | 'close' | 'kill'
@@ -88,26 +73,28 @@ export class GdbSession {
 
   #answer(text: string, packet: Buffer): string | Promise<string> {
     const rest = text.slice(1)
+    const { memory, target } = this.#debugger
+    const vcpu = target.vcpus[this.#general]!
     switch (text[0]) {
       case '?':
         return stopReply(this.#lastStop, this.#features)
       case 'g':
-        return this.#readRegisters()
+        return readRegisters(vcpu)
       case 'G':
-        return this.#writeRegisters(rest)
+        return writeRegisters(vcpu, rest)
       case 'p':
-        return this.#readRegister(rest)
+        return readRegister(vcpu, rest)
       case 'P':
-        return this.#writeRegister(rest)
+        return writeRegister(vcpu, rest)
       case 'm':
-        return this.#readMemory(rest)
+        return readMemory(vcpu, memory, rest)
       case 'M':
-        return this.#writeMemory(rest, parseHexBytes(rest.slice(rest.indexOf(':') + 1)))
+        return writeMemory(vcpu, memory, rest, parseHexBytes(rest.slice(rest.indexOf(':') + 1)))
       case 'X':
-        return this.#writeMemory(rest, packet.subarray(text.indexOf(':') + 1))
+        return writeMemory(vcpu, memory, rest, packet.subarray(text.indexOf(':') + 1))
       case 'Z':
       case 'z':
-        return this.#point(text)
+        return changePoint(vcpu, this.#debugger, text)
       case 'H':
         return this.#chooseThread(rest)
       case 'T':
@@ -117,10 +104,6 @@ export class GdbSession {
       default:
         return UNKNOWN
     }
-  }
-
-  get #vcpu() {
-    return this.#debugger.target.vcpus[this.#general]!
   }
 
   get #threads(): Threads {
@@ -182,82 +165,6 @@ export class GdbSession {
     return OK
   }
 
-  #readRegisters(): string {
-    const file = new RegisterFile(this.#vcpu)
-    return Buffer.concat(REGISTERS.map((register) => encodeRegister(register, file))).toString(
-      'hex',
-    )
-  }
-
-  #writeRegisters(rest: string): string {
-    const bytes = parseHexBytes(rest)
-    if (bytes === undefined) return EINVAL
-    const file = new RegisterFile(this.#vcpu)
-    let at = 0
-    for (const register of REGISTERS) {
-      const end = at + registerBytes(register)
-      // Those at the end may be left out.
-      if (end > bytes.length) break
-      decodeRegister(register, file, bytes.subarray(at, end))
-      at = end
-    }
-    file.store()
-    return OK
-  }
-
-  #readRegister(rest: string): string {
-    const register = REGISTERS[parseHexNumber(rest) ?? -1]
-    if (register === undefined) return EINVAL
-    return encodeRegister(register, new RegisterFile(this.#vcpu)).toString('hex')
-  }
-
-  #writeRegister(rest: string): string {
-    const [number, digits = ''] = rest.split('=')
-    const register = REGISTERS[parseHexNumber(number) ?? -1]
-    const bytes = parseHexBytes(digits)
-    if (register === undefined || bytes?.length !== registerBytes(register)) return EINVAL
-    const file = new RegisterFile(this.#vcpu)
-    decodeRegister(register, file, bytes)
-    file.store()
-    return OK
-  }
-
-  #readMemory(rest: string): string {
-    const range = parseRange(rest)
-    if (range === undefined) return EINVAL
-    // Two digits for each byte; a reply may have fewer than were asked for.
-    const length = Math.min(range.length, PACKET_SIZE / 2)
-    const bytes = readVirtual(this.#vcpu, this.#debugger.memory, range.address, length)
-    return bytes.length === 0 && length > 0 ? EFAULT : bytes.toString('hex')
-  }
-
-  #writeMemory(rest: string, bytes: Uint8Array | undefined): string {
-    const range = parseRange(rest.slice(0, rest.indexOf(':')))
-    if (range === undefined || bytes?.length !== range.length) return EINVAL
-    return writeVirtual(this.#vcpu, this.#debugger.memory, range.address, bytes) ? OK : EFAULT
-  }
-
-  /** `Z` and `z`: type, address, kind, which is a length for watchpoints. Conditions and commands are left to GDB. */
-  #point(text: string): string {
-    const [, letter, type = '', ...place] = /^([Zz])(\d),([\da-f]+),([\da-f]+)$/i.exec(text) ?? []
-    const range = parseRange(place.join(','))
-    if (range === undefined) return EINVAL
-    const { breakpoints, registers, support } = this.#debugger
-    if (type === '0') {
-      if (letter === 'Z') return breakpoints.insert(this.#vcpu, range.address) ? OK : EFAULT
-      breakpoints.remove(range.address)
-      return OK
-    }
-    const access = HARDWARE_ACCESS[type]
-    const usable = access === 'execute' ? support.hardwareBreakpoints : support.watchpoints
-    if (access === undefined || !usable) return UNKNOWN
-    const length = access === 'execute' ? 1 : range.length
-    const point = { access, address: range.address, length }
-    if (letter === 'Z') return registers.insert(point) ? OK : ENOSPC
-    registers.remove(point)
-    return OK
-  }
-
   #resumeOrQuery(text: string): string | undefined {
     if (text === 'vCont?') return 'vCont;c;C;s;S'
     if (!text.startsWith('vCont;')) return UNKNOWN
@@ -287,21 +194,6 @@ export class GdbSession {
     this.#debugger.resume(new Map<number, ResumeAction>([...all, [chosen, action]]))
     return undefined
   }
-}
-
-const HARDWARE_ACCESS: Readonly<Record<string, HardwareAccess>> = {
-  1: 'execute',
-  2: 'write',
-  3: 'read',
-  4: 'read-write',
-}
-
-function parseRange(text: string): { address: bigint; length: number } | undefined {
-  const [start, size, ...more] = text.split(',')
-  const address = parseHex(start)
-  const length = parseHexNumber(size)
-  if (address === undefined || length === undefined || more.length > 0) return undefined
-  return { address, length }
 }
 
 /** `qXfer:features:read:target.xml:OFFSET,LENGTH`: `m` and a part, or `l` and the last. */
