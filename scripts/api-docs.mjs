@@ -50,13 +50,28 @@ function symbolsOf({ file }) {
 const docOf = (symbol) => text(symbol.getDocumentationComment(checker))
 const isInternal = (symbol) => symbol.getJsDocTags(checker).some(({ name }) => name === 'internal')
 
+/** All that entry points export: a base class that is among them has its members told of there. */
+const exported = new Set(entries.flatMap((entry) => symbolsOf(entry).map(({ symbol }) => symbol)))
+
+/** Members by a declaration's own words, and before them those of base classes of the package that nobody can look up. */
+function declaredMembers(declaration) {
+  const inherited = (declaration?.heritageClauses ?? [])
+    .filter(({ token }) => token === ts.SyntaxKind.ExtendsKeyword)
+    .flatMap(({ types }) => types.map(({ expression }) => checker.getSymbolAtLocation(expression)))
+    .map((base) => base && resolved(base))
+    .filter((base) => base && !exported.has(base))
+    .flatMap((base) => base.declarations ?? [])
+    .filter((each) => each.getSourceFile().fileName.startsWith(join(packageRoot, 'dist')))
+    .flatMap(declaredMembers)
+  return [...inherited, ...(declaration?.members ?? declaration?.type?.members ?? [])]
+}
+
 /**
  * Members that a user sees, each once: of classes, interfaces and object types, but for what is private or internal, and
  * what a stream calls of its own (`_read`).
  */
 function membersOf(symbol) {
-  const declaration = symbol.declarations?.[0]
-  const members = declaration?.members ?? declaration?.type?.members ?? []
+  const members = declaredMembers(symbol.declarations?.[0])
   const hidden = ts.ModifierFlags.Private | ts.ModifierFlags.Protected
   const named = [...members]
     .filter((member) => member.name && ts.isIdentifier(member.name))

@@ -19,6 +19,7 @@ export abstract class OpenBackend implements BlockBackend {
     return this.#channel?.engine
   }
 
+  /** Whether {@link open} was called, and {@link close} was not since. */
   get isOpen(): boolean {
     return this.#open
   }
