@@ -20,6 +20,7 @@
         'native/exit_shortcuts.cc',
         'native/exit_stats.cc',
         'native/guest_memfd.cc',
+        'native/immediate_io.cc',
         'native/interrupt_cause.cc',
         'native/io_ring.cc',
         'native/kvm_fd.cc',

@@ -1,12 +1,8 @@
 #include "block_engine.h"
 
 #include <fcntl.h>
-#include <linux/fs.h>
-#include <linux/magic.h>
-#include <sys/statfs.h>
 #include <sys/uio.h>
 
-#include <algorithm>
 #include <cerrno>
 #include <chrono>
 #include <cstring>
@@ -25,10 +21,6 @@ constexpr size_t kHeaderWords = 5;
 constexpr uint32_t kMaxTags = 65536;
 // A pooled request gives back what a rare long one made it grow to.
 constexpr size_t kSegmentsKept = 64;
-// What one request, and one batch, may copy on the event loop's thread.
-constexpr uint64_t kAtOnceRequest = 128 << 10;
-constexpr uint64_t kAtOnceBatch = 2 << 20;
-constexpr uint32_t kSkipMax = 64;
 constexpr auto kDrainLimit = std::chrono::seconds(2);
 
 }  // namespace
@@ -65,12 +57,7 @@ napi_value BlockEngine::New(napi_env env, napi_callback_info info) {
   bool own_file = static_cast<bool>(core->fd);
   if (!own_file) core->fd = UniqueFd(fcntl(static_cast<int>(fd), F_DUPFD_CLOEXEC, 0));
   if (!core->fd) return ThrowKvmError(env, errno, "fcntl");
-  struct statfs file_system = {};
-  bool direct = (flags & O_DIRECT) != 0;
-  if (!direct && fstatfs(core->fd.get(), &file_system) == 0) {
-    core->in_memory = file_system.f_type == TMPFS_MAGIC || file_system.f_type == RAMFS_MAGIC;
-    core->nowait = !core->in_memory;
-  }
+  core->immediate = ImmediateIo(core->fd.get());
   int error = 0;
   if (kind == "io_uring") {
     core->io = IoRing::Create(core->fd.get(), own_file, tags, &error);
@@ -191,46 +178,13 @@ int BlockEngine::Start(const double* words, size_t* at, size_t end, uint32_t* ta
   return total == 0 || total != request.length ? EINVAL : 0;
 }
 
-// A read from the page cache takes less time than handing it over; io_uring itself has no such path
-// for tmpfs.
-int BlockEngine::TryAtOnce(BlockRequest* request) {
-  const bool read = request->op == BlockRequest::kRead;
-  if (request->length > kAtOnceRequest || request->length > at_once_left_) {
-    return BlockRequest::kMore;
-  }
-  const int fd = core_->fd.get();
-  const auto offset = static_cast<off_t>(request->offset);
-  ssize_t result = -1;
-  if (core_->in_memory && request->transfers()) {
-    result = read ? preadv(fd, request->left(), request->left_count(), offset)
-                  : pwritev(fd, request->left(), request->left_count(), offset);
-  } else if (core_->nowait && read) {
-    if (skip_ > 0) {
-      skip_--;
-      return BlockRequest::kMore;
-    }
-    result = preadv2(fd, request->left(), request->left_count(), offset, RWF_NOWAIT);
-    if (result < 0 && errno == EOPNOTSUPP) {
-      core_->nowait = false;
-      return BlockRequest::kMore;
-    }
-    bool missed = result < static_cast<ssize_t>(request->length);
-    misses_ = missed ? std::min(misses_ + 1, 16u) : 0;
-    if (missed) skip_ = std::min(1u << misses_, kSkipMax) - 1;
-  } else {
-    return BlockRequest::kMore;
-  }
-  at_once_left_ -= request->length;
-  return request->Advance(result < 0 ? -errno : result);
-}
-
 // submit(words)
 napi_value BlockEngine::Submit(napi_env env, const Args& args) {
   if (!core_) return ThrowClosed(env, "block engine");
   uint64_t words = 0;
   if (!GetInteger(env, args[0], "words", &words, requests_size_)) return nullptr;
   completed_ = 0;
-  at_once_left_ = kAtOnceBatch;
+  core_->immediate.BeginBatch();
   for (size_t at = 0; at < words;) {
     uint32_t tag = UINT32_MAX;
     int error = Start(requests_, &at, words, &tag);
@@ -240,7 +194,7 @@ napi_value BlockEngine::Submit(napi_env env, const Args& args) {
       continue;
     }
     BlockRequest* request = &core_->requests[tag];
-    error = TryAtOnce(request);
+    error = core_->immediate.Try(request);
     if (error != BlockRequest::kMore) {
       Report(tag, error);
       continue;

@@ -8,6 +8,7 @@
 
 #include "address_space.h"
 #include "block_request.h"
+#include "immediate_io.h"
 #include "support/callback.h"
 #include "support/class.h"
 #include "support/loop_handle.h"
@@ -33,8 +34,7 @@ class BlockEngine {
     std::unique_ptr<BlockIo> io;
     UniqueFd fd;
     uint32_t in_flight = 0;
-    bool in_memory = false;  // tmpfs: nothing to wait for
-    bool nowait = false;     // RWF_NOWAIT reads are worth a try
+    ImmediateIo immediate;
   };
 
   BlockEngine(const char* kind, std::unique_ptr<Core> core) : kind_(kind), core_(std::move(core)) {}
@@ -57,9 +57,6 @@ class BlockEngine {
   // The errno of a request that was not started, or 0; `*at` moves past it, to `end` if it is not
   // even that.
   int Start(const double* words, size_t* at, size_t end, uint32_t* tag);
-  // Does at once what need not wait; kMore if the engine has to take it on from there, else 0 or an
-  // errno.
-  int TryAtOnce(BlockRequest* request);
   uint32_t Collect();
   void Report(uint32_t tag, int error);
   void OnEvent();
@@ -73,10 +70,7 @@ class BlockEngine {
   double* requests_ = nullptr;
   size_t requests_size_ = 0;
   int32_t* completions_ = nullptr;
-  uint32_t completed_ = 0;     // pairs in the shared array
-  uint64_t at_once_left_ = 0;  // bytes, of this batch
-  uint32_t misses_ = 0;        // RWF_NOWAIT reads in a row that found nothing in the page cache
-  uint32_t skip_ = 0;          // reads to leave to the engine before the next try
+  uint32_t completed_ = 0;  // pairs in the shared array
   PollHandle poll_;
   Callback callback_;
 };
