@@ -19,10 +19,13 @@ import { PATIENCE } from './process-state.js'
 export class CountingIrq implements IrqLine {
   readonly gsi = 5
   pulses = 0
+  /** The driver's handler. */
+  handler: (() => void) | undefined
   assert(): void {}
   deassert(): void {}
   pulse(): void {
     this.pulses++
+    this.handler?.()
   }
 }
 

@@ -30,6 +30,8 @@ export type VsockListener = (stream: VsockStream) => void
 const CONNECTIONS_MAX = 1024
 /** Packets without data that wait for the guest; beyond them we take none from it. */
 const CONTROL_MAX = 256
+/** Packets after which the driver is shown what it has: it works on them while the others are filled. */
+const SHOWN_AT_ONCE = 16
 /** Bytes of data of one packet from the guest. */
 const DATA_MAX = 65536
 const PORT_MAX = 2 ** 32 - 2
@@ -201,6 +203,7 @@ export class VirtioVsock implements VirtioDevice {
     const stream: VsockStream = new VsockStream(localPort, remotePort, connecting, {
       send: (packet) => this.#send(packet),
       ready: () => {
+        if (this.#ready.has(stream)) return // and so has its turn, or waits for a buffer
         this.#ready.add(stream)
         this.#context?.schedule(RECEIVE_QUEUE)
       },
@@ -221,9 +224,13 @@ export class VirtioVsock implements VirtioDevice {
 
   #givePackets(queue: Virtqueue): boolean {
     const wasFull = this.#control.length >= CONTROL_MAX
+    let given = 0
     const more = drainQueue(queue, {
       admit: () => this.#control.length > 0 || this.#nextReady() !== undefined,
-      handle: (chain) => this.#givePacket(queue, chain),
+      handle: (chain) => {
+        this.#givePacket(queue, chain)
+        if (++given % SHOWN_AT_ONCE === 0) queue.publish()
+      },
       submit() {},
     })
     if (wasFull && this.#control.length < CONTROL_MAX) this.#context?.schedule(TRANSMIT_QUEUE)

@@ -189,6 +189,19 @@ describe('virtio-vsock', () => {
     expect(guest.rig.irq.pulses - before).toBe(1)
   })
 
+  it('shows the guest the first of many packets before it fills the last', async () => {
+    const guest = new Guest()
+    const stream = await accepted(guest)
+    const ring = guest.rig.driver.queues[abi.RECEIVE_QUEUE]!
+    const before = ring.deviceUsedIdx
+    const shown: number[] = []
+    guest.rig.irq.handler = () => shown.push(ring.deviceUsedIdx - before)
+    stream.write(Buffer.alloc(18 * 4052))
+    await turns(2)
+    // 65,536 bytes of room: 16 packets and a part.
+    expect(shown).toEqual([16, 17])
+  })
+
   it('lets a program write as much as a connection buffers before it is to wait', async () => {
     const guest = new Guest(0)
     const stream = guest.rig.device.connect(22)
