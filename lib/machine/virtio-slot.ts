@@ -3,7 +3,6 @@ import {
   VirtioMmioTransport,
 } from '../devices/virtio/transport/virtio-mmio.js'
 import type { VirtioDevice } from '../devices/virtio/virtio-device.js'
-import { IrqfdLine } from '../interrupt/irqfd.js'
 import type { Cleanup } from '../util/cleanup.js'
 import type { DeviceSlot } from './device-slots.js'
 import type { MachineConfig } from './machine-config.js'
@@ -12,8 +11,10 @@ import { KickEvent } from './queue-kick.js'
 import { transportOptions } from './transport-options.js'
 
 /**
- * Plugs a virtio device into a slot: its registers on the MMIO bus, its interrupt by irqfd, and an ioeventfd for each
- * queue, so that a kick costs the guest no exit to this process.
+ * Plugs a virtio device into a slot: its registers on the MMIO bus, its interrupt, and an ioeventfd for each queue, so
+ * that a kick costs the guest no exit to this process.
+ *
+ * The interrupt is not by irqfd: to a pin of the IOAPIC KVM does that in a work item, which has to wait for a processor.
  */
 export function plugVirtioDevice(
   platform: Platform,
@@ -22,8 +23,8 @@ export function plugVirtioDevice(
   config: MachineConfig,
   cleanup: Cleanup,
 ): VirtioMmioTransport {
-  const { vm, mmio } = platform
-  const irq = cleanup.own(new IrqfdLine(vm, slot.gsi))
+  const { vm, mmio, irqchip } = platform
+  const irq = irqchip.line(slot.gsi)
   const transport = cleanup.own(
     new VirtioMmioTransport(device, { ...transportOptions(platform, device, config), irq }),
   )
