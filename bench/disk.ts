@@ -23,7 +23,7 @@ import { filledFile, ScratchFolder } from './lib/scratch.js'
 
 const FILE_MIB = quick ? 16 : 128
 const SECONDS = quick ? 1 : 2
-const LIMIT = 240
+const LIMIT = 120
 const WARM_UP_SECONDS = 30
 /** Of the ext4, with room for what it keeps besides the file. */
 const EXT4_MIB = 2 * FILE_MIB + 32

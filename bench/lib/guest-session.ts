@@ -15,7 +15,8 @@ export function readResults(output: string): Results {
 }
 
 /**
- * Boots a guest with a script and gives what it said in lines `RESULT NAME VALUE`.
+ * Boots a guest with a script and gives what it said in lines `RESULT NAME VALUE`: of one that does not come to its end
+ * what it had said by then.
  * @param limit seconds from the monitor's start to the script's end
  * @param meanwhile is called once the monitor runs
  */
@@ -29,7 +30,14 @@ export async function session(
   const { parameters = '', ...rest } = more
   const spec = await networkGuest(`${parameters} ${execParameter(`${script}\necho ${FINISH}`)}`)
   await using guest = new GuestProcess(monitor.command({ ...spec, ...rest }))
-  const results = await meanwhile?.(guest)
-  await guest.waitFor(FINISH, limit)
-  return new Map([...readResults(guest.output), ...(results ?? [])])
+  try {
+    const results = await meanwhile?.(guest)
+    await guest.waitFor(FINISH, limit)
+    return new Map([...readResults(guest.output), ...(results ?? [])])
+  } catch (error) {
+    const said = readResults(guest.output)
+    if (said.size === 0) throw error
+    process.stderr.write(`${monitor.name}: ${(error as Error).message}\n`)
+    return said
+  }
 }
