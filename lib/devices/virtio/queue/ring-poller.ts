@@ -4,7 +4,7 @@ import type { Virtqueue } from './virtqueue.js'
 /** Looks at the ring between two looks at the clock. */
 const LOOKS = 8
 /** How long one turn of the event loop may go on for what polling finds. */
-const TURN_MILLISECONDS = 2
+const TURN_MILLISECONDS = 1
 /** How long we look, in times of what it took to serve a chain. */
 const SERVICE_TIMES = 8
 /** The longest look. */

@@ -81,7 +81,7 @@ describe('RingPoller', () => {
     { each: 0, looked: 0.02 },
     { each: 0.001, looked: 0.02 },
     { each: 0.05, looked: 0.4 },
-    { each: 0.3, looked: 1 },
+    { each: 0.2, looked: 1 },
   ])('looks for $looked ms where a chain takes $each ms to serve', ({ each, looked }) => {
     const { queue } = watched(started())
     const clock = new Clock()
@@ -128,7 +128,7 @@ describe('drainQueue with a poller', () => {
         queue.push(chain.id, 0)
       },
       submit: () => {
-        clock.time += 0.5
+        clock.time += 0.25
         rig.queue.used()
         if (served < 20) rig.queue.add([{ address: 0x8000, length: 16 }])
       },
