@@ -1,6 +1,6 @@
 import { RingPoller } from '../queue/ring-poller.js'
 import type { Virtqueue } from '../queue/virtqueue.js'
-import { SHORT_FRAME } from './moderated-interrupt.js'
+import { FrameBatch } from './frame-batch.js'
 
 /** How long to look at least, as disks do: an answer in time saves the kick and what it takes to wake up for it. */
 const MICROSECONDS = 20
@@ -12,8 +12,7 @@ const MICROSECONDS = 20
 export class AnswerPoller {
   readonly #queue: Virtqueue
   readonly #poller: RingPoller
-  #frames = 0
-  #long = false
+  readonly #frames = new FrameBatch()
   #waiting = false
 
   /** @param queue of frames to the network */
@@ -24,8 +23,7 @@ export class AnswerPoller {
 
   /** A frame, or a part of one, of `length` bytes is to be shown to the driver. */
   received(length: number): void {
-    this.#frames++
-    this.#long ||= length > SHORT_FRAME
+    this.#frames.add(length)
   }
 
   /**
@@ -34,9 +32,9 @@ export class AnswerPoller {
    */
   expect(): boolean {
     if (this.#waiting) return false
-    this.#waiting = this.#lone
+    this.#waiting = this.#frames.lone
     if (!this.#waiting) {
-      this.#forget()
+      this.#frames.clear()
       return false
     }
     this.#poller.begin()
@@ -46,18 +44,9 @@ export class AnswerPoller {
 
   /** @returns whether the queue may have some now. If not, a kick is asked for. */
   look(): boolean {
-    const look = this.#lone ? this.#poller.look(this.#queue, 1) : 'nothing'
+    const look = this.#frames.lone ? this.#poller.look(this.#queue, 1) : 'nothing'
     this.#waiting = false
-    this.#forget()
+    this.#frames.clear()
     return look === 'chain' || this.#queue.enableNotifications()
-  }
-
-  get #lone(): boolean {
-    return this.#frames === 1 && !this.#long
-  }
-
-  #forget(): void {
-    this.#frames = 0
-    this.#long = false
   }
 }

@@ -1,10 +1,9 @@
 import { Backoff } from '../../../util/backoff.js'
 import type { Virtqueue } from '../queue/virtqueue.js'
+import { FrameBatch } from './frame-batch.js'
 
 /** The most milliseconds by which an interrupt comes late. */
 const DELAY_MILLISECONDS = 2
-/** Bytes of a frame that may be a question or an answer: of a longer one more are likely to follow. */
-export const SHORT_FRAME = 1024
 
 /**
  * Interrupts for frames sent, of which a lone short one's waits for a moment: the answer to it interrupts the driver too,
@@ -14,8 +13,7 @@ export const SHORT_FRAME = 1024
 export class ModeratedInterrupt {
   readonly #queue: Virtqueue
   readonly #backoff = new Backoff()
-  #frames = 0
-  #long = false
+  readonly #frames = new FrameBatch()
   #waiting = false
   #timer: NodeJS.Timeout | undefined
 
@@ -26,8 +24,7 @@ export class ModeratedInterrupt {
 
   /** A frame of `length` bytes goes, to be published. */
   sent(length: number): void {
-    this.#frames++
-    this.#long ||= length > SHORT_FRAME
+    this.#frames.add(length)
   }
 
   /** As {@link Virtqueue.publish}. */
@@ -39,10 +36,9 @@ export class ModeratedInterrupt {
       this.#backoff.tried(true)
     }
     this.#queue.show()
-    const lone = this.#frames === 1 && !this.#long
-    if (this.#frames === 0) return
-    this.#frames = 0
-    this.#long = false
+    if (this.#frames.empty) return
+    const { lone } = this.#frames
+    this.#frames.clear()
     if (lone && !this.#waiting && this.#backoff.due()) {
       this.#waiting = true
       this.#timer ??= setTimeout(() => this.#expire(), DELAY_MILLISECONDS)
